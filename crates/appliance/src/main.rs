@@ -1,3 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Being built.
+//! The binary `weir`: parse the command line, run one command, turn its outcome into an exit code.
+
 fn main() {}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The appliance: everything behind the binary `weir`.
+//!
+//! A library only so that tests, fuzz targets and the documentation generator reach the same code as the binary;
+//! nothing outside this workspace should link it. Translation between the words of the sibling crates happens here and
+//! nowhere else.
+//!
+//! ```text
+//! file ── config ──► model::Document ──► reconcile ──► dataplane, bgp
+//! ```
+
+pub mod model;

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The speaker and its peers.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// AS number (RFC 6793), never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asn(pub u32);
+
+impl fmt::Display for Asn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The speaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bgp {
+    /// Own AS number.
+    pub asn: Asn,
+    /// Addresses that accept sessions; may be empty, then Weir only connects.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// One BGP session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The peer's TCP port.
+    pub port: u16,
+    /// The AS number expected in its OPEN.
+    pub remote_as: RemoteAs,
+    /// Own address of the session; `None`: the kernel chooses. Of the family of [`Self::address`].
+    pub source: Option<IpAddr>,
+    /// Hold time offered: 0 (never expires) or 3 s to 65,535 s (RFC 4271 §4.2).
+    pub hold_time: Duration,
+    /// Wait between two attempts to connect.
+    pub connect_retry: Duration,
+    /// Only accept, never connect.
+    pub passive: bool,
+    /// Address families of this session.
+    pub families: Families,
+}
+
+/// The AS number expected of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteAs {
+    /// This one, which is not ours.
+    Number(Asn),
+    /// Any but ours.
+    External,
+}
+
+/// Unicast families of a session; at least one holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4 unicast.
+    pub ipv4: bool,
+    /// IPv6 unicast.
+    pub ipv6: bool,
+}

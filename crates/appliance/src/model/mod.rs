@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the operator wants, in domain types: the validated [`Document`].
+//!
+//! A `Document` exists only after every rule of `config::validate` held, so its readers need not check again: each
+//! service names a VIP and a pool of this document, families fit, sources exist, names are well formed. Nothing here is
+//! serialisable and nothing here knows files, lines, kernel or network; `config` makes these values and `reconcile`
+//! reads them.
+//!
+//! ```text
+//! vip 1 ── n service n ── 1 pool 1 ── n backend          peer n ── 1 bgp          uplink (one by this version)
+//! ```
+
+mod appliance;
+mod bgp;
+mod bootstrap;
+mod generation;
+mod pool;
+mod service;
+
+use std::collections::BTreeMap;
+
+pub use self::appliance::{Appliance, Uplink, XdpMode};
+pub use self::bgp::{Asn, Bgp, Families, Peer, RemoteAs};
+pub use self::bootstrap::{Bootstrap, Capacity, Log, LogFormat, LogLevel, Owner};
+pub use self::generation::{DocumentHash, Generation};
+pub use self::pool::{AdminState, Backend, Mode, OnFailed, Pool};
+pub use self::service::{Protocol, Service, Vip};
+
+/// The whole desired state, valid as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// What is fixed for the life of the process.
+    pub bootstrap: Bootstrap,
+    /// Who this appliance is.
+    pub appliance: Appliance,
+    /// Interfaces that carry service traffic, by interface name.
+    pub uplinks: BTreeMap<String, Uplink>,
+    /// The speaker.
+    pub bgp: Bgp,
+    /// BGP peers by name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Announced addresses by name.
+    pub vips: BTreeMap<String, Vip>,
+    /// Services by name.
+    pub services: BTreeMap<String, Service>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// SHA-256 over the canonical form: equal content, equal hash, whatever the file looks like.
+    pub hash: DocumentHash,
+}
