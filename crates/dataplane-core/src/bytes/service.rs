@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Service table: what a packet's destination means.
+
+/// Sixteen octets of an address in network order, as four words as read from memory; IPv4 is mapped (`::ffff:a.b.c.d`).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address(pub [u32; 4]);
+
+impl Address {
+    /// From the sixteen octets as they lie on the wire.
+    pub const fn from_octets(o: [u8; 16]) -> Self {
+        Self([
+            u32::from_ne_bytes([o[0], o[1], o[2], o[3]]),
+            u32::from_ne_bytes([o[4], o[5], o[6], o[7]]),
+            u32::from_ne_bytes([o[8], o[9], o[10], o[11]]),
+            u32::from_ne_bytes([o[12], o[13], o[14], o[15]]),
+        ])
+    }
+
+    /// From an IPv4 address word as read from a packet.
+    #[inline(always)]
+    pub const fn mapped(v4_be: u32) -> Self {
+        Self([0, 0, 0xffff_u32.to_be(), v4_be])
+    }
+}
+
+impl From<core::net::IpAddr> for Address {
+    fn from(address: core::net::IpAddr) -> Self {
+        match address {
+            core::net::IpAddr::V4(v4) => Self::mapped(u32::from_ne_bytes(v4.octets())),
+            core::net::IpAddr::V6(v6) => Self::from_octets(v6.octets()),
+        }
+    }
+}
+
+/// Transport protocols that services have (IANA protocol numbers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// TCP (RFC 9293).
+    Tcp = 6,
+    /// UDP (RFC 768).
+    Udp = 17,
+}
+
+/// Key of the service table, 20 bytes.
+///
+/// Port 0 and protocol 0 together are the *VIP marker*: the record that says an address is a VIP at all, consulted when
+/// no service matches, so that what is for a VIP can be told from what is for the host.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServiceKey {
+    /// Destination address.
+    pub address: Address,
+    /// Destination port in network order, 0 in a marker.
+    pub port_be: u16,
+    /// IANA protocol number, 0 in a marker.
+    pub protocol: u8,
+    /// Always 0.
+    pub zero: u8,
+}
+const _: () = assert!(size_of::<ServiceKey>() == 20 && align_of::<ServiceKey>() == 4);
+
+impl ServiceKey {
+    /// Key of a service; `port` in host order.
+    pub fn new(address: core::net::IpAddr, protocol: Protocol, port: u16) -> Self {
+        Self { address: address.into(), port_be: port.to_be(), protocol: protocol as u8, zero: 0 }
+    }
+
+    /// Key of the marker that makes `address` a VIP.
+    #[inline(always)]
+    pub const fn marker(address: Address) -> Self {
+        Self { address, port_be: 0, protocol: 0, zero: 0 }
+    }
+
+    /// Whether this is a VIP marker.
+    pub const fn is_marker(&self) -> bool {
+        self.port_be == 0 && self.protocol == 0
+    }
+}
+
+/// Bits of [`ServiceValue::flags`].
+pub struct ServiceFlags;
+impl ServiceFlags {
+    /// Flows are not remembered.
+    pub const STATELESS: u32 = 1;
+}
+
+/// Value of the service table, 16 bytes. Zero in a marker.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceValue {
+    /// Index of the service's counters.
+    pub id: u32,
+    /// Index in the pool table; a flow's backend must belong to it.
+    pub pool: u32,
+    /// See [`ServiceFlags`].
+    pub flags: u32,
+    /// Idle time of an established flow in ticks.
+    pub idle: u16,
+    /// Idle time of a flow that is not confirmed yet, in ticks.
+    pub idle_new: u16,
+}
+const _: () = assert!(size_of::<ServiceValue>() == 16);

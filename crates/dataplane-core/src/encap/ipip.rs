@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! IPv4 in IPv4 (RFC 2003) and IPv6 in IPv6 (RFC 2473).
+//!
+//! The inner packet is forwarded, so its TTL goes down by one (RFC 2003 §3.1, RFC 2473 §3.1). DSCP and ECN are copied to
+//! the outer header (RFC 6040, normal mode). The outer IPv4 header has DF set and id 0 (RFC 6864): it is never
+//! fragmented. The outer IPv6 flow label comes from the flow hash (RFC 6437), so that the fabric can spread tunnels.
+
+use super::{OUTER_TTL, checksum, ethernet};
+use crate::Packet;
+use crate::bytes::{BackendValue, NextHopValue};
+use crate::hash::flow_label;
+use crate::parse::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_HEADER, IPV6_HEADER, Segment};
+use crate::verdict::Verdict;
+
+const PROTOCOL_IPV6: u32 = 41;
+const DONT_FRAGMENT: u32 = 0x4000;
+
+/// Puts an outer IPv4 header in front of the IPv4 packet `segment`.
+///
+/// # Errors
+/// [`Verdict::DropTtl`], [`Verdict::DropTooBig`], [`Verdict::DropNoRoom`]; the frame is then unchanged or dropped anyway.
+#[inline(always)]
+pub fn ipip_v4<P: Packet>(
+    packet: &mut P,
+    segment: &Segment,
+    backend: &BackendValue,
+    next_hop: &NextHopValue,
+) -> Result<(), Verdict> {
+    let outer_len = fits(segment, IPV4_HEADER, next_hop)?;
+    decrement_ttl(packet).ok_or(Verdict::DropTruncated)?;
+    if !packet.grow_front(IPV4_HEADER) {
+        return Err(Verdict::DropNoRoom);
+    }
+    let tos = segment.traffic_class as u32;
+    let sum = checksum::finish(backend.outer.checksum + tos + outer_len) as u32;
+    let header = [
+        (0x45 << 24 | tos << 16 | outer_len).to_be(),
+        DONT_FRAGMENT.to_be(),
+        ((OUTER_TTL as u32) << 24 | 4 << 16 | sum).to_be(),
+        backend.outer.source[0],
+        backend.outer.destination[0],
+    ];
+    ethernet(packet, next_hop, ETHERTYPE_IPV4).ok_or(Verdict::DropNoRoom)?;
+    packet.write(ETHERNET_HEADER, header).ok_or(Verdict::DropNoRoom)
+}
+
+/// Puts an outer IPv6 header in front of the IPv6 packet `segment` with flow hash `hash`.
+///
+/// # Errors
+/// As [`ipip_v4`].
+#[inline(always)]
+pub fn ipip_v6<P: Packet>(
+    packet: &mut P,
+    segment: &Segment,
+    hash: u64,
+    backend: &BackendValue,
+    next_hop: &NextHopValue,
+) -> Result<(), Verdict> {
+    let outer_len = fits(segment, IPV6_HEADER, next_hop)?;
+    packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
+    if !packet.grow_front(IPV6_HEADER) {
+        return Err(Verdict::DropNoRoom);
+    }
+    let payload_len = outer_len - IPV6_HEADER as u32;
+    let first = 6 << 28 | (segment.traffic_class as u32) << 20 | flow_label(hash);
+    let (s, d) = (&backend.outer.source, &backend.outer.destination);
+    let header = [
+        first.to_be(),
+        (payload_len << 16 | PROTOCOL_IPV6 << 8 | OUTER_TTL as u32).to_be(),
+        s[0],
+        s[1],
+        s[2],
+        s[3],
+        d[0],
+        d[1],
+        d[2],
+        d[3],
+    ];
+    ethernet(packet, next_hop, ETHERTYPE_IPV6).ok_or(Verdict::DropNoRoom)?;
+    packet.write(ETHERNET_HEADER, header).ok_or(Verdict::DropNoRoom)
+}
+
+/// Length of the outer packet, if TTL and path allow it.
+#[inline(always)]
+fn fits(segment: &Segment, overhead: usize, next_hop: &NextHopValue) -> Result<u32, Verdict> {
+    if segment.ttl <= 1 {
+        return Err(Verdict::DropTtl);
+    }
+    let outer_len = segment.ip_len + overhead as u32;
+    if outer_len > next_hop.mtu as u32 {
+        return Err(Verdict::DropTooBig);
+    }
+    Ok(outer_len)
+}
+
+/// Takes one from the TTL of the IPv4 header behind the Ethernet header and updates its checksum.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
+fn decrement_ttl<P: Packet>(packet: &mut P) -> Option<()> {
+    const TTL_WORD: usize = ETHERNET_HEADER + 8;
+    let word = u32::from_be(packet.read(TTL_WORD)?);
+    let (old, sum) = ((word >> 16) as u16, word as u16);
+    let new = old - 0x0100;
+    packet.write(TTL_WORD, ((new as u32) << 16 | checksum::update(sum, old, new) as u32).to_be())
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Capacities, each with the memory it costs. Defaults; the loader may be told others within the hard limits.
+
+/// Services, VIP markers not counted. About 120 bytes each in the hash map, 24 bytes per CPU of counters.
+pub const SERVICES_DEFAULT: u32 = 16_384;
+/// Backends. 64 bytes each, 16 bytes per CPU of counters.
+pub const BACKENDS_DEFAULT: u32 = 16_384;
+/// Ids are 16 bits and 0 means none.
+pub const BACKENDS_HARD_MAX: u32 = 65_535;
+/// Pools; never more than services are useful. 16 bytes each.
+pub const POOLS_DEFAULT: u32 = 16_384;
+/// Distinct next hops. 24 bytes each.
+pub const NEXT_HOPS_MAX: u32 = 4_096;
+/// Next hops of one backend.
+pub const NEXT_HOPS_PER_BACKEND: usize = 4;
+/// Flow slots, a power of two: 8 bytes each, so 4,194,304 take 32 MiB.
+pub const FLOW_SLOTS_DEFAULT: u32 = 4_194_304;
+/// Largest flow table: 4 GiB of memory, and the set index stays clear of the tag bits.
+pub const FLOW_SLOTS_HARD_MAX: u32 = 1 << 29;
+/// Slots of one set: a cache line of 64 bytes.
+pub const SLOTS_PER_SET: usize = 8;
+/// Rows of all pools: 8 bytes each, so 16,777,216 take 128 MiB.
+pub const ROWS_DEFAULT: u32 = 16_777_216;
+/// Network interfaces that packets may leave by.
+pub const UPLINKS_MAX: u32 = 64;
+
+/// Largest idle time of a flow in seconds. Ages have 14 bits (16,384 s); the rest is time for the sweeper to come round.
+pub const IDLE_S_MAX: u16 = 10_800;
+/// Idle time of a flow whose FIN or RST was seen, in seconds.
+pub const CLOSING_IDLE_S: u16 = 60;
+/// Longest idle time of a flow that has not been confirmed by a second packet, in seconds.
+pub const NEW_IDLE_S_MAX: u16 = 60;
+/// How far two CPUs' views of the clock may be apart, in ticks: an age this close to the wrap counts as zero.
+pub const TICK_SKEW: u16 = 64;

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Names of programs, maps and constants in the kernel objects, used by the loader, by pins and by tests.
+
+/// XDP program of the appliance.
+pub const PROGRAM_INGRESS: &str = "weir_ingress";
+/// Test-run-only program that writes the kernel's jiffies into its packet.
+pub const PROGRAM_CLOCK: &str = "weir_clock";
+/// XDP program of the agent.
+pub const PROGRAM_AGENT: &str = "weir_agent";
+
+/// Hash: [`crate::ServiceKey`] to [`crate::ServiceValue`].
+pub const MAP_SERVICES: &str = "SERVICES";
+/// Array: pool id to [`crate::PoolValue`].
+pub const MAP_POOLS: &str = "POOLS";
+/// Array: row index to [`crate::Row`].
+pub const MAP_ROWS: &str = "ROWS";
+/// Array: backend id to [`crate::BackendValue`].
+pub const MAP_BACKENDS: &str = "BACKENDS";
+/// Array: next-hop id to [`crate::NextHopValue`].
+pub const MAP_NEXT_HOPS: &str = "NEXT_HOPS";
+/// Array: set index to eight flow slots.
+pub const MAP_FLOWS: &str = "FLOWS";
+/// Device map: interface index to interface, for packets that leave by another uplink.
+pub const MAP_EGRESS: &str = "EGRESS";
+/// Per-CPU array: verdict to [`crate::bytes::PacketCounter`].
+pub const MAP_VERDICTS: &str = "VERDICTS";
+/// Per-CPU array: service id to [`crate::bytes::ServiceCounter`].
+pub const MAP_SERVICE_COUNTERS: &str = "SERVICE_COUNTS";
+/// Per-CPU array: backend id to [`crate::bytes::ServiceCounter`].
+pub const MAP_BACKEND_COUNTERS: &str = "BACKEND_COUNTS";
+
+/// The maps of the appliance that hold state and are pinned by name.
+pub const PINNED_MAPS: [&str; 10] = [
+    MAP_SERVICES,
+    MAP_POOLS,
+    MAP_ROWS,
+    MAP_BACKENDS,
+    MAP_NEXT_HOPS,
+    MAP_FLOWS,
+    MAP_EGRESS,
+    MAP_VERDICTS,
+    MAP_SERVICE_COUNTERS,
+    MAP_BACKEND_COUNTERS,
+];
+
+/// Read-only constant: [`crate::hash::HashKeys`].
+pub const CONST_HASH_KEYS: &str = "HASH_KEYS";
+/// Read-only constant: number of flow sets minus one, `u32`.
+pub const CONST_FLOW_SET_MASK: &str = "FLOW_SET_MASK";
+/// Read-only constant: 2^32 / HZ, `u64`.
+pub const CONST_TICK_FACTOR: &str = "TICK_FACTOR";

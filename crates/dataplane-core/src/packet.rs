@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One frame, as the packet logic sees it: checked reads and writes, and room in front.
+
+/// Checked access to a frame. Offsets count from the frame's first octet (the Ethernet destination).
+///
+/// Implementations are `#[inline(always)]`: in the kernel each access becomes a bounds check and a load.
+pub trait Packet {
+    /// Length of the frame in octets, padding included.
+    fn len(&self) -> u32;
+
+    /// Whether the frame has no octets.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A copy of `T` at `off`, or `None` if the frame ends before. `T` must be valid for any bytes (integers, arrays
+    /// and `repr(C)` structs of such); octets are taken as they lie, so multi-octet integers are in network order.
+    fn read<T: Copy>(&self, off: usize) -> Option<T>;
+
+    /// Writes `value` at `off`, or `None` (nothing written) if the frame ends before.
+    fn write<T: Copy>(&mut self, off: usize, value: T) -> Option<()>;
+
+    /// Opens `bytes` octets of undefined content in front of the frame. `false`: no room, nothing changed.
+    fn grow_front(&mut self, bytes: usize) -> bool;
+
+    /// Cuts `bytes` octets off the front. `false`: the frame is too short, nothing changed.
+    fn shrink_front(&mut self, bytes: usize) -> bool;
+
+    /// Interface the frame came in by.
+    fn ingress_ifindex(&self) -> u32;
+}

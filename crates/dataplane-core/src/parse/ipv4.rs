@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! IPv4 (RFC 791), with options, without reassembly.
+
+use super::{ETHERNET_HEADER, Parsed, Segment, length_fault, other_protocol, protocol, transport};
+use crate::Packet;
+use crate::bytes::Address;
+use crate::verdict::Verdict;
+
+/// Octets of an IPv4 header without options.
+pub const IPV4_HEADER: usize = 20;
+
+/// An IPv4 header as five words, each as it lies in the packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    version_ihl: u8,
+    traffic_class: u8,
+    total_length: u16,
+    id: u16,
+    fragment: u16,
+    ttl: u8,
+    protocol: u8,
+    checksum: u16,
+    source: u32,
+    destination: u32,
+}
+const _: () = assert!(size_of::<Header>() == IPV4_HEADER);
+
+/// More-fragments flag and fragment offset.
+const FRAGMENT_BITS: u16 = 0x3fff;
+
+/// Reads the IPv4 packet behind the Ethernet header.
+///
+/// The header checksum is not verified: a wrong one is not repaired by the encapsulation either (the TTL is updated
+/// incrementally, RFC 1624), so the backend's stack still finds and counts it.
+#[inline(always)]
+pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
+    let Some(header) = packet.read::<Header>(ETHERNET_HEADER) else { return Parsed::Unreadable };
+    let header_len = (header.version_ihl & 0xf) as u32 * 4;
+    if header.version_ihl >> 4 != 4 || header_len < IPV4_HEADER as u32 {
+        return Parsed::Unreadable;
+    }
+    let destination = Address::mapped(header.destination);
+    if header.fragment & FRAGMENT_BITS.to_be() != 0 {
+        return Parsed::Other(destination, Verdict::DropFragment);
+    }
+    if header.protocol != protocol::TCP && header.protocol != protocol::UDP {
+        return Parsed::Other(destination, other_protocol(header.protocol));
+    }
+    let ip_len = u16::from_be(header.total_length) as u32;
+    let available = packet.len().saturating_sub(ETHERNET_HEADER as u32);
+    let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + header_len as usize, header.protocol) else {
+        return Parsed::Other(destination, Verdict::DropTruncated);
+    };
+    Parsed::Segment(Segment {
+        source: Address::mapped(header.source),
+        destination,
+        ports_be,
+        protocol: header.protocol,
+        kind,
+        ip_len,
+        traffic_class: header.traffic_class,
+        ttl: header.ttl,
+        fault: length_fault(ip_len, header_len, available, header.protocol),
+    })
+}

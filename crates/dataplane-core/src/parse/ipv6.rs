@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! IPv6 (RFC 8200), transport header directly behind the fixed header.
+
+use super::{ETHERNET_HEADER, Parsed, Segment, length_fault, other_protocol, protocol, transport};
+use crate::Packet;
+use crate::bytes::Address;
+use crate::verdict::Verdict;
+
+/// Octets of the fixed IPv6 header.
+pub const IPV6_HEADER: usize = 40;
+
+/// The fixed header, each field as it lies in the packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    /// Version, traffic class, flow label.
+    first: u32,
+    payload_length: u16,
+    next_header: u8,
+    hop_limit: u8,
+    source: Address,
+    destination: Address,
+}
+const _: () = assert!(size_of::<Header>() == IPV6_HEADER);
+
+/// Extension headers of RFC 8200 §4 and their kin: hop-by-hop, routing, fragment, ESP, AH, destination options.
+const fn is_extension(next_header: u8) -> bool {
+    matches!(next_header, 0 | 43 | 44 | 50 | 51 | 60)
+}
+
+/// Reads the IPv6 packet behind the Ethernet header.
+#[inline(always)]
+pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
+    let Some(header) = packet.read::<Header>(ETHERNET_HEADER) else { return Parsed::Unreadable };
+    let first = u32::from_be(header.first);
+    if first >> 28 != 6 {
+        return Parsed::Unreadable;
+    }
+    let next = header.next_header;
+    if next != protocol::TCP && next != protocol::UDP {
+        let verdict = if is_extension(next) { Verdict::DropExtensionHeader } else { other_protocol(next) };
+        return Parsed::Other(header.destination, verdict);
+    }
+    let ip_len = u16::from_be(header.payload_length) as u32 + IPV6_HEADER as u32;
+    let available = packet.len().saturating_sub(ETHERNET_HEADER as u32);
+    let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + IPV6_HEADER, next) else {
+        return Parsed::Other(header.destination, Verdict::DropTruncated);
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the traffic class is these eight bits")]
+    let traffic_class = (first >> 20) as u8;
+    Parsed::Segment(Segment {
+        source: header.source,
+        destination: header.destination,
+        ports_be,
+        protocol: next,
+        kind,
+        ip_len,
+        traffic_class,
+        ttl: header.hop_limit,
+        fault: length_fault(ip_len, IPV6_HEADER as u32, available, next),
+    })
+}

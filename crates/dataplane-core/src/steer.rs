@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Which backend a packet goes to: flow table, else row.
+
+use crate::bytes::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceValue};
+use crate::flow::{self, Idle, Kind, Slot, first_state, state};
+use crate::hash::row_index;
+use crate::row::Row;
+use crate::tables::{Slots, Tables};
+use crate::verdict::Verdict;
+
+/// Attempts at a slot that another CPU changed meanwhile. Slots of one flow change about once a second, so a second
+/// attempt is rare and a fourth means that something else is wrong; the packet then goes its way uncached.
+const ATTEMPTS: usize = 3;
+
+/// A backend for the packet.
+#[derive(Clone, Copy)]
+pub struct Decision<'t> {
+    /// Its id.
+    pub id: u16,
+    /// Its record.
+    pub backend: &'t BackendValue,
+    /// How it was chosen.
+    pub verdict: Verdict,
+}
+
+/// Chooses the backend for a packet of `service` with flow hash `hash`, and remembers the choice.
+///
+/// # Errors
+/// The verdict to drop with, when no candidate of the row may receive the packet or none has a next hop.
+#[inline(always)]
+pub fn steer<'t, T: Tables>(
+    tables: &'t T,
+    service: &ServiceValue,
+    hash: u64,
+    kind: Kind,
+) -> Result<Decision<'t>, Verdict> {
+    if service.flags & ServiceFlags::STATELESS != 0 {
+        let (id, backend) = by_row(tables, service, hash)?;
+        return Ok(Decision { id, backend, verdict: Verdict::ForwardStateless });
+    }
+    let Some(slots) = tables.flow_set(hash) else {
+        let (id, backend) = by_row(tables, service, hash)?;
+        return Ok(Decision { id, backend, verdict: Verdict::ForwardUncached });
+    };
+    let now = tables.tick();
+    let idle = Idle { established: service.idle, new: service.idle_new };
+    let found = flow::find(&slots, hash, now, idle);
+    if let Some((index, slot)) = found
+        && let Some(backend) = keeps(tables, service, slot, kind)
+    {
+        touch(&slots, index, slot, kind, now);
+        return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
+    }
+    let (id, backend) = by_row(tables, service, hash)?;
+    let verdict = remember(&slots, found, id, hash, kind, now, idle);
+    Ok(Decision { id, backend, verdict })
+}
+
+/// The slot's backend, if this packet may go there (DESIGN §5.2, hit rules).
+#[inline(always)]
+fn keeps<'t, T: Tables>(
+    tables: &'t T,
+    service: &ServiceValue,
+    slot: Slot,
+    kind: Kind,
+) -> Option<&'t BackendValue> {
+    let backend = tables.backend(slot.backend())?;
+    // Another pool's backend: the tag of a stranger's flow, which must not cross to this service.
+    if backend.pool != service.pool || !backend.is_resolved() {
+        return None;
+    }
+    let needed = if backend.has(BackendFlags::USABLE) {
+        return Some(backend);
+    } else if kind.opens {
+        return None;
+    } else if slot.state() == state::ESTABLISHED || slot.state() == state::CLOSING {
+        BackendFlags::KEEPS_ESTABLISHED
+    } else {
+        BackendFlags::KEEPS_NEW
+    };
+    if backend.has(needed) { Some(backend) } else { None }
+}
+
+/// Writes the slot's new age and state, if they differ. A lost race is retried from what the other CPU wrote, as long as
+/// it still is this flow with this backend: so neither a promotion nor an end is lost.
+#[inline(always)]
+fn touch<S: Slots>(slots: &S, index: usize, slot: Slot, kind: Kind, now: u16) {
+    let mut seen = slot;
+    let mut attempt = 0;
+    while attempt < ATTEMPTS {
+        let touched = seen.touched(kind, now);
+        if touched == seen || slots.swap(index, seen.0, touched.0) {
+            return;
+        }
+        let fresh = Slot(slots.load(index));
+        if !fresh.has_tag_of(slot.0) || fresh.backend() != slot.backend() || fresh.state() == state::EMPTY {
+            return;
+        }
+        seen = fresh;
+        attempt += 1;
+    }
+}
+
+/// The first candidate of the flow's row that may receive new flows and has a next hop.
+#[inline(always)]
+fn by_row<'t, T: Tables>(
+    tables: &'t T,
+    service: &ServiceValue,
+    hash: u64,
+) -> Result<(u16, &'t BackendValue), Verdict> {
+    let rows = tables.pool_rows(service.pool).ok_or(Verdict::DropNoBackend)?;
+    let (first, count) = PoolValue::region(rows);
+    if count == 0 {
+        return Err(Verdict::DropNoBackend);
+    }
+    let row: Row = tables.row(first.wrapping_add(row_index(hash, count))).ok_or(Verdict::DropNoBackend)?;
+    let mut why = Verdict::DropNoBackend;
+    let mut position = 0;
+    while position < Row::CANDIDATES {
+        let id = row.candidate(position);
+        position += 1;
+        let Some(backend) = tables.backend(id) else { continue };
+        // A row switched a moment ago may still name an id that now belongs to another pool.
+        if backend.pool != service.pool || !backend.has(BackendFlags::USABLE) {
+            continue;
+        }
+        if backend.is_resolved() {
+            return Ok((id, backend));
+        }
+        why = Verdict::DropNoNextHop;
+    }
+    Err(why)
+}
+
+/// Stores the choice: over the flow's own slot when it had one, else in the slot that may go.
+#[inline(always)]
+fn remember<S: Slots>(
+    slots: &S,
+    found: Option<(usize, Slot)>,
+    id: u16,
+    hash: u64,
+    kind: Kind,
+    now: u16,
+    idle: Idle,
+) -> Verdict {
+    // Nobody knows the flow and it is ending: an entry would only push out somebody else.
+    if kind.ends {
+        return Verdict::ForwardEnding;
+    }
+    let fresh = Slot::new(hash, first_state(kind), now, id);
+    if let Some((index, slot)) = found {
+        // On a lost race another packet of this flow has just chosen; the next packet follows it.
+        return if slots.swap(index, slot.0, fresh.0) { Verdict::ForwardRechosen } else { Verdict::ForwardUncached };
+    }
+    let mut attempt = 0;
+    while attempt < ATTEMPTS {
+        let Some((index, old)) = flow::victim(slots, hash, now, idle) else {
+            return Verdict::ForwardUncached;
+        };
+        if slots.swap(index, old.0, fresh.0) {
+            return Verdict::ForwardNew;
+        }
+        attempt += 1;
+    }
+    Verdict::ForwardUncached
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The lookups a decision needs.
+
+use crate::bytes::{BackendValue, NextHopValue, ServiceKey, ServiceValue};
+use crate::hash::{KeyV4, KeyV6};
+use crate::row::Row;
+
+/// One set of the flow table: eight slots of one word, shared by all CPUs.
+pub trait Slots {
+    /// Slot `index` (0 to 7), read as one word.
+    fn load(&self, index: usize) -> u64;
+
+    /// Replaces slot `index` by `new` if it still is `old`; tells whether it did.
+    fn swap(&self, index: usize, old: u64, new: u64) -> bool;
+}
+
+/// What the packet logic may ask. All lookups are by value or by reference into tables that outlive the packet.
+pub trait Tables {
+    /// One flow set.
+    type Slots: Slots;
+
+    /// The service with exactly this key.
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue>;
+
+    /// Rows descriptor of a pool ([`crate::PoolValue::rows`]).
+    fn pool_rows(&self, pool: u32) -> Option<u64>;
+
+    /// The row at `index` of the whole row table.
+    fn row(&self, index: u32) -> Option<Row>;
+
+    /// The backend with this id.
+    fn backend(&self, id: u16) -> Option<&BackendValue>;
+
+    /// The next hop with this id.
+    fn next_hop(&self, id: u16) -> Option<&NextHopValue>;
+
+    /// The flow set that `hash` belongs to; the low bits choose it.
+    fn flow_set(&self, hash: u64) -> Option<Self::Slots>;
+
+    /// The clock in ticks of one second, 14 bits.
+    fn tick(&self) -> u16;
+
+    /// Fleet-wide secret for IPv4 flows.
+    fn key_v4(&self) -> KeyV4;
+
+    /// Fleet-wide secret for IPv6 flows.
+    fn key_v6(&self) -> KeyV6;
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Every way a packet can leave, its number and its name.
+
+/// What the kernel is to do with the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Hand it to the host, unchanged.
+    Pass,
+    /// Send it to a backend.
+    Forward,
+    /// Discard it.
+    Drop,
+}
+
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $action:ident;)+) => {
+        /// Every way a packet can leave the appliance's program. Numbers index the per-CPU counters and never change
+        /// their meaning within one [`crate::ABI_VERSION`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum Verdict { $($(#[$doc])* $name = $number,)+ }
+
+        impl Verdict {
+            /// All verdicts in order of their numbers.
+            pub const ALL: &'static [Verdict] = &[$(Verdict::$name),+];
+
+            /// The name in metrics, `explain` and captures.
+            pub const fn name(self) -> &'static str {
+                match self { $(Verdict::$name => $text,)+ }
+            }
+
+            /// What happens to the frame.
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Verdict::$name => Action::$action,)+ }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// Neither IPv4 nor IPv6.
+    PassNotIp = 0, "pass_not_ip", Pass;
+    /// An IP header too short or of the wrong version: whose it is cannot be told, so the host judges it.
+    PassMalformed = 1, "pass_malformed", Pass;
+    /// Not for a VIP.
+    PassNotVip = 2, "pass_not_vip", Pass;
+    /// Sent to the backend that the flow table remembers.
+    ForwardFlow = 3, "forward_flow", Forward;
+    /// Sent by its row, and remembered.
+    ForwardNew = 4, "forward_new", Forward;
+    /// The remembered backend may not have it any more (or not a new connection): sent by its row, and remembered anew.
+    ForwardRechosen = 5, "forward_rechosen", Forward;
+    /// Sent by its row; not remembered, since all slots of its set hold live flows.
+    ForwardUncached = 6, "forward_uncached", Forward;
+    /// Sent by its row; not remembered, since it ends a flow nobody knows (FIN or RST).
+    ForwardEnding = 7, "forward_ending", Forward;
+    /// Sent by its row; the service has the flow table switched off.
+    ForwardStateless = 8, "forward_stateless", Forward;
+    /// For a VIP, and the frame ends before its headers do, or before its IP length says.
+    DropTruncated = 9, "drop_truncated", Drop;
+    /// For a VIP, and the IP length leaves no room for the transport header.
+    DropBadLength = 10, "drop_bad_length", Drop;
+    /// For a VIP, and a fragment.
+    DropFragment = 11, "drop_fragment", Drop;
+    /// For a VIP, and an IPv6 extension header stands before the transport header.
+    DropExtensionHeader = 12, "drop_extension_header", Drop;
+    /// For a VIP, and ICMP or ICMPv6.
+    DropIcmp = 13, "drop_icmp", Drop;
+    /// For a VIP, and neither TCP, UDP nor ICMP.
+    DropProtocol = 14, "drop_protocol", Drop;
+    /// For a VIP, and no service has this protocol and port.
+    DropNoService = 15, "drop_no_service", Drop;
+    /// TTL or hop limit would become zero.
+    DropTtl = 16, "drop_ttl", Drop;
+    /// The pool has no rows, or no candidate of the row may receive the packet.
+    DropNoBackend = 17, "drop_no_backend", Drop;
+    /// A backend was chosen, and there is no next hop towards it.
+    DropNoNextHop = 18, "drop_no_next_hop", Drop;
+    /// The encapsulated packet would not fit the path.
+    DropTooBig = 19, "drop_too_big", Drop;
+    /// The driver left no room for the outer header in front of the frame.
+    DropNoRoom = 20, "drop_no_room", Drop;
+}
+
+/// Number of verdicts.
+#[expect(clippy::cast_possible_truncation, reason = "a handful")]
+pub const VERDICTS: u32 = Verdict::ALL.len() as u32;
+
+impl Verdict {
+    /// The verdict with this number.
+    pub fn from_raw(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_indexes_and_names_are_distinct() {
+        let mut names = std::collections::BTreeSet::new();
+        for (index, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, index);
+            assert_eq!(Verdict::from_raw(*verdict as u32), Some(*verdict));
+            assert!(names.insert(verdict.name()));
+            let prefix = match verdict.action() {
+                Action::Pass => "pass_",
+                Action::Forward => "forward_",
+                Action::Drop => "drop_",
+            };
+            assert!(verdict.name().starts_with(prefix), "{}", verdict.name());
+        }
+        assert_eq!(Verdict::from_raw(VERDICTS), None);
+    }
+}

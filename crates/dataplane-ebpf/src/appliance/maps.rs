@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! All maps and constants of the appliance's program. Capacities here are defaults; the loader sets them.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
+use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter};
+use weir_dataplane_core::hash::HashKeys;
+use weir_dataplane_core::limits as l;
+use weir_dataplane_core::verdict::VERDICTS as VERDICT_COUNT;
+use weir_dataplane_core::{BackendValue, NextHopValue, PoolValue, Row, ServiceKey, ServiceValue};
+
+/// Destination to service, and VIP markers. Written by user space; full: the document is refused.
+#[map]
+pub static SERVICES: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entries(2 * l::SERVICES_DEFAULT, 0);
+
+/// Pool id to its rows. Written by user space, one word at a time.
+#[map]
+pub static POOLS: Array<PoolValue> = Array::with_max_entries(l::POOLS_DEFAULT, BPF_F_MMAPABLE);
+
+/// Rows of all pools, in regions. Written by user space; a region is reused only after a grace time.
+#[map]
+pub static ROWS: Array<Row> = Array::with_max_entries(l::ROWS_DEFAULT, BPF_F_MMAPABLE);
+
+/// Backend id to backend. Written by user space, one word at a time. Memory-mappable, so that a value is one cache line.
+#[map]
+pub static BACKENDS: Array<BackendValue> = Array::with_max_entries(l::BACKENDS_DEFAULT + 1, BPF_F_MMAPABLE);
+
+/// Next-hop id to next hop. Written by user space, an entry once.
+#[map]
+pub static NEXT_HOPS: Array<NextHopValue> = Array::with_max_entries(l::NEXT_HOPS_MAX, BPF_F_MMAPABLE);
+
+/// Flow sets. Written here and by the sweeper, every write a compare-exchange; full: packets go by their rows.
+#[map]
+pub static FLOWS: Array<[u64; l::SLOTS_PER_SET]> =
+    Array::with_max_entries(l::FLOW_SLOTS_DEFAULT / l::SLOTS_PER_SET as u32, BPF_F_MMAPABLE);
+
+/// Interface index to interface. Written by user space.
+#[map]
+pub static EGRESS: DevMapHash = DevMapHash::with_max_entries(l::UPLINKS_MAX, 0);
+
+/// Verdict to packets and bytes. Written here.
+#[map]
+pub static VERDICTS: PerCpuArray<PacketCounter> = PerCpuArray::with_max_entries(VERDICT_COUNT, 0);
+
+/// Service id to packets, bytes and new flows. Written here.
+#[map]
+pub static SERVICE_COUNTS: PerCpuArray<ServiceCounter> = PerCpuArray::with_max_entries(l::SERVICES_DEFAULT, 0);
+
+/// Backend id to packets, bytes and new flows. Written here.
+#[map]
+pub static BACKEND_COUNTS: PerCpuArray<ServiceCounter> = PerCpuArray::with_max_entries(l::BACKENDS_DEFAULT + 1, 0);
+
+/// The fleet's secret. Set at load.
+#[unsafe(no_mangle)]
+pub static HASH_KEYS: HashKeys = HashKeys {
+    v4: weir_dataplane_core::hash::KeyV4 { words: [0; 2], seal: 0 },
+    v6: weir_dataplane_core::hash::KeyV6 { words: [0; 5], seal: 0 },
+};
+
+/// Flow sets minus one. Set at load.
+#[unsafe(no_mangle)]
+pub static FLOW_SET_MASK: u32 = 0;
+
+/// 2^32 divided by the kernel's HZ. Set at load.
+#[unsafe(no_mangle)]
+pub static TICK_FACTOR: u64 = 0;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The kernel's implementation of `Tables` and `Slots` over BPF maps.
+
+use core::arch::asm;
+use core::ptr::read_volatile;
+
+use aya_ebpf::helpers::bpf_jiffies64;
+use weir_dataplane_core::flow::TICK_MASK;
+use weir_dataplane_core::hash::{KeyV4, KeyV6};
+use weir_dataplane_core::limits::SLOTS_PER_SET;
+use weir_dataplane_core::{BackendValue, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
+
+use super::maps;
+
+/// The appliance's maps.
+pub struct KernelTables;
+
+/// One flow set in the map.
+pub struct KernelSlots(*mut [u64; SLOTS_PER_SET]);
+
+impl Slots for KernelSlots {
+    #[inline(always)]
+    fn load(&self, index: usize) -> u64 {
+        // SAFETY: `index` is below 8 and the set is a map value, which outlives the program run. Volatile: other CPUs
+        // write it, and one load must be one load.
+        unsafe { read_volatile((self.0 as *const u64).add(index & (SLOTS_PER_SET - 1))) }
+    }
+
+    #[inline(always)]
+    fn swap(&self, index: usize, old: u64, new: u64) -> bool {
+        let seen: u64;
+        // SAFETY: as in `load`, and values of a memory-mappable array are eight-byte aligned. `AtomicU64` has no
+        // compare-exchange on this target.
+        unsafe {
+            let slot = (self.0 as *mut u64).add(index & (SLOTS_PER_SET - 1));
+            asm!(
+                "r0 = cmpxchg_64({slot} + 0, r0, {new})",
+                slot = in(reg) slot,
+                new = in(reg) new,
+                inout("r0") old => seen,
+                options(nostack)
+            );
+        }
+        seen == old
+    }
+}
+
+impl Tables for KernelTables {
+    type Slots = KernelSlots;
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+        // SAFETY: the value is copied at once; an element that is replaced meanwhile is not freed before this run ends.
+        unsafe { maps::SERVICES.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn pool_rows(&self, pool: u32) -> Option<u64> {
+        // SAFETY: a map value; volatile, since user space switches it by one store.
+        maps::POOLS.get_ptr(pool).map(|p| unsafe { read_volatile(&raw const (*p).rows) })
+    }
+
+    #[inline(always)]
+    fn row(&self, index: u32) -> Option<Row> {
+        // SAFETY: a map value, one word, loaded once.
+        maps::ROWS.get_ptr(index).map(|p| unsafe { read_volatile(p) })
+    }
+
+    #[inline(always)]
+    fn backend(&self, id: u16) -> Option<&BackendValue> {
+        maps::BACKENDS.get(id as u32)
+    }
+
+    #[inline(always)]
+    fn next_hop(&self, id: u16) -> Option<&NextHopValue> {
+        maps::NEXT_HOPS.get(id as u32)
+    }
+
+    #[inline(always)]
+    fn flow_set(&self, hash: u64) -> Option<KernelSlots> {
+        // SAFETY: a constant of the object. Volatile: the loader sets it, the compiler must not take it for zero.
+        let mask = unsafe { read_volatile(&raw const maps::FLOW_SET_MASK) };
+        maps::FLOWS.get_ptr_mut(hash as u32 & mask).map(KernelSlots)
+    }
+
+    #[inline(always)]
+    fn tick(&self) -> u16 {
+        // SAFETY: the helper takes nothing and cannot fail; the constant as in `flow_set`.
+        let (jiffies, factor) = unsafe { (bpf_jiffies64(), read_volatile(&raw const maps::TICK_FACTOR)) };
+        (jiffies.wrapping_mul(factor) >> 32) as u16 & TICK_MASK
+    }
+
+    #[inline(always)]
+    fn key_v4(&self) -> KeyV4 {
+        // SAFETY: as in `flow_set`.
+        unsafe { read_volatile(&raw const maps::HASH_KEYS.v4) }
+    }
+
+    #[inline(always)]
+    fn key_v6(&self) -> KeyV6 {
+        // SAFETY: as in `flow_set`.
+        unsafe { read_volatile(&raw const maps::HASH_KEYS.v6) }
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The appliance's kernel object: the program on the uplinks, and a clock for the loader.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unreachable_pub, reason = "programs and maps are found by name, not by path")]
+
+#[path = "../appliance/mod.rs"]
+mod appliance;
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+use aya_ebpf::helpers::bpf_jiffies64;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use weir_dataplane_core::Packet as _;
+use weir_dataplane_ebpf::KernelPacket;
+
+/// Steers packets for VIPs to backends; everything else passes.
+#[xdp]
+pub fn weir_ingress(context: XdpContext) -> u32 {
+    appliance::ingress(context)
+}
+
+/// Writes the kernel's jiffies, host order, into the first eight octets of its packet. Never attached: the loader runs it
+/// to learn HZ, the sweeper to learn the tick.
+#[xdp]
+pub fn weir_clock(context: XdpContext) -> u32 {
+    let mut packet = KernelPacket::new(context);
+    // SAFETY: the helper takes nothing and cannot fail.
+    match packet.write(0, unsafe { bpf_jiffies64() }) {
+        Some(()) => XDP_PASS,
+        None => XDP_ABORTED,
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A frame in XDP.
+
+use core::arch::asm;
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::bpf_xdp_adjust_head;
+use aya_ebpf::programs::XdpContext;
+use weir_dataplane_core::Packet;
+
+/// Largest offset that is ever read, plus room for the largest type: keeps the verifier's idea of offsets small.
+const OFFSET_MAX: usize = 512;
+
+/// The frame of an XDP program run.
+///
+/// Start and end are read once and again after the frame grew or shrank, when the old pointers are void.
+pub struct KernelPacket {
+    context: XdpContext,
+    start: usize,
+    end: usize,
+}
+
+impl KernelPacket {
+    /// The frame of `context`.
+    #[inline(always)]
+    pub fn new(context: XdpContext) -> Self {
+        let (start, end) = bounds(&context);
+        Self { context, start, end }
+    }
+
+    #[inline(always)]
+    fn at<T>(&self, off: usize) -> Option<*mut T> {
+        if off > OFFSET_MAX || self.start + off + size_of::<T>() > self.end {
+            return None;
+        }
+        Some((self.start + off) as *mut T)
+    }
+
+    #[inline(always)]
+    fn adjust(&mut self, delta: i32) -> bool {
+        // SAFETY: the context is that of the running program; all packet pointers are derived anew below.
+        let status = unsafe { bpf_xdp_adjust_head(self.context.as_ptr().cast(), delta) };
+        if status != 0 {
+            return false;
+        }
+        (self.start, self.end) = bounds(&self.context);
+        true
+    }
+}
+
+impl Packet for KernelPacket {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        (self.end - self.start) as u32
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(&self, off: usize) -> Option<T> {
+        // SAFETY: `at` checked that the whole of `T` lies in the frame. The kernel runs on machines with efficient
+        // unaligned access, where the verifier accepts loads that are two-byte aligned.
+        self.at::<T>(off).map(|p| unsafe { *p })
+    }
+
+    #[inline(always)]
+    fn write<T: Copy>(&mut self, off: usize, value: T) -> Option<()> {
+        // SAFETY: as in `read`; the frame is this program's alone while it runs.
+        self.at::<T>(off).map(|p| unsafe { *p = value })
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: usize) -> bool {
+        self.adjust(-(bytes as i32))
+    }
+
+    #[inline(always)]
+    fn shrink_front(&mut self, bytes: usize) -> bool {
+        self.adjust(bytes as i32)
+    }
+
+    #[inline(always)]
+    fn ingress_ifindex(&self) -> u32 {
+        self.context.ingress_ifindex() as u32
+    }
+}
+
+/// First octet and end of the frame, opaque to the optimiser: it would otherwise compare the 32-bit context fields and
+/// derive equalities that the verifier does not follow (6.1 to 6.18: `invalid access to packet`).
+#[inline(always)]
+fn bounds(context: &XdpContext) -> (usize, usize) {
+    let (start, end): (usize, usize);
+    // SAFETY: reads `data` and `data_end`, the first two words of `struct xdp_md`, which the verifier turns into pointers.
+    unsafe {
+        asm!(
+            "{start} = *(u32 *)({context} + 0)",
+            "{end} = *(u32 *)({context} + 4)",
+            context = in(reg) context.as_ptr(),
+            start = out(reg) start,
+            end = out(reg) end,
+            options(nostack, readonly)
+        );
+    }
+    (start, end)
+}
