@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Every metric: name, type, labels, help. No other file of the project names one of the appliance's metrics.
+//!
+//! Base units; `_total` on counters and nowhere else; `_info` is always 1; state is one series per value of a closed set.
+
+/// A metric family.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Full name.
+    pub name: &'static str,
+    /// What it counts, for people.
+    pub help: &'static str,
+    /// How it moves.
+    pub kind: Kind,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+/// How a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only up, from 0 at the start of the process or of the pinned maps.
+    Counter,
+    /// Up and down.
+    Gauge,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Metric =
+            Metric { name: $name, help: $help, kind: Kind::$kind, labels: &[$($label),*] };)*
+        /// All families, in the order in which they are written.
+        pub const ALL: &[&Metric] = &[$(&$constant),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "weir_build_info" ["version", "commit", "rustc", "kernel"]
+        "Always 1: the program and the kernel it runs on.";
+    START_TIME = Gauge "weir_start_time_seconds" []
+        "When this process started, in seconds since 1970.";
+    READY = Gauge "weir_ready" []
+        "Whether every part is up: document applied, dataplane attached, API and speaker running.";
+    DOCUMENT_GENERATION = Gauge "weir_document_generation" ["stage"]
+        "Generation of the document by stage; equal when the accepted one is in force.";
+    DOCUMENT_INFO = Gauge "weir_document_info" ["hash", "owner"]
+        "Always 1: content hash of the accepted document and who owns it.";
+    DOCUMENT_LAST_SUCCESS = Gauge "weir_document_last_success_timestamp_seconds" []
+        "When a document was last accepted.";
+    DOCUMENT_LAST_REJECTED = Gauge "weir_document_last_rejected_timestamp_seconds" []
+        "When a document was last refused; absent when none was.";
+    RECONCILE_PASSES = Counter "weir_reconcile_passes_total" ["result"]
+        "Passes of the reconciler by result.";
+    RECONCILE_LAST_DURATION = Gauge "weir_reconcile_last_duration_seconds" []
+        "How long the last pass took.";
+    VIP_ANNOUNCE_DESIRED = Gauge "weir_vip_announce_desired" ["vip"]
+        "Whether the VIP shall be announced now.";
+    VIP_ANNOUNCED = Gauge "weir_vip_announced" ["vip"]
+        "Whether at least one Established peer was told of the VIP.";
+    VIP_WITHHELD = Gauge "weir_vip_withheld" ["vip", "reason"]
+        "Whether this reason keeps the VIP from being announced.";
+    VIP_TRANSITIONS = Counter "weir_vip_transitions_total" ["vip", "to"]
+        "Times the VIP began or ceased to be wanted announced.";
+    SERVICE_PACKETS = Counter "weir_service_packets_total" ["service"]
+        "Packets from clients to the service.";
+    SERVICE_BYTES = Counter "weir_service_bytes_total" ["service"]
+        "Bytes from clients to the service.";
+    SERVICE_FLOWS_CREATED = Counter "weir_service_flows_created_total" ["service"]
+        "Flows that began on the service.";
+    POOL_BACKENDS = Gauge "weir_pool_backends" ["pool", "state"]
+        "Backends of the pool by state.";
+    BACKEND_UP = Gauge "weir_backend_up" ["pool", "backend"]
+        "Whether the backend takes new flows.";
+    BACKEND_WEIGHT = Gauge "weir_backend_weight" ["pool", "backend"]
+        "Base weight of the backend.";
+    BACKEND_PACKETS = Counter "weir_backend_packets_total" ["pool", "backend"]
+        "Packets sent to the backend.";
+    BACKEND_BYTES = Counter "weir_backend_bytes_total" ["pool", "backend"]
+        "Bytes sent to the backend, without the outer header.";
+    BACKEND_FLOWS_CREATED = Counter "weir_backend_flows_created_total" ["pool", "backend"]
+        "Flows that began on the backend.";
+    NEXTHOP_RESOLVED = Gauge "weir_nexthop_resolved" ["pool", "backend"]
+        "Whether there is a way to the backend: route, neighbour and link.";
+    XDP_PACKETS = Counter "weir_xdp_packets_total" ["uplink", "verdict"]
+        "Packets by the way they left the program.";
+    XDP_ATTACHED = Gauge "weir_xdp_attached" ["uplink", "mode"]
+        "Whether the program runs on the uplink.";
+    FLOW_SLOTS = Gauge "weir_flow_slots" []
+        "Slots of the flow table.";
+    FLOW_SLOTS_USED = Gauge "weir_flow_slots_used" []
+        "Slots of the flow table in use when last counted.";
+    BGP_SESSION_UP = Gauge "weir_bgp_session_up" ["peer"]
+        "Whether the session is Established.";
+    BGP_SESSION_STATE = Gauge "weir_bgp_session_state" ["peer", "state"]
+        "State of the session, one series per state.";
+    BGP_SESSION_ESTABLISHED = Gauge "weir_bgp_session_established_timestamp_seconds" ["peer"]
+        "When the session became Established; absent while it is not.";
+    BGP_SESSION_TRANSITIONS = Counter "weir_bgp_session_transitions_total" ["peer", "to"]
+        "Times the session became Established or went down.";
+    BGP_MESSAGES = Counter "weir_bgp_messages_total" ["peer", "direction", "type"]
+        "BGP messages by direction and type.";
+    BGP_NOTIFICATIONS = Counter "weir_bgp_notifications_total" ["peer", "direction", "code"]
+        "NOTIFICATION messages by direction and code.";
+    BGP_PREFIXES = Gauge "weir_bgp_prefixes" ["peer", "family", "direction"]
+        "Prefixes of the session by family and direction.";
+    BGP_PREFIX_ANNOUNCED = Gauge "weir_bgp_prefix_announced" ["peer", "prefix"]
+        "Whether the peer was told of the VIP's prefix.";
+    BGP_TREAT_AS_WITHDRAW = Counter "weir_bgp_treat_as_withdraw_total" ["peer"]
+        "UPDATE messages treated as a withdraw for a malformed attribute (RFC 7606).";
+    BGP_PEER_INFO = Gauge "weir_bgp_peer_info" ["peer", "remote_as", "address"]
+        "Always 1: who the peer is.";
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! From a [`Status`] to the text that Prometheus reads.
+
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use super::names::{self, Kind, Metric};
+use crate::v1::{BackendState, PeerStatus, PoolStatus, SessionState, Status, WithheldReason};
+
+/// The text form of all metrics, those of the process included.
+///
+/// Fails only when a family is malformed, which is a bug of this crate.
+pub fn render(status: &Status) -> prometheus::Result<String> {
+    let mut families = Families::default();
+    appliance(status, &mut families);
+    document(status, &mut families);
+    vips(status, &mut families);
+    services(status, &mut families);
+    for (pool, of_pool) in &status.pools {
+        backends(pool, of_pool, &mut families);
+    }
+    dataplane(status, &mut families);
+    for (peer, of_peer) in &status.peers {
+        session(peer, of_peer, status, &mut families);
+    }
+    let mut all = families.in_order();
+    all.extend(ProcessCollector::for_self().collect());
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&all, &mut text)?;
+    String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+}
+
+/// Series by family, filled in any order and written in the order of [`names::ALL`].
+#[derive(Default)]
+struct Families {
+    series: BTreeMap<&'static str, Vec<proto::Metric>>,
+}
+
+impl Families {
+    /// Adds one series. `labels` are the values of the metric's labels, in their order.
+    fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        assert_eq!(labels.len(), metric.labels.len(), "{} has the labels {:?}", metric.name, metric.labels);
+        let pairs = metric.labels.iter().zip(labels).map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        let mut series = proto::Metric::from_label(pairs.collect());
+        match metric.kind {
+            Kind::Counter => {
+                let mut counter = proto::Counter::default();
+                counter.set_value(value);
+                series.set_counter(counter);
+            }
+            Kind::Gauge => {
+                let mut gauge = proto::Gauge::default();
+                gauge.set_value(value);
+                series.set_gauge(gauge);
+            }
+        }
+        self.series.entry(metric.name).or_default().push(series);
+    }
+
+    fn count(&mut self, metric: &'static Metric, labels: &[&str], value: impl Into<u64>) {
+        // Exact up to 2^53, like every number in this format.
+        self.add(metric, labels, value.into() as f64);
+    }
+
+    fn flag(&mut self, metric: &'static Metric, labels: &[&str], holds: bool) {
+        self.add(metric, labels, if holds { 1.0 } else { 0.0 });
+    }
+
+    fn in_order(mut self) -> Vec<MetricFamily> {
+        let families = names::ALL.iter().filter_map(|metric| {
+            let series = self.series.remove(metric.name)?;
+            let mut family = MetricFamily::default();
+            family.set_name(metric.name.to_owned());
+            family.set_help(metric.help.to_owned());
+            family.set_field_type(match metric.kind {
+                Kind::Counter => MetricType::COUNTER,
+                Kind::Gauge => MetricType::GAUGE,
+            });
+            family.set_metric(series);
+            Some(family)
+        });
+        families.collect()
+    }
+}
+
+impl From<crate::v1::Counter> for u64 {
+    fn from(counter: crate::v1::Counter) -> Self {
+        counter.0
+    }
+}
+
+fn appliance(status: &Status, families: &mut Families) {
+    let this = &status.appliance;
+    families.flag(&names::BUILD_INFO, &[&this.version, &this.commit, &this.rustc, &this.kernel], true);
+    families.add(&names::START_TIME, &[], this.started_at.since_epoch().as_secs_f64());
+    families.flag(&names::READY, &[], this.waiting_for.is_empty());
+}
+
+fn document(status: &Status, families: &mut Families) {
+    let document = &status.document;
+    families.count(&names::DOCUMENT_GENERATION, &["accepted"], document.accepted_generation);
+    families.count(&names::DOCUMENT_GENERATION, &["applied"], document.applied_generation);
+    families.flag(&names::DOCUMENT_INFO, &[&document.hash, document.owner], true);
+    families.add(&names::DOCUMENT_LAST_SUCCESS, &[], document.accepted_at.since_epoch().as_secs_f64());
+    if let Some(rejected) = &document.last_rejected {
+        families.add(&names::DOCUMENT_LAST_REJECTED, &[], rejected.at.since_epoch().as_secs_f64());
+    }
+    let (all, failed) = (status.reconcile.passes_total.0, status.reconcile.failed_passes_total.0);
+    families.count(&names::RECONCILE_PASSES, &["ok"], all.saturating_sub(failed));
+    families.count(&names::RECONCILE_PASSES, &["failed"], failed);
+    families.add(&names::RECONCILE_LAST_DURATION, &[], status.reconcile.last_pass_seconds);
+}
+
+fn vips(status: &Status, families: &mut Families) {
+    for (name, vip) in &status.vips {
+        families.flag(&names::VIP_ANNOUNCE_DESIRED, &[name], vip.announce_desired);
+        families.flag(&names::VIP_ANNOUNCED, &[name], vip.announced);
+        for reason in WithheldReason::ALL {
+            families.flag(&names::VIP_WITHHELD, &[name, reason.name()], vip.withheld.contains(&reason));
+        }
+        for (to, times) in &vip.transitions {
+            families.count(&names::VIP_TRANSITIONS, &[name, to], *times);
+        }
+    }
+}
+
+fn services(status: &Status, families: &mut Families) {
+    for (name, service) in &status.services {
+        families.count(&names::SERVICE_PACKETS, &[name], service.packets_total);
+        families.count(&names::SERVICE_BYTES, &[name], service.bytes_total);
+        families.count(&names::SERVICE_FLOWS_CREATED, &[name], service.flows_created_total);
+    }
+}
+
+fn backends(pool: &str, of_pool: &PoolStatus, families: &mut Families) {
+    for state in BackendState::ALL {
+        let in_state = of_pool.backends.values().filter(|backend| backend.state == state).count();
+        families.count(&names::POOL_BACKENDS, &[pool, state.name()], in_state as u64);
+    }
+    for (name, backend) in &of_pool.backends {
+        let labels = &[pool, name.as_str()];
+        families.flag(&names::BACKEND_UP, labels, backend.state == BackendState::Usable);
+        families.count(&names::BACKEND_WEIGHT, labels, backend.weight);
+        families.count(&names::BACKEND_PACKETS, labels, backend.packets_total);
+        families.count(&names::BACKEND_BYTES, labels, backend.bytes_total);
+        families.count(&names::BACKEND_FLOWS_CREATED, labels, backend.flows_created_total);
+        families.flag(&names::NEXTHOP_RESOLVED, labels, backend.next_hop.resolved);
+    }
+}
+
+fn dataplane(status: &Status, families: &mut Families) {
+    let dataplane = &status.dataplane;
+    for (name, uplink) in &dataplane.uplinks {
+        for (verdict, packets) in &uplink.verdicts {
+            families.count(&names::XDP_PACKETS, &[name, verdict], *packets);
+        }
+        families.flag(&names::XDP_ATTACHED, &[name, uplink.mode.name()], uplink.attached);
+    }
+    families.count(&names::FLOW_SLOTS, &[], dataplane.flow_slots);
+    families.count(&names::FLOW_SLOTS_USED, &[], dataplane.flow_slots_used);
+}
+
+fn session(peer: &str, of_peer: &PeerStatus, status: &Status, families: &mut Families) {
+    families.flag(&names::BGP_SESSION_UP, &[peer], of_peer.state == SessionState::Established);
+    for state in SessionState::ALL {
+        families.flag(&names::BGP_SESSION_STATE, &[peer, state.name()], of_peer.state == state);
+    }
+    if let Some(at) = of_peer.established_at {
+        families.add(&names::BGP_SESSION_ESTABLISHED, &[peer], at.since_epoch().as_secs_f64());
+    }
+    families.count(&names::BGP_SESSION_TRANSITIONS, &[peer, "established"], of_peer.established_total);
+    families.count(&names::BGP_SESSION_TRANSITIONS, &[peer, "down"], of_peer.down_total);
+    for (kind, messages) in &of_peer.messages {
+        families.count(&names::BGP_MESSAGES, &[peer, "sent", kind], messages.sent);
+        families.count(&names::BGP_MESSAGES, &[peer, "received", kind], messages.received);
+    }
+    for (code, times) in &of_peer.notifications_sent {
+        families.count(&names::BGP_NOTIFICATIONS, &[peer, "sent", code], *times);
+    }
+    for (code, times) in &of_peer.notifications_received {
+        families.count(&names::BGP_NOTIFICATIONS, &[peer, "received", code], *times);
+    }
+    for (family, prefixes) in &of_peer.prefixes {
+        let advertised = prefixes.advertised.len() as u64;
+        families.count(&names::BGP_PREFIXES, &[peer, family, "advertised"], advertised);
+        families.count(&names::BGP_PREFIXES, &[peer, family, "received"], prefixes.received);
+    }
+    // Zero rather than absence: a VIP that a peer was not told of is what people look for.
+    for vip in status.vips.values() {
+        let prefix = format!("{}/{}", vip.address, if vip.address.is_ipv4() { 32 } else { 128 });
+        let told = of_peer.prefixes.values().any(|family| family.advertised.contains(&prefix));
+        families.flag(&names::BGP_PREFIX_ANNOUNCED, &[peer, &prefix], told);
+    }
+    families.count(&names::BGP_TREAT_AS_WITHDRAW, &[peer], of_peer.treat_as_withdraw_total);
+    let remote_as = of_peer.remote_as.to_string();
+    families.flag(&names::BGP_PEER_INFO, &[peer, &remote_as, &of_peer.address.to_string()], true);
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The names keep their rules, and the text says what the status says.
+
+use std::collections::BTreeSet;
+
+use super::names::{ALL, Kind};
+use super::render;
+use crate::tests::sample;
+
+fn lines() -> Vec<String> {
+    render(&sample()).expect("the families are well formed").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_follow_the_rules() {
+    let mut seen = BTreeSet::new();
+    for metric in ALL {
+        assert!(seen.insert(metric.name), "{} twice", metric.name);
+        assert!(metric.name.starts_with("weir_"), "{}", metric.name);
+        assert!(metric.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", metric.name);
+        assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+        assert!(metric.help.ends_with('.') && metric.help.len() > 10, "{}: {}", metric.name, metric.help);
+        for unit in ["_ms", "_seconds_total", "_octets", "_percent"] {
+            assert!(!metric.name.ends_with(unit), "{}", metric.name);
+        }
+    }
+}
+
+#[test]
+fn every_family_is_written_with_its_help_and_type() {
+    let lines = lines();
+    for metric in ALL {
+        // The sample has every object but a refused document.
+        if metric.name == "weir_document_last_rejected_timestamp_seconds" {
+            continue;
+        }
+        let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+        for head in
+            [format!("# HELP {} {}", metric.name, metric.help), format!("# TYPE {} {kind}", metric.name)]
+        {
+            assert_eq!(lines.iter().filter(|line| **line == head).count(), 1, "{head}");
+        }
+    }
+    assert!(lines.iter().any(|line| line.starts_with("process_open_fds ")));
+}
+
+#[test]
+fn series_say_what_the_status_says() {
+    let lines = lines();
+    for expected in [
+        "weir_document_generation{stage=\"applied\"} 3",
+        "weir_reconcile_passes_total{result=\"ok\"} 5",
+        "weir_reconcile_passes_total{result=\"failed\"} 2",
+        "weir_vip_announced{vip=\"www\"} 1",
+        "weir_vip_withheld{vip=\"other\",reason=\"backends\"} 1",
+        "weir_vip_withheld{vip=\"other\",reason=\"dataplane\"} 0",
+        "weir_service_bytes_total{service=\"www-https\"} 8000",
+        "weir_pool_backends{pool=\"web\",state=\"unresolved\"} 1",
+        "weir_pool_backends{pool=\"web\",state=\"draining\"} 0",
+        "weir_nexthop_resolved{pool=\"web\",backend=\"b2\"} 0",
+        "weir_xdp_packets_total{uplink=\"eth0\",verdict=\"not_a_vip\"} 5",
+        "weir_xdp_attached{uplink=\"eth0\",mode=\"native\"} 1",
+        "weir_flow_slots_used 8",
+        "weir_bgp_session_state{peer=\"tor1\",state=\"established\"} 1",
+        "weir_bgp_session_state{peer=\"tor1\",state=\"idle\"} 0",
+        "weir_bgp_messages_total{peer=\"tor1\",direction=\"received\",type=\"keepalive\"} 12",
+        "weir_bgp_notifications_total{peer=\"tor1\",direction=\"sent\",code=\"hold timer expired\"} 1",
+        "weir_bgp_prefixes{peer=\"tor1\",family=\"ipv4\",direction=\"advertised\"} 2",
+        "weir_bgp_prefix_announced{peer=\"tor1\",prefix=\"198.51.100.10/32\"} 1",
+        "weir_bgp_prefix_announced{peer=\"tor1\",prefix=\"2001:db8::10/128\"} 0",
+    ] {
+        assert_eq!(lines.iter().filter(|line| *line == expected).count(), 1, "{expected}");
+    }
+}
+
+#[test]
+fn no_series_is_written_twice() {
+    let mut seen = BTreeSet::new();
+    for line in lines().iter().filter(|line| !line.starts_with('#')) {
+        let (series, _value) = line.rsplit_once(' ').expect("a series and a value");
+        assert!(seen.insert(series.to_owned()), "{series}");
+    }
+}
+
+#[test]
+fn an_object_that_left_takes_its_series_along() {
+    let mut status = sample();
+    status.pools.clear();
+    status.peers.clear();
+    let text = render(&status).expect("well formed");
+    assert!(!text.contains("weir_backend_") && !text.contains("weir_bgp_"), "{text}");
+}
