@@ -1,3 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Being built.
-fn main() {}
+//! Developer tasks, run as `cargo xtask TASK`; the Makefile names the ones people use.
+//!
+//! ```text
+//! check   fmt, clippy as errors, licences and sources, house rules
+//! tidy    the house rules alone: dependency edges, file heads, lengths, paths
+//! test    every test; those that need root run inside scripts/isolated.sh; last line `N passed, N failed`
+//! demo    builds, then tells the lab's story inside scripts/isolated.sh
+//! ```
+//! Each task prints what it runs. A failed step makes the exit code 1; a wrong command line makes it 2.
+
+mod cargo;
+mod check;
+mod demo;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask check | tidy | test [-p PACKAGE]... [--filter NAME] | demo [--keep]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["check"] => check::check(),
+        ["tidy"] => check::tidy(),
+        ["test", options @ ..] => match test::Options::parse(options) {
+            Some(options) => test::test(&options),
+            None => return usage(),
+        },
+        ["demo"] => demo::demo(std::env::var_os("KEEP").is_some_and(|value| !value.is_empty())),
+        ["demo", "--keep"] => demo::demo(true),
+        _ => return usage(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
