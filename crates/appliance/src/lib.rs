@@ -9,4 +9,9 @@
 //! file ── config ──► model::Document ──► reconcile ──► dataplane, bgp
 //! ```
 
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod logging;
 pub mod model;

@@ -2,7 +2,7 @@
 //! The speaker and its peers.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// AS number (RFC 6793), never 0.
@@ -41,8 +41,12 @@ pub struct Peer {
     pub connect_retry: Duration,
     /// Only accept, never connect.
     pub passive: bool,
-    /// Address families of this session.
+    /// Address families of this session. One that is not the transport's own has its next hop given below.
     pub families: Families,
+    /// Next hop of announced IPv4 prefixes; `None`: own address of the session.
+    pub next_hop_v4: Option<Ipv4Addr>,
+    /// Next hop of announced IPv6 prefixes; `None`: own address of the session.
+    pub next_hop_v6: Option<Ipv6Addr>,
 }
 
 /// The AS number expected of a peer.

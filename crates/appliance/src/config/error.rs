@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is wrong with a document, all of it: a list of [`Problem`]s that reads like a compiler's.
+//!
+//! ```text
+//! weir.toml:12:11: pools.web.backends.b3.address: found `10.1.0`, expected an IPv4 or IPv6 address
+//!   help: write it like `192.0.2.10` or `2001:db8::10`, without prefix length
+//! ```
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// Problems that are listed; more are only counted, so that no input makes an endless answer.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// A place in the text, both from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Character in the line.
+    pub column: usize,
+}
+
+/// One thing to change in the document or on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the document's tree, `pools.web.backends.b3.address`; empty for the text as a whole.
+    pub path: String,
+    /// Where in the text; `None` when the text could not be read.
+    pub position: Option<Position>,
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Why a document was refused; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadErrors {
+    /// The file as the caller named it.
+    pub file: String,
+    /// In order of the text, at most [`PROBLEMS_MAX`].
+    pub problems: Vec<Problem>,
+    /// Problems beyond those listed.
+    pub more: usize,
+}
+
+impl LoadErrors {
+    /// All problems there are, listed or only counted.
+    pub fn count(&self) -> usize {
+        self.problems.len().saturating_add(self.more)
+    }
+
+    /// The same for machines: `{file, ok, errors: [{path, line, column, message, hint}], more}`.
+    pub fn to_json(&self) -> Value {
+        let errors: Vec<Value> = self
+            .problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "path": problem.path,
+                    "line": problem.position.map(|p| p.line),
+                    "column": problem.position.map(|p| p.column),
+                    "message": problem.message,
+                    "hint": problem.help,
+                })
+            })
+            .collect();
+        json!({ "file": self.file, "ok": false, "errors": errors, "more": self.more })
+    }
+}
+
+impl fmt::Display for LoadErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            write!(f, "{}:", self.file)?;
+            if let Some(Position { line, column }) = problem.position {
+                write!(f, "{line}:{column}:")?;
+            }
+            if !problem.path.is_empty() {
+                write!(f, " {}:", problem.path)?;
+            }
+            writeln!(f, " {}", problem.message)?;
+            writeln!(f, "  help: {}", problem.help)?;
+        }
+        if self.more > 0 {
+            writeln!(f, "{}: {} more", self.file, self.more)?;
+        }
+        match self.count() {
+            1 => write!(f, "{}: refused, 1 error", self.file),
+            n => write!(f, "{}: refused, {n} errors", self.file),
+        }
+    }
+}
+
+impl std::error::Error for LoadErrors {}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Whether a valid document fits the host it is for: interfaces, own addresses, the hash seed file.
+//!
+//! [`Host::observe`] looks, [`check`] judges and is pure but for reading the seed file. Next hops are not judged here:
+//! they come and go while the appliance runs.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
+use std::net::IpAddr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+
+use super::nearest::nearest;
+use super::report::Report;
+use super::seed::{SeedError, read_hash_seed};
+use crate::model::Document;
+
+/// What to make of an uplink that is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownLinks {
+    /// A problem: someone is asking whether all is well.
+    Refuse,
+    /// No problem: it may come up later, and the daemon waits for it.
+    Accept,
+}
+
+/// What a host looks like from here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Host {
+    /// Interfaces by name, and whether each is up.
+    pub(super) interfaces: BTreeMap<String, bool>,
+    /// Own addresses and the interface of each.
+    pub(super) addresses: BTreeMap<IpAddr, String>,
+}
+
+impl Host {
+    /// Looks at the network namespace of this process.
+    pub(super) fn observe() -> io::Result<Self> {
+        let mut host = Self::default();
+        for entry in getifaddrs()? {
+            let is_up = entry.flags.contains(InterfaceFlags::IFF_UP);
+            host.interfaces.insert(entry.interface_name.clone(), is_up);
+            let Some(address) = entry.address else { continue };
+            if let Some(v4) = address.as_sockaddr_in() {
+                host.addresses.insert(IpAddr::V4(v4.ip()), entry.interface_name);
+            } else if let Some(v6) = address.as_sockaddr_in6() {
+                host.addresses.insert(IpAddr::V6(v6.ip()), entry.interface_name);
+            }
+        }
+        Ok(host)
+    }
+}
+
+/// Checks a document against a host.
+pub(super) fn check(report: &mut Report, document: &Document, host: &Host, down_links: DownLinks) {
+    uplinks(report, document, host, down_links);
+    vips(report, document, host);
+    own_addresses(report, document, host);
+    if let Err(error) = read_hash_seed(&document.appliance.hash_seed_file) {
+        seed(report, &error);
+    }
+}
+
+fn uplinks(report: &mut Report, document: &Document, host: &Host, down_links: DownLinks) {
+    for name in document.uplinks.keys() {
+        let path = format!("uplinks.{name}");
+        match host.interfaces.get(name) {
+            Some(true) => {}
+            Some(false) if down_links == DownLinks::Accept => {}
+            Some(false) => {
+                report.at(&path, format!("interface `{name}` is down"), format!("`ip link set {name} up`"));
+            }
+            None => {
+                let help = match nearest(name, host.interfaces.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`ip link` lists the interfaces of this host".to_owned(),
+                };
+                report.at(&path, format!("this host has no interface `{name}`"), help);
+            }
+        }
+    }
+}
+
+fn vips(report: &mut Report, document: &Document, host: &Host) {
+    for (name, vip) in &document.vips {
+        if let Some(interface) = host.addresses.get(&vip.address) {
+            report.at(
+                &format!("vips.{name}.address"),
+                format!("`{}` is an own address of this host (interface `{interface}`)", vip.address),
+                "a VIP belongs to the backends: remove it from the interface or choose another",
+            );
+        }
+    }
+}
+
+/// Addresses that this host must have for tunnels and sessions to work.
+fn own_addresses(report: &mut Report, document: &Document, host: &Host) {
+    let appliance = &document.appliance;
+    let sources = [
+        ("appliance.source_v4".to_owned(), appliance.source_v4.map(IpAddr::V4)),
+        ("appliance.source_v6".to_owned(), appliance.source_v6.map(IpAddr::V6)),
+    ];
+    let peers = document.peers.iter().map(|(name, peer)| (format!("peers.{name}.source"), peer.source));
+    let listeners = document.bgp.listen.iter().filter(|listen| !listen.ip().is_unspecified());
+    let listeners = listeners.map(|listen| ("bgp.listen".to_owned(), Some(listen.ip())));
+    for (path, address) in sources.into_iter().chain(peers).chain(listeners) {
+        let Some(address) = address.filter(|address| !host.addresses.contains_key(address)) else { continue };
+        // A loopback interface answers for all of 127.0.0.0/8.
+        if address.is_loopback() {
+            continue;
+        }
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        let help = match path.starts_with("appliance") {
+            true => format!("`ip address add {address}/{prefix} dev lo`"),
+            false => "give an address of this host".to_owned(),
+        };
+        report.at(&path, format!("`{address}` is not an address of this host"), help);
+    }
+}
+
+fn seed(report: &mut Report, error: &SeedError) {
+    let message = match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let help = match error {
+        SeedError::Read(_) | SeedError::Content => {
+            "make it once for the fleet: `openssl rand -hex 32`, mode 0600, and copy it to every appliance"
+        }
+        SeedError::Mode { .. } => "`chmod o= FILE`, and make a new seed if others may have read it",
+    };
+    report.at("appliance.hash_seed_file", message, help);
+}

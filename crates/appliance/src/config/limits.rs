@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Defaults and bounds of the document. What the kernel's tables fix comes from `weir_dataplane_core::limits`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub(super) use weir_dataplane_core::limits::{
+    BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX, POOLS_DEFAULT,
+    ROWS_DEFAULT, SERVICES_DEFAULT, SLOTS_PER_SET,
+};
+
+/// Largest document that is read. 16,384 backends take about 1.5 MB.
+pub(super) const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+
+/// Most services an operator can ask room for.
+pub(super) const SERVICES_HARD_MAX: u32 = 65_536;
+/// Fewest rows that make sense: one smallest pool and twice its size to switch.
+pub(super) const ROWS_HARD_MIN: u32 = 3 * ROWS_PER_POOL_MIN;
+/// Most rows an operator can ask room for: 1 GiB.
+pub(super) const ROWS_HARD_MAX: u32 = 1 << 27;
+/// Rows of the smallest pool.
+pub(super) const ROWS_PER_POOL_MIN: u32 = 4_096;
+/// Rows of the largest pool.
+pub(super) const ROWS_PER_POOL_MAX: u32 = 1_048_576;
+/// Rows per backend that a pool declares.
+pub(super) const ROWS_PER_BACKEND: u32 = 512;
+/// Base weights. One thousand steps are finer than any real difference; the top bounds the arithmetic of shares.
+pub(super) const WEIGHT_MAX: u32 = 65_535;
+/// Base weight of a backend that names none.
+pub(super) const WEIGHT_DEFAULT: u32 = 100;
+/// `max_backends` of a pool that names none.
+pub(super) const MAX_BACKENDS_DEFAULT: u32 = 64;
+/// Longest text of a zone.
+pub(super) const ZONE_CHARS_MAX: usize = 63;
+
+/// Peers of one appliance: top-of-rack switches and route servers, not a mesh.
+pub(super) const PEERS_MAX: usize = 64;
+/// Addresses the speaker listens on.
+pub(super) const LISTENERS_MAX: usize = 16;
+/// TCP port of BGP (RFC 4271 §8).
+pub(super) const BGP_PORT: u16 = 179;
+/// Hold time offered when the document names none: three keepalives of 3 s.
+pub(super) const HOLD_TIME_DEFAULT: Duration = Duration::from_secs(9);
+/// Hold times; 1 s and 2 s are refused besides (RFC 4271 §4.2).
+pub(super) const HOLD_TIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(65_535);
+/// Shortest hold time that is not 0.
+pub(super) const HOLD_TIME_MIN: Duration = Duration::from_secs(3);
+/// Wait between two attempts to connect when the document names none.
+pub(super) const CONNECT_RETRY_DEFAULT: Duration = Duration::from_secs(5);
+/// Waits between two attempts to connect.
+pub(super) const CONNECT_RETRY: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// Idle times of flows, whole seconds.
+pub(super) const IDLE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(IDLE_S_MAX as u64);
+/// Idle time of TCP flows when the service names none: longer than the keepalive of common clients and proxies.
+pub(super) const IDLE_TCP_DEFAULT: Duration = Duration::from_secs(900);
+/// Idle time of UDP flows when the service names none (RFC 4787 asks at least 2 min of a NAT).
+pub(super) const IDLE_UDP_DEFAULT: Duration = Duration::from_secs(120);
+
+/// Wait between the last withdraw and detaching when the document names none: what a fabric needs to converge.
+pub(super) const DRAIN_WAIT_DEFAULT: Duration = Duration::from_secs(3);
+/// Waits between the last withdraw and detaching.
+pub(super) const DRAIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+
+/// Rows of a pool: the next power of two from [`ROWS_PER_BACKEND`] times the most backends it will ever have.
+pub(super) fn row_count(max_backends: u32) -> u32 {
+    let wanted = max_backends.saturating_mul(ROWS_PER_BACKEND).clamp(ROWS_PER_POOL_MIN, ROWS_PER_POOL_MAX);
+    wanted.next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::row_count;
+
+    #[test]
+    fn rows_follow_the_design() {
+        let of = [1, 8, 9, 64, 100, 2048, 2049, 65_535].map(row_count);
+        assert_eq!(of, [4096, 4096, 8192, 32_768, 65_536, 1_048_576, 1_048_576, 1_048_576]);
+    }
+}

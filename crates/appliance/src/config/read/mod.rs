@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Tables of the document to a [`Draft`]: every value by itself is good, what they say together is not looked at yet.
+//!
+//! A field of a draft is `None` exactly when a problem was reported for it, so the rules that follow skip it and do not
+//! report the same slip twice.
+
+mod bootstrap;
+mod routing;
+mod traffic;
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
+
+pub(super) use self::bootstrap::BootstrapDraft;
+pub(super) use self::routing::{ApplianceDraft, BgpDraft, PeerDraft};
+pub(super) use self::traffic::{PoolDraft, ServiceDraft, VipDraft};
+use super::report::Report;
+use super::section::{Section, Shape};
+use crate::model::{Document, DocumentHash, Uplink};
+
+const ROOT: Shape = Shape {
+    known: &["bootstrap", "appliance", "uplinks", "bgp", "peers", "vips", "services", "pools"],
+    later: &["include", "api", "etcd", "health", "bfd", "announce"],
+};
+
+/// A document whose values are read and whose rules are not checked.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) bootstrap: BootstrapDraft,
+    pub(super) appliance: ApplianceDraft,
+    /// `None`: an uplink that is wrong in itself.
+    pub(super) uplinks: BTreeMap<String, Option<Uplink>>,
+    /// Uplinks that are written, also those whose names were refused.
+    pub(super) uplink_count: Option<usize>,
+    pub(super) bgp: BgpDraft,
+    pub(super) peers: BTreeMap<String, PeerDraft>,
+    pub(super) vips: BTreeMap<String, VipDraft>,
+    pub(super) services: BTreeMap<String, ServiceDraft>,
+    pub(super) pools: BTreeMap<String, PoolDraft>,
+}
+
+/// Reads all sections.
+pub(super) fn read(report: &mut Report, table: &DeTable<'_>) -> Draft {
+    let root = Section::root(report, table, ROOT);
+    Draft {
+        bootstrap: bootstrap::read(report, &root),
+        appliance: routing::read_appliance(report, &root),
+        uplinks: routing::read_uplinks(report, &root),
+        uplink_count: root.entry_count("uplinks"),
+        bgp: routing::read_bgp(report, &root),
+        peers: routing::read_peers(report, &root),
+        vips: traffic::read_vips(report, &root),
+        services: traffic::read_services(report, &root),
+        pools: traffic::read_pools(report, &root),
+    }
+}
+
+impl Draft {
+    /// The document, or `None` when a field was refused.
+    pub(super) fn finish(self, hash: DocumentHash) -> Option<Document> {
+        Some(Document {
+            bootstrap: self.bootstrap.finish()?,
+            appliance: self.appliance.finish()?,
+            uplinks: all(self.uplinks, |uplink| uplink)?,
+            bgp: self.bgp.finish()?,
+            peers: all(self.peers, PeerDraft::finish)?,
+            vips: all(self.vips, VipDraft::finish)?,
+            services: all(self.services, ServiceDraft::finish)?,
+            pools: all(self.pools, PoolDraft::finish)?,
+            hash,
+        })
+    }
+}
+
+/// Every object finished, or `None` when one cannot be.
+fn all<D, T>(drafts: BTreeMap<String, D>, finish: impl Fn(D) -> Option<T>) -> Option<BTreeMap<String, T>> {
+    drafts.into_iter().map(|(name, draft)| Some((name, finish(draft)?))).collect()
+}
+
+/// Every key that some section reads.
+#[cfg(test)]
+pub(super) fn known_keys() -> Vec<&'static str> {
+    let shapes = [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, traffic::SHAPES];
+    shapes.into_iter().flatten().flat_map(|shape| shape.known.iter().copied()).collect()
+}

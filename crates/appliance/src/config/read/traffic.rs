@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `[vips.*]`, `[services.*]` and `[pools.*]`: what clients reach and who serves it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::config::limits;
+use crate::config::report::Report;
+use crate::config::section::{Section, Shape, object_names};
+use crate::config::value::{self, Wrong};
+use crate::model::{AdminState, Backend, Mode, OnFailed, Pool, Protocol, Service, Vip};
+
+const VIP: Shape = Shape {
+    known: &["address"],
+    later: &[
+        "announce",
+        "prefix",
+        "communities",
+        "large_communities",
+        "med",
+        "prepend",
+        "policy",
+        "on_all_down",
+        "require",
+    ],
+};
+const SERVICE: Shape = Shape {
+    known: &["vip", "protocol", "port", "pool", "idle", "flow_table"],
+    later: &["affinity", "limits", "ports", "critical"],
+};
+const POOL: Shape = Shape {
+    known: &["mode", "max_backends", "on_failed", "backends"],
+    later: &[
+        "check",
+        "gue",
+        "l2",
+        "algorithm",
+        "epsilon",
+        "seed",
+        "affinity",
+        "slow_start",
+        "panic",
+        "agent",
+    ],
+};
+const BACKEND: Shape =
+    Shape { known: &["address", "weight", "state", "zone"], later: &["check", "mac", "port", "cap"] };
+
+const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip)];
+const ON_FAILED: &[(&str, OnFailed)] = &[("keep", OnFailed::Keep), ("reset", OnFailed::Reset)];
+const STATES: &[(&str, AdminState)] =
+    &[("active", AdminState::Active), ("draining", AdminState::Draining), ("disabled", AdminState::Disabled)];
+
+#[cfg(test)]
+pub(super) const SHAPES: &[Shape] = &[VIP, SERVICE, POOL, BACKEND];
+
+/// A VIP as read.
+#[derive(Debug)]
+pub(in crate::config) struct VipDraft {
+    pub(in crate::config) address: Option<IpAddr>,
+}
+
+/// A service as read.
+#[derive(Debug)]
+pub(in crate::config) struct ServiceDraft {
+    pub(in crate::config) vip: Option<String>,
+    pub(in crate::config) protocol: Option<Protocol>,
+    pub(in crate::config) port: Option<u16>,
+    pub(in crate::config) pool: Option<String>,
+    idle: Option<Option<Duration>>,
+    flow_table: Option<bool>,
+}
+
+/// A pool as read.
+#[derive(Debug)]
+pub(in crate::config) struct PoolDraft {
+    pub(in crate::config) mode: Option<Mode>,
+    pub(in crate::config) max_backends: Option<u32>,
+    on_failed: Option<OnFailed>,
+    pub(in crate::config) backends: BTreeMap<String, BackendDraft>,
+}
+
+/// A backend as read.
+#[derive(Debug)]
+pub(in crate::config) struct BackendDraft {
+    pub(in crate::config) address: Option<IpAddr>,
+    pub(in crate::config) weight: Option<u32>,
+    state: Option<AdminState>,
+    zone: Option<Option<String>>,
+}
+
+pub(super) fn read_vips(report: &mut Report, root: &Section<'_>) -> BTreeMap<String, VipDraft> {
+    let (is_well_formed, rule) = object_names();
+    let mut vips = BTreeMap::new();
+    for entry in root.entries(report, "vips", is_well_formed, rule) {
+        let section = entry.open(report, VIP);
+        vips.insert(entry.name, VipDraft { address: section.required(report, "address", value::address) });
+    }
+    vips
+}
+
+pub(super) fn read_services(report: &mut Report, root: &Section<'_>) -> BTreeMap<String, ServiceDraft> {
+    let (is_well_formed, rule) = object_names();
+    let mut services = BTreeMap::new();
+    for entry in root.entries(report, "services", is_well_formed, rule) {
+        let section = entry.open(report, SERVICE);
+        let service = ServiceDraft {
+            vip: section.required(report, "vip", value::name),
+            protocol: section.required(report, "protocol", value::choice(PROTOCOLS, &["sctp", "any"])),
+            port: section.required(report, "port", value::port),
+            pool: section.required(report, "pool", value::name),
+            idle: section.optional(report, "idle", value::seconds(limits::IDLE)),
+            flow_table: section.or(report, "flow_table", true, value::boolean),
+        };
+        services.insert(entry.name, service);
+    }
+    services
+}
+
+pub(super) fn read_pools(report: &mut Report, root: &Section<'_>) -> BTreeMap<String, PoolDraft> {
+    let (is_well_formed, rule) = object_names();
+    let mut pools = BTreeMap::new();
+    for entry in root.entries(report, "pools", is_well_formed, rule) {
+        let section = entry.open(report, POOL);
+        let max_backends = value::number(1..=limits::BACKENDS_HARD_MAX);
+        let pool = PoolDraft {
+            mode: section.required(report, "mode", value::choice(MODES, &["gue", "l2"])),
+            max_backends: section.or(report, "max_backends", limits::MAX_BACKENDS_DEFAULT, max_backends),
+            on_failed: section.or(report, "on_failed", OnFailed::Keep, value::choice(ON_FAILED, &[])),
+            backends: read_backends(report, &section),
+        };
+        pools.insert(entry.name, pool);
+    }
+    pools
+}
+
+fn read_backends(report: &mut Report, pool: &Section<'_>) -> BTreeMap<String, BackendDraft> {
+    let (is_well_formed, rule) = object_names();
+    let mut backends = BTreeMap::new();
+    for entry in pool.entries(report, "backends", is_well_formed, rule) {
+        let section = entry.open(report, BACKEND);
+        let weight = value::number(0..=limits::WEIGHT_MAX);
+        let backend = BackendDraft {
+            address: section.required(report, "address", value::address),
+            weight: section.or(report, "weight", limits::WEIGHT_DEFAULT, weight),
+            state: section.or(report, "state", AdminState::Active, value::choice(STATES, &[])),
+            zone: section.optional(report, "zone", zone),
+        };
+        backends.insert(entry.name, backend);
+    }
+    backends
+}
+
+impl VipDraft {
+    pub(super) fn finish(self) -> Option<Vip> {
+        Some(Vip { address: self.address? })
+    }
+}
+
+impl ServiceDraft {
+    pub(super) fn finish(self) -> Option<Service> {
+        let protocol = self.protocol?;
+        let idle_default = match protocol {
+            Protocol::Tcp => limits::IDLE_TCP_DEFAULT,
+            Protocol::Udp => limits::IDLE_UDP_DEFAULT,
+        };
+        Some(Service {
+            vip: self.vip?,
+            protocol,
+            port: self.port?,
+            pool: self.pool?,
+            idle: self.idle?.unwrap_or(idle_default),
+            flow_table: self.flow_table?,
+        })
+    }
+}
+
+impl PoolDraft {
+    pub(super) fn finish(self) -> Option<Pool> {
+        Some(Pool {
+            mode: self.mode?,
+            max_backends: self.max_backends?,
+            on_failed: self.on_failed?,
+            backends: super::all(self.backends, BackendDraft::finish)?,
+        })
+    }
+}
+
+impl BackendDraft {
+    fn finish(self) -> Option<Backend> {
+        Some(Backend { address: self.address?, weight: self.weight?, state: self.state?, zone: self.zone? })
+    }
+}
+
+fn zone(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let zone = value::text(value)?;
+    let is_good = !zone.is_empty()
+        && zone.chars().count() <= limits::ZONE_CHARS_MAX
+        && zone.chars().all(|c| c.is_ascii_graphic());
+    if is_good {
+        return Ok(zone);
+    }
+    let message =
+        format!("found {}, expected 1 to 63 printable characters without spaces", value::found(value));
+    Err(Wrong::new(message, "write a short word like `rack-12`"))
+}

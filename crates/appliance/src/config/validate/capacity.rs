@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Rules about size: what the document asks for must fit the tables of `[bootstrap.capacity]`.
+
+use crate::config::limits;
+use crate::config::read::Draft;
+use crate::config::report::Report;
+
+pub(super) fn validate(report: &mut Report, draft: &Draft) {
+    let capacity = &draft.bootstrap.capacity;
+    let backends: usize = draft.pools.values().map(|pool| pool.backends.len()).sum();
+    fits(report, "services", "services", draft.services.len(), capacity.services);
+    fits(report, "pools", "backends", backends, capacity.backends);
+    rows(report, draft);
+
+    let pools_max = usize::try_from(limits::POOLS_DEFAULT).unwrap_or(usize::MAX);
+    if draft.pools.len() > pools_max {
+        let message = format!("found {} pools, at most {pools_max} are supported", draft.pools.len());
+        report.at("pools", message, "let services share pools");
+    }
+}
+
+fn fits(report: &mut Report, path: &str, what: &str, found: usize, room: Option<u32>) {
+    let Some(room) = room else { return };
+    if u32::try_from(found).is_ok_and(|found| found <= room) {
+        return;
+    }
+    let message = format!("found {found} {what}, `bootstrap.capacity.{what}` has room for {room}");
+    report.at(path, message, format!("raise `bootstrap.capacity.{what}` and restart"));
+}
+
+/// All pools, and room to write the largest one anew twice over while the old rows are still read.
+fn rows(report: &mut Report, draft: &Draft) {
+    let Some(room) = draft.bootstrap.capacity.rows.map(u64::from) else { return };
+    let counts = draft.pools.values().filter_map(|pool| pool.max_backends).map(limits::row_count);
+    let (mut sum, mut largest) = (0_u64, 0_u64);
+    for count in counts.map(u64::from) {
+        sum = sum.saturating_add(count);
+        largest = largest.max(count);
+    }
+    let wanted = sum.saturating_add(largest.saturating_mul(2));
+    if wanted > room {
+        report.at(
+            "pools",
+            format!(
+                "the pools have {sum} rows and switching needs room for {} more, \
+                 `bootstrap.capacity.rows` has room for {room}",
+                wanted - sum
+            ),
+            format!(
+                "raise `bootstrap.capacity.rows` to at least {wanted} and restart, or lower `max_backends`"
+            ),
+        );
+    }
+}
