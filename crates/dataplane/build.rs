@@ -65,9 +65,15 @@ fn build(root: &Path, out: &Path) -> PathBuf {
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     // `build-std` is an unstable flag; the switch holds for the inner build alone.
     command.env("RUSTC_BOOTSTRAP", "1");
-    for variable in
-        ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO", "CARGO_BUILD_TARGET", "RUSTFLAGS", "CARGO_TARGET_DIR"]
-    {
+    for variable in [
+        "RUSTC",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO",
+        "CARGO_BUILD_TARGET",
+        "RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+    ] {
         command.env_remove(variable);
     }
     let status = command.status().expect("start cargo for the kernel objects");

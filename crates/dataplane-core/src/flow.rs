@@ -48,13 +48,25 @@ pub struct Kind {
     pub ends: bool,
 }
 
-/// Idle times in ticks.
+/// Idle times in ticks, packed by state so that a lookup needs no branch: the search over eight slots is straight-line
+/// code, which the verifier walks once (with branches it met a million instructions, kernel 6.18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Idle {
-    /// Of an established flow.
-    pub established: u16,
-    /// Of a flow that is not established yet.
-    pub new: u16,
+pub struct Idle(u64);
+
+impl Idle {
+    /// `established`: of an established flow; `new`: of one that is not established yet.
+    #[inline(always)]
+    pub const fn new(established: u16, new: u16) -> Self {
+        Self((established as u64) << 48 | (new as u64) << 32 | (new as u64) << 16 | 0xffff)
+    }
+
+    /// Of a slot in `state`. Larger than any age for an empty one.
+    #[inline(always)]
+    const fn limit(self, state: u8) -> u32 {
+        let closing = 0_u32.wrapping_sub(state as u32 >> 2);
+        let packed = (self.0 >> (16 * (state & 3) as u32)) as u32 & 0xffff;
+        packed & !closing | CLOSING_IDLE_S as u32 & closing
+    }
 }
 
 /// One slot's content.
@@ -76,7 +88,7 @@ impl Slot {
         )
     }
 
-    /// Whether the tag is that of `hash`. Says nothing for an empty slot.
+    /// Whether the tag is that of `hash`; never so for an empty slot.
     #[inline(always)]
     pub const fn has_tag_of(self, hash: u64) -> bool {
         (self.0 ^ hash) >> TAG_SHIFT == 0
@@ -102,24 +114,23 @@ impl Slot {
         self.0 as u16
     }
 
-    /// Ticks since the last packet. CPUs read the clock at slightly different times, so an age just below the wrap is a
-    /// slot "from the future" and counts as zero; otherwise a live flow could look long dead.
+    /// Ticks since the last packet, plus [`TICK_SKEW`]. CPUs read the clock at slightly different times; a slot "from the
+    /// future" so comes out below the skew instead of as long dead.
     #[inline(always)]
-    pub const fn age(self, now: u16) -> u16 {
-        let age = now.wrapping_sub(self.tick()) & TICK_MASK;
-        if age > TICK_MASK - TICK_SKEW { 0 } else { age }
+    const fn skewed_age(self, now: u16) -> u32 {
+        (now.wrapping_sub(self.tick()).wrapping_add(TICK_SKEW) & TICK_MASK) as u32
+    }
+
+    /// 1 if it has outlived the idle time of its state, else 0; 0 for an empty slot.
+    #[inline(always)]
+    const fn expired(self, now: u16, idle: Idle) -> u32 {
+        (idle.limit(self.state()) + TICK_SKEW as u32).wrapping_sub(self.skewed_age(now)) >> 31
     }
 
     /// Whether it has outlived the idle time of its state. False for an empty slot.
     #[inline(always)]
     pub const fn is_expired(self, now: u16, idle: Idle) -> bool {
-        let limit = match self.state() {
-            state::EMPTY => return false,
-            state::ESTABLISHED => idle.established,
-            state::CLOSING => CLOSING_IDLE_S,
-            _ => idle.new,
-        };
-        self.age(now) > limit
+        self.expired(now, idle) != 0
     }
 
     /// What the slot becomes when another packet of its flow arrives and goes to the same backend.
@@ -151,15 +162,23 @@ pub const fn first_state(kind: Kind) -> u8 {
     if kind.opens { state::NEW_UNANSWERED } else { state::NEW_ANSWERED }
 }
 
-/// The live slot of `hash` in its set.
+/// `hash` with a tag other than 0, which is that of empty slots.
+#[inline(always)]
+pub const fn tagged(hash: u64) -> u64 {
+    // 1 if the tag is 0: the subtraction borrows.
+    let none = (hash >> TAG_SHIFT).wrapping_sub(1) >> 63;
+    hash | none << TAG_SHIFT
+}
+
+/// The live slot of `hash` ([`tagged`]) in its set.
 #[inline(always)]
 pub fn find<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
     let mut index = 0;
     while index < SLOTS_PER_SET {
         let slot = Slot(slots.load(index));
-        if slot.has_tag_of(hash) && slot.state() != state::EMPTY {
+        if slot.has_tag_of(hash) {
             // An expired match is no match, but its slot is the first to be taken.
-            return if slot.is_expired(now, idle) { None } else { Some((index, slot)) };
+            return if slot.is_expired(now, idle) { None } else { Some((slots.launder(index, hash), slot)) };
         }
         index += 1;
     }
@@ -170,37 +189,40 @@ pub fn find<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usi
 /// the oldest that is not established yet. `None`: all are established and live, and stay.
 #[inline(always)]
 pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
-    let mut best = 0_u32;
-    let mut chosen = (0, Slot::EMPTY);
+    let mut best = 0;
     let mut index = 0;
     while index < SLOTS_PER_SET {
-        let slot = Slot(slots.load(index));
-        let rank = preference(slot, hash, now, idle);
-        if rank > best {
-            best = rank;
-            chosen = (index, slot);
+        let rank = preference(Slot(slots.load(index)), hash, now, idle);
+        // Ties go to the first.
+        let key = rank << 3 | (SLOTS_PER_SET - 1 - index) as u32;
+        if key > best {
+            best = key;
         }
         index += 1;
     }
-    if best == 0 { None } else { Some(chosen) }
+    if best >> 3 == 0 {
+        return None;
+    }
+    let index = slots.launder(SLOTS_PER_SET - 1 - (best & 7) as usize, hash);
+    // Loaded again: should it have changed meanwhile, it must still be one that may go.
+    let slot = Slot(slots.load(index));
+    if preference(slot, hash, now, idle) == 0 { None } else { Some((index, slot)) }
 }
 
-/// How gladly a slot is given up; 0 = never. Within *new* the older goes first.
+/// How gladly a slot is given up; 0 = never. Within *new* the older goes first. Without branches, see [`Idle`].
 #[inline(always)]
 const fn preference(slot: Slot, hash: u64, now: u16, idle: Idle) -> u32 {
-    const CLASS: u32 = 1 << 16;
-    let st = slot.state();
-    if st == state::EMPTY {
-        return 4 * CLASS;
-    }
-    if slot.is_expired(now, idle) {
-        return if slot.has_tag_of(hash) { 5 * CLASS } else { 3 * CLASS };
-    }
-    match st {
-        state::CLOSING => 2 * CLASS,
-        state::NEW_UNANSWERED | state::NEW_ANSWERED => CLASS + slot.age(now) as u32,
-        _ => 0,
-    }
+    /// Class by state, four bits each: empty 4, closing 2, new 1, established 0.
+    const CLASSES: u32 = 0x2_0114;
+    const EXPIRED: u32 = 3;
+    const EXPIRED_AND_MINE: u32 = 5;
+    const CLASS_SHIFT: u32 = 15;
+    let class = CLASSES >> (4 * slot.state() as u32) & 0xf;
+    let live = class << CLASS_SHIFT | slot.skewed_age(now) * (class & 1);
+    let mine = (((slot.0 ^ hash) >> TAG_SHIFT).wrapping_sub(1) >> 63) as u32;
+    let gone = (EXPIRED + (EXPIRED_AND_MINE - EXPIRED) * mine) << CLASS_SHIFT;
+    let expired = slot.expired(now, idle);
+    live * (1 - expired) + gone * expired
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 extern crate std;
 
 pub mod bytes;
+pub mod decap;
 pub mod encap;
 pub mod flow;
 pub mod hash;
@@ -35,7 +36,9 @@ pub mod steer;
 pub mod tables;
 pub mod verdict;
 
-pub use bytes::{BackendFlags, BackendValue, NextHopValue, PoolValue, Protocol, ServiceFlags, ServiceKey, ServiceValue};
+pub use bytes::{
+    BackendFlags, BackendValue, NextHopValue, PoolValue, Protocol, ServiceFlags, ServiceKey, ServiceValue,
+};
 pub use packet::Packet;
 pub use process::{Outcome, process};
 pub use row::Row;

@@ -79,7 +79,8 @@ fn forward<P: Packet, T: Tables, const V6: bool>(packet: &mut P, tables: &T, seg
     let Some(service) = tables.service(&key) else {
         return other(tables, segment.destination, segment.fault.unwrap_or(Verdict::DropNoService));
     };
-    let mut outcome = Outcome { service: service.id, ip_len: segment.ip_len, ..Outcome::early(Verdict::DropNoBackend) };
+    let mut outcome =
+        Outcome { service: service.id, ip_len: segment.ip_len, ..Outcome::early(Verdict::DropNoBackend) };
     match decide::<P, T, V6>(packet, tables, &service, segment) {
         Ok((decision, next_hop)) => {
             outcome.verdict = decision.verdict;
@@ -102,7 +103,13 @@ fn decide<'t, P: Packet, T: Tables, const V6: bool>(
         return Err(fault);
     }
     let hash = if V6 {
-        hash::flow_v6(&tables.key_v6(), &segment.source, &segment.destination, segment.ports_be, segment.protocol)
+        hash::flow_v6(
+            &tables.key_v6(),
+            &segment.source,
+            &segment.destination,
+            segment.ports_be,
+            segment.protocol,
+        )
     } else {
         let (source, destination) = (segment.source.0[3], segment.destination.0[3]);
         hash::flow_v4(&tables.key_v4(), source, destination, segment.ports_be, segment.protocol)

@@ -182,7 +182,7 @@ const fn log2_by_squaring(z: u64) -> u64 {
 const fn square_q126(z: u128) -> u128 {
     let (high, low) = (z >> 64, z & u64::MAX as u128);
     // (high * 2^64 + low)^2 >> 126
-    let middle = ((low * low) >> 64) + 2 * (high * low & u64::MAX as u128);
+    let middle = ((low * low) >> 64) + 2 * ((high * low) & u64::MAX as u128);
     ((high * high) << 2) + (((high * low) >> 64) << 3) + (middle >> 62)
 }
 

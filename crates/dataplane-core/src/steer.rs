@@ -9,8 +9,8 @@ use crate::tables::{Slots, Tables};
 use crate::verdict::Verdict;
 
 /// Attempts at a slot that another CPU changed meanwhile. Slots of one flow change about once a second, so a second
-/// attempt is rare and a fourth means that something else is wrong; the packet then goes its way uncached.
-const ATTEMPTS: usize = 3;
+/// attempt is rare and need of a third means that many packets of one flow are in flight; one of them has done the work.
+const ATTEMPTS: usize = 2;
 
 /// A backend for the packet.
 #[derive(Clone, Copy)]
@@ -43,7 +43,8 @@ pub fn steer<'t, T: Tables>(
         return Ok(Decision { id, backend, verdict: Verdict::ForwardUncached });
     };
     let now = tables.tick();
-    let idle = Idle { established: service.idle, new: service.idle_new };
+    let hash = flow::tagged(hash);
+    let idle = Idle::new(service.idle, service.idle_new);
     let found = flow::find(&slots, hash, now, idle);
     if let Some((index, slot)) = found
         && let Some(backend) = keeps(tables, service, slot, kind)
@@ -150,7 +151,11 @@ fn remember<S: Slots>(
     let fresh = Slot::new(hash, first_state(kind), now, id);
     if let Some((index, slot)) = found {
         // On a lost race another packet of this flow has just chosen; the next packet follows it.
-        return if slots.swap(index, slot.0, fresh.0) { Verdict::ForwardRechosen } else { Verdict::ForwardUncached };
+        return if slots.swap(index, slot.0, fresh.0) {
+            Verdict::ForwardRechosen
+        } else {
+            Verdict::ForwardUncached
+        };
     }
     let mut attempt = 0;
     while attempt < ATTEMPTS {

@@ -12,6 +12,14 @@ pub trait Slots {
 
     /// Replaces slot `index` by `new` if it still is `old`; tells whether it did.
     fn swap(&self, index: usize, old: u64, new: u64) -> bool;
+
+    /// `index` (0 to 7) as it is. In the kernel it comes back as a number of which the verifier only knows the range, so
+    /// that it walks what follows once and not once for each slot. `salt` is any number that is not a constant.
+    #[inline(always)]
+    fn launder(&self, index: usize, salt: u64) -> usize {
+        let _ = salt;
+        index
+    }
 }
 
 /// What the packet logic may ask. All lookups are by value or by reference into tables that outlive the packet.

@@ -56,6 +56,15 @@ pub enum Mode {
     Ipip,
 }
 
+impl Mode {
+    /// The number in the backend table.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Ipip => 1,
+        }
+    }
+}
+
 /// What an established flow does when its backend fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailed {

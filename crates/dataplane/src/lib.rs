@@ -1,4 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Being built.
+//! Loads, fills and reads the XDP dataplane.
+//!
+//! The caller holds one [`Dataplane`] and tells it a whole [`forwarding::ForwardingState`]; this crate turns that into
+//! ids, rows and map entries, in an order in which a packet never meets half a change. Everything lives in pinned maps:
+//! packets flow on while nobody holds a [`Dataplane`], and the next one adopts what it finds, without files of its own.
+//!
+//! ```text
+//! forwarding (words) ─► dataplane::apply ─► ids, regions, rows (pure) ─► kernel::maps ─► XDP
+//! next_hop (netlink) ──────────┘                                         kernel::link, pins
+//! ```
+//!
+//! It does not know documents, health checks or BGP.
 
+pub mod config;
+pub mod counters;
+pub mod dataplane;
+pub mod forwarding;
+pub mod host;
+mod identity;
+mod ids;
+pub mod kernel;
 pub mod next_hop;
+mod next_hop_ids;
+pub mod object;
+mod regions;
+pub mod rows;
+
+pub use config::{Capacity, DataplaneConfig, Uplink, XdpMode};
+pub use counters::{Counters, ServiceCounters, VerdictCounters};
+pub use dataplane::{Applied, ApplyError, Dataplane, NextHops, OpenError, SweepError, Swept};
+pub use kernel::link::AttachError;
+pub use next_hop_ids::TooMany;
+pub use regions::NoRoom;

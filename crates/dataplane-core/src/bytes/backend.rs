@@ -93,7 +93,9 @@ impl BackendValue {
 impl Outer {
     /// Outer IPv4 header from `source` to `destination` carrying `protocol`.
     pub fn v4(source: core::net::Ipv4Addr, destination: core::net::Ipv4Addr, protocol: u8) -> Self {
-        let half = |o: [u8; 4]| u32::from(u16::from_be_bytes([o[0], o[1]])) + u32::from(u16::from_be_bytes([o[2], o[3]]));
+        let half = |o: [u8; 4]| {
+            u32::from(u16::from_be_bytes([o[0], o[1]])) + u32::from(u16::from_be_bytes([o[2], o[3]]))
+        };
         let (s, d) = (source.octets(), destination.octets());
         // Version and IHL, DF, TTL and protocol; type of service and length are added per packet.
         let fixed = 0x4500 + 0x4000 + (u32::from(crate::encap::OUTER_TTL) << 8 | u32::from(protocol));

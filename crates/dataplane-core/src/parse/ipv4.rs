@@ -49,7 +49,8 @@ pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
     }
     let ip_len = u16::from_be(header.total_length) as u32;
     let available = packet.len().saturating_sub(ETHERNET_HEADER as u32);
-    let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + header_len as usize, header.protocol) else {
+    let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + header_len as usize, header.protocol)
+    else {
         return Parsed::Other(destination, Verdict::DropTruncated);
     };
     Parsed::Segment(Segment {

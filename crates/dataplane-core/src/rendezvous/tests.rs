@@ -117,7 +117,10 @@ fn shares_of_first_places_follow_the_weights() {
         let share = f64::from(weight) / 10.0;
         let expected = f64::from(ROWS) * share;
         let deviation = (expected * (1.0 - share)).sqrt();
-        assert!((f64::from(won) - expected).abs() < 5.0 * deviation, "weight {weight} won {won}, not {expected}");
+        assert!(
+            (f64::from(won) - expected).abs() < 5.0 * deviation,
+            "weight {weight} won {won}, not {expected}"
+        );
     }
 }
 

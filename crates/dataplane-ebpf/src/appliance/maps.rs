@@ -12,7 +12,8 @@ use weir_dataplane_core::{BackendValue, NextHopValue, PoolValue, Row, ServiceKey
 
 /// Destination to service, and VIP markers. Written by user space; full: the document is refused.
 #[map]
-pub static SERVICES: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entries(2 * l::SERVICES_DEFAULT, 0);
+pub static SERVICES: HashMap<ServiceKey, ServiceValue> =
+    HashMap::with_max_entries(2 * l::SERVICES_DEFAULT, 0);
 
 /// Pool id to its rows. Written by user space, one word at a time.
 #[map]
@@ -45,11 +46,13 @@ pub static VERDICTS: PerCpuArray<PacketCounter> = PerCpuArray::with_max_entries(
 
 /// Service id to packets, bytes and new flows. Written here.
 #[map]
-pub static SERVICE_COUNTS: PerCpuArray<ServiceCounter> = PerCpuArray::with_max_entries(l::SERVICES_DEFAULT, 0);
+pub static SERVICE_COUNTS: PerCpuArray<ServiceCounter> =
+    PerCpuArray::with_max_entries(l::SERVICES_DEFAULT, 0);
 
 /// Backend id to packets, bytes and new flows. Written here.
 #[map]
-pub static BACKEND_COUNTS: PerCpuArray<ServiceCounter> = PerCpuArray::with_max_entries(l::BACKENDS_DEFAULT + 1, 0);
+pub static BACKEND_COUNTS: PerCpuArray<ServiceCounter> =
+    PerCpuArray::with_max_entries(l::BACKENDS_DEFAULT + 1, 0);
 
 /// The fleet's secret. Set at load.
 #[unsafe(no_mangle)]

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Desired state to tables, in an order in which a packet never meets half a change.
+//!
+//! 1. next hops and backends (a new one is named by nothing yet; an old one changes by single words, at once),
+//! 2. rows of each pool into a free region, then the pool's descriptor in one word,
+//! 3. services and VIP markers,
+//! 4. what is no longer wanted, the other way round: services, pools, backends.
+//!
+//! Each step compares before it writes, so an apply that failed half-way is finished by the next, and applying the same
+//! state twice writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use aya::maps::MapError;
+use weir_dataplane_core::bytes::Outer;
+use weir_dataplane_core::limits::{IDLE_S_MAX, NEW_IDLE_S_MAX};
+use weir_dataplane_core::rendezvous::PoolSeed;
+use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceKey, ServiceValue};
+
+use super::Dataplane;
+use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
+use crate::identity;
+use crate::ids::NoneFree;
+use crate::next_hop::NextHop;
+use crate::next_hop_ids::{self, TooMany};
+use crate::regions::NoRoom;
+use crate::rows::{self, Algorithm, MemberInput, Ranking, RowsError, RowsInput};
+
+/// Protocol number of IPv4 in an outer IPv4 header.
+const PROTOCOL_IPIP: u8 = 4;
+
+/// What an apply did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Pools whose rows were written anew, with the number of rows that differ.
+    pub pools_rebuilt: BTreeMap<String, u32>,
+    /// Backends without a next hop.
+    pub unresolved: u32,
+    /// Words and entries written.
+    pub writes: u32,
+}
+
+/// Why a desired state is not (wholly) in force. What was written before stays; apply again to finish.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A service names a pool that is not there.
+    #[error("service `{service}` names pool `{pool}`, which does not exist")]
+    UnknownPool {
+        /// The service.
+        service: String,
+        /// The pool it names.
+        pool: String,
+    },
+    /// A table is full.
+    #[error("no room for another {what} (`{name}`): raise its capacity")]
+    Full {
+        /// Kind of object.
+        what: &'static str,
+        /// Which one did not fit.
+        name: String,
+    },
+    /// The next-hop table is full.
+    #[error(transparent)]
+    NextHops(#[from] TooMany),
+    /// The row table is full.
+    #[error("rows of pool `{pool}`")]
+    RowsFull {
+        /// The pool.
+        pool: String,
+        /// How much was wanted.
+        #[source]
+        source: NoRoom,
+    },
+    /// The rows cannot be made.
+    #[error("rows of pool `{pool}`")]
+    Rows {
+        /// The pool.
+        pool: String,
+        /// Why not.
+        #[source]
+        source: RowsError,
+    },
+    /// There is no outer source address of the backend's family.
+    #[error(
+        "backend `{pool}.{backend}` has address {address}, but the appliance has no source address of that family"
+    )]
+    NoSource {
+        /// The pool.
+        pool: String,
+        /// The backend.
+        backend: String,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// An idle time is out of range.
+    #[error("service `{service}` has an idle time of {found:?}; 1 s to {IDLE_S_MAX} s are possible")]
+    Idle {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        found: Duration,
+    },
+    /// The kernel refused a write.
+    #[error("write map {map}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<MapError>,
+    },
+}
+
+/// Resolved next hops by backend address; an address that is missing is unresolved.
+pub type NextHops = BTreeMap<IpAddr, NextHop>;
+
+impl Dataplane {
+    /// Puts the whole of `wanted` in force.
+    ///
+    /// # Errors
+    /// [`ApplyError`]. Nothing is taken away before everything new is in place.
+    pub fn set_forwarding(
+        &mut self,
+        wanted: &ForwardingState,
+        next_hops: &NextHops,
+    ) -> Result<Applied, ApplyError> {
+        let mut applied = Applied::default();
+        self.settled = false;
+        for (name, service) in &wanted.services {
+            if !wanted.pools.contains_key(&service.pool) {
+                return Err(ApplyError::UnknownPool { service: name.clone(), pool: service.pool.clone() });
+            }
+        }
+        let mut live = Live::default();
+        for (name, pool) in &wanted.pools {
+            let id = self.apply_pool(name, pool, next_hops, &mut live, &mut applied)?;
+            live.pools.insert(name.clone(), id);
+        }
+        self.apply_services(&wanted.services, &live.pools, &mut applied)?;
+        self.retire(&live, &mut applied);
+        self.tables.backend_names = live.backend_names;
+        self.settled = true;
+        Ok(applied)
+    }
+
+    /// Backends of the pool, then its rows. Gives the pool's id.
+    fn apply_pool(
+        &mut self,
+        name: &str,
+        pool: &Pool,
+        next_hops: &NextHops,
+        live: &mut Live,
+        applied: &mut Applied,
+    ) -> Result<u32, ApplyError> {
+        let identity = identity::pool(name);
+        let full = |_: NoneFree| ApplyError::Full { what: "pool", name: name.to_owned() };
+        let (pool_id, new) = self.tables.pools.want(identity).map_err(full)?;
+        if new {
+            self.maps.pools.write(pool_id, &PoolValue { rows: 0, identity });
+        }
+        let mut members = Vec::with_capacity(pool.backends.len());
+        for (backend_name, backend) in &pool.backends {
+            let (id, resolved) =
+                self.apply_backend((name, pool_id, pool), (backend_name, backend), next_hops, live, applied)?;
+            let state = match backend.state {
+                BackendState::Usable if !resolved => BackendState::Failed,
+                state => state,
+            };
+            members.push(MemberInput {
+                id,
+                name: backend_name,
+                weight: backend.weight,
+                cap_permille: backend.cap_permille,
+                state,
+            });
+        }
+        self.apply_rows(name, pool_id, pool, &members, applied)?;
+        Ok(pool_id)
+    }
+
+    /// The backend's table entry. Gives its id and whether it has a next hop.
+    fn apply_backend(
+        &mut self,
+        (pool_name, pool_id, pool): (&str, u32, &Pool),
+        (name, backend): (&str, &Backend),
+        next_hops: &NextHops,
+        live: &mut Live,
+        applied: &mut Applied,
+    ) -> Result<(u16, bool), ApplyError> {
+        let owned = || (pool_name.to_owned(), name.to_owned());
+        let identity = identity::backend(pool_name, name, backend.address, pool.mode);
+        let mut hops = [0; 4];
+        if let Some(value) = next_hops.get(&backend.address).and_then(next_hop_ids::value) {
+            let (hop, new) = self.tables.next_hops.want(value, Self::now())?;
+            if new {
+                self.maps.next_hops.write(u32::from(hop), &value);
+                applied.writes += 1;
+            }
+            live.next_hops.insert(hop);
+            hops[0] = hop;
+        }
+        let outer = self.outer(backend.address).ok_or_else(|| {
+            let (pool, backend_name) = owned();
+            ApplyError::NoSource { pool, backend: backend_name, address: backend.address }
+        })?;
+        let v6 = if backend.address.is_ipv6() { BackendFlags::OUTER_V6 } else { 0 };
+        let value = BackendValue {
+            pool: pool_id,
+            flags: flags(backend.state, pool.on_failed) | v6,
+            mode: pool.mode.number(),
+            zero: 0,
+            next_hops: hops,
+            outer,
+            identity,
+        };
+        let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
+        let (id, new) = self.tables.backends.want(identity).map_err(full)?;
+        if new {
+            Self::reset_counter(&mut self.maps.backend_counters, id).map_err(map_error("BACKEND_COUNTS"))?;
+        }
+        if new || self.maps.backends.read(id) != value {
+            self.maps.backends.write(id, &value);
+            applied.writes += 1;
+        }
+        applied.unresolved += u32::from(hops[0] == 0);
+        live.backends.insert(id);
+        live.backend_names.insert(owned(), id);
+        self.tables.backend_pools.insert(id, pool_id);
+        Ok((u16::try_from(id).expect("capacity is at most 65,535"), hops[0] != 0))
+    }
+
+    fn outer(&self, address: IpAddr) -> Option<Outer> {
+        match address {
+            IpAddr::V4(to) => Some(Outer::v4(self.config.source_v4?, to, PROTOCOL_IPIP)),
+            IpAddr::V6(to) => Some(Outer::v6(self.config.source_v6?, to)),
+        }
+    }
+
+    /// Builds the pool's rows; if they differ from what lies in its region, writes them elsewhere and switches.
+    fn apply_rows(
+        &mut self,
+        name: &str,
+        pool_id: u32,
+        pool: &Pool,
+        members: &[MemberInput<'_>],
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        let failed = |source| ApplyError::Rows { pool: name.to_owned(), source };
+        if members.is_empty() {
+            self.switch_rows(pool_id, None);
+            return Ok(());
+        }
+        let input = RowsInput {
+            algorithm: Algorithm::BoundedRendezvous,
+            seed: PoolSeed::derive(&self.config.hash_seed, name),
+            max_backends: pool.max_backends,
+            epsilon_permille: rows::EPSILON_PERMILLE_DEFAULT,
+        };
+        let kept = self.tables.rankings.remove(&pool_id).filter(|ranking| ranking.covers(&input, members));
+        let ranking = kept.map_or_else(|| Ranking::new(&input, members), Ok).map_err(failed)?;
+        let built = ranking.assign(members).map_err(failed)?;
+        self.tables.rankings.insert(pool_id, ranking);
+        let rows = built.as_slice();
+        let count = u32::try_from(rows.len()).expect("at most 1,048,576");
+        let differing = self.differing_rows(pool_id, rows);
+        if differing == 0 {
+            return Ok(());
+        }
+        let region = self
+            .tables
+            .regions
+            .take(count, Self::now())
+            .map_err(|source| ApplyError::RowsFull { pool: name.to_owned(), source })?;
+        for (index, row) in (region.first..).zip(rows) {
+            self.maps.rows.word(index, 0).store(row.raw(), Ordering::Release);
+        }
+        self.switch_rows(pool_id, Some(region));
+        applied.pools_rebuilt.insert(name.to_owned(), differing);
+        applied.writes += differing;
+        Ok(())
+    }
+
+    /// In how many rows `rows` differs from what the pool has in force.
+    fn differing_rows(&self, pool_id: u32, rows: &[weir_dataplane_core::Row]) -> u32 {
+        let count = u32::try_from(rows.len()).expect("at most 1,048,576");
+        let Some(region) = self.tables.pool_regions.get(&pool_id).filter(|region| region.count == count)
+        else {
+            return count;
+        };
+        let differing =
+            (region.first..).zip(rows).filter(|&(index, row)| self.maps.rows.read(index) != *row).count();
+        u32::try_from(differing).expect("no more than rows")
+    }
+
+    /// Points the pool at `region`, by one store, and gives the old region back.
+    fn switch_rows(&mut self, pool_id: u32, region: Option<crate::regions::Region>) {
+        let descriptor = region.map_or(0, |region| PoolValue::descriptor(region.first, region.count));
+        self.maps.pools.word(pool_id, 0).store(descriptor, Ordering::Release);
+        let old = match region {
+            Some(region) => self.tables.pool_regions.insert(pool_id, region),
+            None => self.tables.pool_regions.remove(&pool_id),
+        };
+        if let Some(old) = old {
+            self.tables.regions.give_back(old, Self::now());
+        }
+    }
+
+    /// Services and markers: first what is new or different, then away with what is not wanted.
+    fn apply_services(
+        &mut self,
+        services: &BTreeMap<String, Service>,
+        pools: &BTreeMap<String, u32>,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        let mut wanted: HashMap<ServiceKey, ServiceValue> = HashMap::new();
+        let mut names = BTreeMap::new();
+        let mut idles: BTreeMap<u32, u16> = BTreeMap::new();
+        for (name, service) in services {
+            let key = ServiceKey::new(service.vip, service.protocol, service.port);
+            let full = |_: NoneFree| ApplyError::Full { what: "service", name: name.clone() };
+            let (id, new) = self.tables.services.want(identity::service(&key)).map_err(full)?;
+            if new {
+                Self::reset_counter(&mut self.maps.service_counters, id)
+                    .map_err(map_error("SERVICE_COUNTS"))?;
+            }
+            let idle =
+                u16::try_from(service.idle.as_secs()).ok().filter(|idle| (1..=IDLE_S_MAX).contains(idle));
+            let idle = idle.ok_or_else(|| ApplyError::Idle { service: name.clone(), found: service.idle })?;
+            let pool = *pools.get(&service.pool).expect("every service's pool was checked at the start");
+            let flags = if service.flow_table { 0 } else { ServiceFlags::STATELESS };
+            wanted.insert(key, ServiceValue { id, pool, flags, idle, idle_new: idle.min(NEW_IDLE_S_MAX) });
+            wanted.entry(ServiceKey::marker(service.vip.into())).or_default();
+            names.insert(name.clone(), id);
+            let longest = idles.entry(pool).or_default();
+            *longest = idle.max(*longest);
+        }
+        // Until the switch is done the sweeper must go by the longer of old and new idle times.
+        for (&pool, &idle) in &idles {
+            let longest = self.tables.pool_idle.entry(pool).or_default();
+            *longest = idle.max(*longest);
+        }
+        for (key, value) in &wanted {
+            if self.tables.service_map.get(key) != Some(value) {
+                self.maps.services.insert(key, value, 0).map_err(map_error("SERVICES"))?;
+                self.tables.service_map.insert(*key, *value);
+                applied.writes += 1;
+            }
+        }
+        let gone: Vec<ServiceKey> =
+            self.tables.service_map.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            match self.maps.services.remove(&key) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(source) => return Err(map_error("SERVICES")(source)),
+            }
+            self.tables.service_map.remove(&key);
+            applied.writes += 1;
+        }
+        let ids: BTreeSet<u32> = names.values().copied().collect();
+        self.tables.services.retain(&ids);
+        // A service id only indexes counters: nothing in flight can do harm with it.
+        let retired: Vec<u32> = self.tables.services.retired().collect();
+        for id in retired {
+            self.tables.services.release(id);
+        }
+        self.tables.service_names = names;
+        self.tables.pool_idle = idles;
+        Ok(())
+    }
+
+    /// Takes pools and backends that are not live out of service. Their ids stay taken until the sweeper frees them.
+    fn retire(&mut self, live: &Live, applied: &mut Applied) {
+        let pools = live.pools.values().copied().collect();
+        for id in self.tables.pools.retain(&pools) {
+            applied.writes += 1;
+            self.drop_pool(id);
+        }
+        // Pools adopted from a former process and wanted by nobody are retired already, with rows still in force.
+        let unwanted: Vec<u32> = self.tables.pools.retired().collect();
+        for id in unwanted {
+            self.drop_pool(id);
+        }
+        self.tables.backends.retain(&live.backends);
+        let unwanted: Vec<u32> = self.tables.backends.retired().collect();
+        for id in unwanted {
+            let value = self.maps.backends.read(id);
+            if value.flags != 0 {
+                let off = BackendValue { flags: 0, ..value };
+                self.maps.backends.word(id, 0).store(off.word(), Ordering::Release);
+                applied.writes += 1;
+            }
+        }
+        self.tables.next_hops.retain(&live.next_hops, Self::now());
+    }
+
+    fn drop_pool(&mut self, id: u32) {
+        self.tables.rankings.remove(&id);
+        if self.tables.pool_regions.contains_key(&id) {
+            self.switch_rows(id, None);
+        }
+    }
+}
+
+/// Ids that the desired state uses.
+#[derive(Default)]
+struct Live {
+    pools: BTreeMap<String, u32>,
+    backends: BTreeSet<u32>,
+    backend_names: BTreeMap<(String, String), u32>,
+    next_hops: BTreeSet<u16>,
+}
+
+/// What a backend in this state may receive, as bits.
+fn flags(state: BackendState, on_failed: OnFailed) -> u8 {
+    match (state, on_failed) {
+        (BackendState::Usable, _) => {
+            BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW
+        }
+        (BackendState::Draining, _) => BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW,
+        (BackendState::Failed, OnFailed::Keep) => BackendFlags::KEEPS_ESTABLISHED,
+        (BackendState::Failed, OnFailed::Reset) | (BackendState::Disabled, _) => 0,
+    }
+}
+
+fn map_error(map: &'static str) -> impl Fn(MapError) -> ApplyError {
+    move |source| ApplyError::Map { map, source: Box::new(source) }
+}

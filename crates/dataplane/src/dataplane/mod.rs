@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The handle: opens or adopts, attaches, applies, counts, sweeps, detaches.
+//!
+//! Synchronous, and owned by one task. Times: opening measures HZ for about a fifth of a second; applying takes
+//! milliseconds, and more for pools that need new rows; a sweep reads the whole flow table.
+
+mod adopt;
+mod apply;
+mod sweep;
+mod tables;
+
+use std::time::Instant;
+
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use weir_dataplane_core::bytes::ServiceCounter;
+use weir_dataplane_core::hash::HashKeys;
+use weir_dataplane_core::{Verdict, names};
+
+use crate::config::{CapacityError, DataplaneConfig};
+use crate::counters::{Counters, VerdictCounters, sum_packets, sum_services};
+use crate::kernel::clock::{self, ClockError};
+use crate::kernel::link::{self, AttachError, Mode};
+use crate::kernel::maps::{Maps, MapsError, shapes};
+use crate::kernel::pins::{Pins, PinsError};
+use crate::kernel::test_run::{Ran, test_run};
+use crate::object;
+use tables::Tables;
+
+pub use apply::{Applied, ApplyError, NextHops};
+pub use sweep::{SweepError, Swept};
+
+/// Why the dataplane could not be opened. Nothing is attached then that was not before.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A size is out of range.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+    /// The pins cannot be adopted.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// The kernel refused the object.
+    #[error("load the kernel object")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The object lacks a program.
+    #[error("the kernel object has no XDP program `{name}`")]
+    NoProgram {
+        /// Its name.
+        name: &'static str,
+    },
+    /// The verifier refused a program.
+    #[error("load program `{name}`")]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map is not as expected.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The clock does not run.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The adopted services could not be read.
+    #[error("read the adopted service table")]
+    Adopt(#[source] Box<aya::maps::MapError>),
+}
+
+/// The dataplane of one appliance.
+pub struct Dataplane {
+    config: DataplaneConfig,
+    pins: Pins,
+    object: Ebpf,
+    maps: Maps,
+    tables: Tables,
+    tick_factor: u64,
+    hz: u32,
+    adopted: bool,
+    /// Whether the last desired state is wholly in force: only then is what nobody wants really nobody's.
+    settled: bool,
+}
+
+impl Dataplane {
+    /// Loads the program and creates the tables, or adopts those that are pinned. Attaches nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`], among them pins of another layout version or of other capacities.
+    pub fn open(config: DataplaneConfig) -> Result<Self, OpenError> {
+        config.capacity.check()?;
+        let pins = Pins::open(&config.instance_dir)?;
+        let mut adopted = false;
+        for (name, shape) in shapes(&config.capacity) {
+            adopted |= pins.check_map(name, shape)?;
+        }
+        // The tick's factor is a constant of the object, so HZ comes from a first, private copy of the clock.
+        let hz = measure_hz()?;
+        let tick_factor = clock::tick_factor(hz);
+        let mut object = load(&config, tick_factor, Some(&pins))?;
+        load_program(&mut object, names::PROGRAM_INGRESS)?;
+        load_program(&mut object, names::PROGRAM_CLOCK)?;
+        let maps = Maps::take(&mut object, &config.capacity)?;
+        let tables = adopt::tables(&maps, &config.capacity)?;
+        tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
+        Ok(Self { config, pins, object, maps, tables, tick_factor, hz, adopted, settled: false })
+    }
+
+    /// Whether tables of a former process were taken over.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// HZ of the running kernel as measured.
+    pub fn hz(&self) -> u32 {
+        self.hz
+    }
+
+    /// Puts the program on every uplink, or on the links that are pinned there. Does nothing to those already done.
+    ///
+    /// # Errors
+    /// [`AttachError`] for the first uplink that refuses; those before it stay attached.
+    pub fn attach(&mut self) -> Result<(), AttachError> {
+        for uplink in self.config.uplinks.clone() {
+            let index = link::ifindex(&uplink.name)
+                .ok_or_else(|| AttachError::UnknownInterface { interface: uplink.name.clone() })?;
+            // Before the link: the program may send by it as soon as it runs.
+            self.maps.egress.insert(index, index, None, 0).map_err(|source| AttachError::Egress {
+                interface: uplink.name.clone(),
+                source: Box::new(source),
+            })?;
+            let program = program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened");
+            let adopted = link::attach(program, &uplink.name, uplink.mode, &self.pins)?;
+            tracing::info!(interface = uplink.name, mode = uplink.mode.name(), adopted, "program attached");
+        }
+        self.detach_others()
+    }
+
+    /// Interfaces and modes that the program is attached to, by its pins.
+    ///
+    /// # Errors
+    /// When the pin directory cannot be read.
+    pub fn attached(&self) -> Result<Vec<(String, Mode)>, PinsError> {
+        let mut attached = Vec::new();
+        for name in self.pins.names("link_")? {
+            for mode in [Mode::Native, Mode::Generic] {
+                let suffix = format!("_{}", mode.name());
+                if let Some(interface) =
+                    name.strip_prefix("link_").and_then(|rest| rest.strip_suffix(&suffix))
+                {
+                    attached.push((interface.to_owned(), mode));
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Takes the program off interfaces that a former document named.
+    fn detach_others(&self) -> Result<(), AttachError> {
+        for (interface, mode) in self.attached()? {
+            let wanted = self.config.uplinks.iter().any(|u| u.name == interface && u.mode == mode);
+            if !wanted {
+                link::detach(&interface, mode, &self.pins)?;
+                tracing::info!(interface, mode = mode.name(), "program detached: no longer an uplink");
+            }
+        }
+        Ok(())
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    /// When a counter map cannot be read.
+    pub fn counters(&self) -> Result<Counters, aya::maps::MapError> {
+        let mut counters = Counters::default();
+        for &verdict in Verdict::ALL {
+            let values = self.maps.verdicts.get(&(verdict as u32), 0)?;
+            let (packets, bytes) = sum_packets(values.iter());
+            counters.verdicts.push(VerdictCounters { verdict, packets, bytes });
+        }
+        for (name, &id) in &self.tables.service_names {
+            let values = self.maps.service_counters.get(&id, 0)?;
+            counters.services.insert(name.clone(), sum_services(values.iter()));
+        }
+        for (name, &id) in &self.tables.backend_names {
+            let values = self.maps.backend_counters.get(&id, 0)?;
+            counters.backends.insert(name.clone(), sum_services(values.iter()));
+        }
+        Ok(counters)
+    }
+
+    /// Runs the loaded program over one frame, on the live tables: it counts and remembers like a real packet.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn run(&mut self, frame: &[u8]) -> Result<Ran, ProgramError> {
+        test_run(program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened"), frame, 1)
+    }
+
+    /// Takes the program off every interface and removes the pins. Packets pass to the host from then on.
+    ///
+    /// # Errors
+    /// When a pin could not be removed; all others are.
+    pub fn detach(self) -> Result<(), PinsError> {
+        let Self { pins, object, maps, .. } = self;
+        // The links go first: they are pins like the others, and the program must stop before its tables vanish.
+        let links = pins.names("link_")?;
+        for name in &links {
+            let path = pins.path(name);
+            std::fs::remove_file(&path).map_err(|source| PinsError::Io { action: "remove", path, source })?;
+        }
+        drop((object, maps));
+        pins.remove()?;
+        tracing::info!(links = links.len(), "dataplane detached");
+        Ok(())
+    }
+
+    fn reset_counter(
+        map: &mut aya::maps::PerCpuArray<aya::maps::MapData, ServiceCounter>,
+        id: u32,
+    ) -> Result<(), aya::maps::MapError> {
+        let cpus = map.get(&id, 0)?.len();
+        let zeros = aya::maps::PerCpuValues::try_from(vec![ServiceCounter::default(); cpus])?;
+        map.set(id, zeros, 0)
+    }
+
+    fn now() -> Instant {
+        Instant::now()
+    }
+}
+
+/// The object with its constants set, pinned when `pins` is given, private otherwise.
+fn load(config: &DataplaneConfig, tick_factor: u64, pins: Option<&Pins>) -> Result<Ebpf, OpenError> {
+    let keys = HashKeys::from_seed(&config.hash_seed);
+    let set_mask = config.capacity.flow_sets() - 1;
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(names::CONST_HASH_KEYS, &keys, true)
+        .override_global(names::CONST_FLOW_SET_MASK, &set_mask, true)
+        .override_global(names::CONST_TICK_FACTOR, &tick_factor, true);
+    for (name, shape) in shapes(&config.capacity) {
+        loader.map_max_entries(name, shape.entries);
+        if let Some(pins) = pins {
+            loader.map_pin_path(name, pins.path(name));
+        }
+    }
+    loader.load(object::APPLIANCE).map_err(|source| OpenError::Load(Box::new(source)))
+}
+
+/// HZ by a copy of the object with the smallest tables, which is gone again afterwards.
+fn measure_hz() -> Result<u32, OpenError> {
+    let mut loader = EbpfLoader::new();
+    let smallest = crate::config::Capacity { services: 1, backends: 1, flow_slots: 64, rows: 4_096 };
+    for (name, shape) in shapes(&smallest) {
+        loader.map_max_entries(name, shape.entries);
+    }
+    let mut object = loader.load(object::APPLIANCE).map_err(|source| OpenError::Load(Box::new(source)))?;
+    Ok(clock::measure_hz(load_program(&mut object, names::PROGRAM_CLOCK)?)?)
+}
+
+fn program<'o>(object: &'o mut Ebpf, name: &'static str) -> Option<&'o mut Xdp> {
+    object.program_mut(name).and_then(|program| program.try_into().ok())
+}
+
+fn load_program<'o>(object: &'o mut Ebpf, name: &'static str) -> Result<&'o mut Xdp, OpenError> {
+    let program = program(object, name).ok_or(OpenError::NoProgram { name })?;
+    program.load().map_err(|source| OpenError::Program { name, source: Box::new(source) })?;
+    Ok(program)
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Attaching an XDP program to an interface by a pinned link, adopting the link that is there.
+//!
+//! The pin's name carries interface and mode (`link_eth0_native`). While the pin exists the program stays attached,
+//! whatever becomes of the process; a later process puts its program on the same link, packet by packet without a gap.
+
+use std::io;
+
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{ProgramError, Xdp};
+
+use super::pins::{Pins, PinsError};
+
+/// How the program is run. Chosen by the operator and never changed silently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// By the driver.
+    Native,
+    /// By the kernel's stack, behind the driver: slow, for tests and odd hardware.
+    Generic,
+}
+
+impl Mode {
+    /// The word in documents, pins and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Native => Self::Generic,
+            Self::Generic => Self::Native,
+        }
+    }
+
+    const fn xdp(self) -> XdpMode {
+        match self {
+            Self::Native => XdpMode::Driver,
+            Self::Generic => XdpMode::Skb,
+        }
+    }
+}
+
+/// Why the program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// No such interface.
+    #[error("interface `{interface}` does not exist")]
+    UnknownInterface {
+        /// Its name.
+        interface: String,
+    },
+    /// Another program is there.
+    #[error(
+        "interface `{interface}` already has an XDP program of somebody else: detach it (`ip link set dev {interface} xdp off`)"
+    )]
+    Busy {
+        /// The interface.
+        interface: String,
+    },
+    /// The MTU is too large for a program without fragments.
+    #[error(
+        "attach to `{interface}` in {mode} mode: the MTU of the interface (or, on veth, of its peer) is too large for XDP; \
+         about 3,500 bytes is the most"
+    )]
+    MtuTooLarge {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: &'static str,
+    },
+    /// The driver cannot do it.
+    #[error(
+        "attach to `{interface}` in {mode} mode: the driver refuses. Native XDP needs driver support, often a free transmit \
+         queue per CPU (`ethtool -L`), and LRO off (`ethtool -K {interface} lro off`); `xdp = \"generic\"` works everywhere, \
+         slowly"
+    )]
+    Unsupported {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// Anything else the kernel said.
+    #[error("attach to `{interface}` in {mode} mode")]
+    Program {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The interface could not be put among those that packets may leave by.
+    #[error("enter `{interface}` into the device map")]
+    Egress {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<aya::maps::xdp::XdpMapError>,
+    },
+    /// The link could not be pinned.
+    #[error("pin the link of `{interface}`")]
+    Pin {
+        /// The interface.
+        interface: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The pin directory could not be read.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+}
+
+/// Interface index of `interface`, or `None` if there is none of that name.
+pub fn ifindex(interface: &str) -> Option<u32> {
+    let name = std::ffi::CString::new(interface).ok()?;
+    // SAFETY: a NUL-terminated string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// Name of the pin of `interface` in `mode`.
+pub fn pin_name(interface: &str, mode: Mode) -> String {
+    format!("link_{interface}_{}", mode.name())
+}
+
+/// Attaches `program` (loaded) to `interface`, or puts it on the pinned link that is there. Returns whether it adopted one.
+///
+/// # Errors
+/// See [`AttachError`]; nothing is attached then that was not before.
+pub fn attach(program: &mut Xdp, interface: &str, mode: Mode, pins: &Pins) -> Result<bool, AttachError> {
+    let owned = || interface.to_owned();
+    let index = ifindex(interface).ok_or_else(|| AttachError::UnknownInterface { interface: owned() })?;
+    // The mode was changed in the document: that needs another link.
+    detach(interface, mode.other(), pins)?;
+    let path = pins.path(&pin_name(interface, mode));
+    if path.exists() {
+        if let Some(link) = adopt(program, &path) {
+            drop(link);
+            return Ok(true);
+        }
+        // The interface went away and came back: its link is dead for good.
+        std::fs::remove_file(&path).map_err(|source| AttachError::Pin { interface: owned(), source })?;
+    }
+    let id =
+        program.attach_to_if_index(index, mode.xdp()).map_err(|source| refused(interface, mode, source))?;
+    let link = program.take_link(id).map_err(|source| refused(interface, mode, source))?;
+    // Without kernel links the library attaches by netlink; that cannot be pinned, so it is no use here.
+    let link = FdLink::try_from(link).map_err(|_: LinkError| AttachError::Pin {
+        interface: owned(),
+        source: io::Error::from_raw_os_error(libc::EINVAL),
+    })?;
+    link.pin(&path)
+        .map_err(|error| AttachError::Pin { interface: owned(), source: io::Error::other(error) })?;
+    Ok(false)
+}
+
+/// Puts `program` on the pinned link; `None` if the link is no longer attached to anything.
+fn adopt(program: &mut Xdp, path: &std::path::Path) -> Option<XdpLink> {
+    let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
+    let id = program.attach_to_link(XdpLink::try_from(link).ok()?).ok()?;
+    program.take_link(id).ok()
+}
+
+/// Removes the link of `interface` in `mode`, if there is one; the program is then off the interface.
+///
+/// # Errors
+/// [`AttachError::Pin`].
+pub fn detach(interface: &str, mode: Mode, pins: &Pins) -> Result<bool, AttachError> {
+    let path = pins.path(&pin_name(interface, mode));
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(AttachError::Pin { interface: interface.to_owned(), source }),
+    }
+}
+
+fn refused(interface: &str, mode: Mode, source: ProgramError) -> AttachError {
+    let (interface, mode) = (interface.to_owned(), mode.name());
+    let errno = match &source {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    match errno {
+        Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy { interface },
+        Some(libc::ERANGE) => AttachError::MtuTooLarge { interface, mode },
+        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM | libc::ENOSPC) => {
+            AttachError::Unsupported { interface, mode, source: Box::new(source) }
+        }
+        _ => AttachError::Program { interface, mode, source: Box::new(source) },
+    }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The only module that speaks to BPF: loading, pinning, attaching, and typed access to the maps.
+
+pub mod clock;
+pub mod link;
+pub mod mapped;
+pub mod maps;
+pub mod pins;
+pub mod test_run;

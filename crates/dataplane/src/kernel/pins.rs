@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The pin directory of one instance: `<instance>/v<ABI_VERSION>/`, and what may be adopted from it.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapData;
+use weir_dataplane_core::ABI_VERSION;
+
+/// Why the pins cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PinsError {
+    /// Pins of another layout lie there.
+    #[error(
+        "{found} holds pins of another layout version; this build uses v{ABI_VERSION}. Stop the daemon that made them and \
+         detach it with its own version (`weir run` removes its pins on SIGTERM), or remove the directory to let its \
+         traffic go"
+    )]
+    OtherVersion {
+        /// The directory found.
+        found: PathBuf,
+    },
+    /// A map is there with another shape.
+    #[error(
+        "pinned map {path} has {found}, this configuration wants {wanted}: stop the daemon cleanly (SIGTERM) before \
+         changing capacities"
+    )]
+    OtherShape {
+        /// The pin.
+        path: PathBuf,
+        /// Its shape.
+        found: MapShape,
+        /// The shape wanted.
+        wanted: MapShape,
+    },
+    /// The file system refused.
+    #[error("{action} {path}")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A pinned map could not be opened or read.
+    #[error("open pinned map {path}")]
+    Map {
+        /// The pin.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+}
+
+/// What two users of one map must agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapShape {
+    /// Key size in bytes.
+    pub key: u32,
+    /// Value size in bytes.
+    pub value: u32,
+    /// Number of entries.
+    pub entries: u32,
+    /// Creation flags.
+    pub flags: u32,
+}
+
+impl std::fmt::Display for MapShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, value, entries, flags } = self;
+        write!(f, "{entries} entries of {key} to {value} bytes, flags {flags:#x}")
+    }
+}
+
+/// The pin directory of one instance and layout version.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    instance: PathBuf,
+    folder: PathBuf,
+}
+
+impl Pins {
+    /// Opens (or makes, mode 0700) the directory of `instance`.
+    ///
+    /// # Errors
+    /// [`PinsError::OtherVersion`] when another version's pins lie beside, [`PinsError::Io`].
+    pub fn open(instance: &Path) -> Result<Self, PinsError> {
+        let folder = instance.join(format!("v{ABI_VERSION}"));
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| PinsError::Io { action, path, source }
+        };
+        if instance.is_dir() {
+            for entry in std::fs::read_dir(instance).map_err(io("list", instance))? {
+                let path = entry.map_err(io("list", instance))?.path();
+                if path != folder && path.is_dir() {
+                    return Err(PinsError::OtherVersion { found: path });
+                }
+            }
+        }
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(io("make directory", &folder))?;
+        for path in [instance, &folder] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+                .map_err(io("chmod", path))?;
+        }
+        Ok(Self { instance: instance.to_owned(), folder })
+    }
+
+    /// Where the object called `name` is pinned.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Names of all pins that start with `prefix`.
+    ///
+    /// # Errors
+    /// [`PinsError::Io`].
+    pub fn names(&self, prefix: &str) -> Result<Vec<String>, PinsError> {
+        let io = |source| PinsError::Io { action: "list", path: self.folder.clone(), source };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(io)? {
+            let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(prefix) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether a map is pinned under `name`; if so it must have the `wanted` shape.
+    ///
+    /// # Errors
+    /// [`PinsError::OtherShape`], [`PinsError::Map`].
+    pub fn check_map(&self, name: &str, wanted: MapShape) -> Result<bool, PinsError> {
+        let path = self.path(name);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let info = MapData::from_pin(&path)
+            .and_then(|map| map.info())
+            .map_err(|source| PinsError::Map { path: path.clone(), source: Box::new(source) })?;
+        let found = MapShape {
+            key: info.key_size(),
+            value: info.value_size(),
+            entries: info.max_entries(),
+            flags: info.map_flags(),
+        };
+        if found != wanted {
+            return Err(PinsError::OtherShape { path, found, wanted });
+        }
+        Ok(true)
+    }
+
+    /// Removes every pin and the directories.
+    ///
+    /// # Errors
+    /// [`PinsError::Io`] for the first that could not be removed; the others are removed all the same.
+    pub fn remove(&self) -> Result<(), PinsError> {
+        let mut first = None;
+        for name in self.names("")? {
+            let path = self.path(&name);
+            if let Err(source) = std::fs::remove_file(&path) {
+                first.get_or_insert(PinsError::Io { action: "remove", path, source });
+            }
+        }
+        for path in [&self.folder, &self.instance] {
+            if let Err(source) = std::fs::remove_dir(path) {
+                first.get_or_insert(PinsError::Io { action: "remove", path: path.clone(), source });
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+}

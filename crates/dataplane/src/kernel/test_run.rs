@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Running a loaded XDP program over one packet (`BPF_PROG_TEST_RUN`), attached or not.
+
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+
+/// Room for the frame that comes out: a page less what the kernel keeps for itself.
+const FRAME_MAX: usize = 4096;
+
+/// What a run gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// XDP action: 0 aborted, 1 drop, 2 pass, 3 tx, 4 redirect.
+    pub action: u32,
+    /// The frame as the program left it.
+    pub frame: Vec<u8>,
+    /// Nanoseconds of one run, the mean over all repeats.
+    pub duration_ns: u64,
+}
+
+/// Runs `program` `repeat` times over `frame` (14 octets or more). The packet is *not* restored between repeats.
+///
+/// # Errors
+/// What the kernel says.
+pub fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<Ran, ProgramError> {
+    let mut out = vec![0; FRAME_MAX];
+    let result = {
+        let mut options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
+        options.repeat = repeat;
+        program.test_run(options)?
+    };
+    out.truncate(result.data_size_out as usize);
+    let duration_ns = u64::try_from(result.duration.as_nanos()).unwrap_or(u64::MAX);
+    Ok(Ran { action: result.return_value, frame: out, duration_ns })
+}
