@@ -133,3 +133,61 @@ fn seed(report: &mut Report, error: &SeedError) {
     };
     report.at("appliance.hash_seed_file", message, help);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = include_str!("../../tests/check/good/least.toml");
+
+    /// A host that fits the document but for its seed file, whose problem is left out of the answer.
+    fn problems(change: impl FnOnce(&mut Host), down_links: DownLinks) -> Vec<(String, String)> {
+        let mut host = Host::default();
+        host.interfaces.insert("eth0".to_owned(), true);
+        host.addresses.insert("192.0.2.1".parse().unwrap(), "lo".to_owned());
+        change(&mut host);
+        let text = TEXT.replace("/etc/weir", "/nonexistent");
+        let (document, mut report) = super::super::parse_text("weir.toml", &text).unwrap();
+        check(&mut report, &document, &host, down_links);
+        let errors = report.into_result().unwrap_err();
+        let problems = errors.problems.into_iter().map(|problem| (problem.path, problem.message));
+        problems.filter(|(path, _)| path != "appliance.hash_seed_file").collect()
+    }
+
+    fn paths(change: impl FnOnce(&mut Host)) -> Vec<String> {
+        problems(change, DownLinks::Refuse).into_iter().map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn a_host_that_fits_has_no_problem() {
+        assert!(paths(|_| {}).is_empty());
+    }
+
+    #[test]
+    fn what_the_host_lacks_is_said_where_the_document_asks_for_it() {
+        assert_eq!(paths(|host| host.interfaces.clear()), ["uplinks.eth0"]);
+        assert_eq!(paths(|host| host.addresses.clear()), ["appliance.source_v4"]);
+        let own_vip = |host: &mut Host| {
+            host.addresses.insert("198.51.100.10".parse().unwrap(), "eth0".to_owned());
+        };
+        assert_eq!(paths(own_vip), ["vips.www.address"]);
+    }
+
+    #[test]
+    fn a_link_that_is_down_matters_to_check_and_not_to_run() {
+        let down = |host: &mut Host| {
+            host.interfaces.insert("eth0".to_owned(), false);
+        };
+        assert_eq!(problems(down, DownLinks::Refuse).len(), 1);
+        assert!(problems(down, DownLinks::Accept).is_empty());
+    }
+
+    #[test]
+    fn a_mistyped_interface_is_guessed() {
+        let mut report = Report::new("weir.toml", TEXT);
+        let (document, _) = super::super::parse_text("weir.toml", TEXT).unwrap();
+        let host = Host { interfaces: [("eth1".to_owned(), true)].into(), addresses: BTreeMap::new() };
+        uplinks(&mut report, &document, &host, DownLinks::Refuse);
+        assert_eq!(report.into_result().unwrap_err().problems[0].help, "did you mean `eth1`?");
+    }
+}

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(super) use weir_dataplane_core::limits::{
-    BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX, POOLS_DEFAULT,
-    ROWS_DEFAULT, SERVICES_DEFAULT, SLOTS_PER_SET,
+    BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX, ROWS_DEFAULT,
+    SERVICES_DEFAULT,
 };
 
 /// Largest document that is read. 16,384 backends take about 1.5 MB.
@@ -14,6 +14,8 @@ pub(super) const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 
 /// Most services an operator can ask room for.
 pub(super) const SERVICES_HARD_MAX: u32 = 65_536;
+/// Fewest flow slots: eight cache lines.
+pub(super) const FLOW_SLOTS_HARD_MIN: u32 = 64;
 /// Fewest rows that make sense: one smallest pool and twice its size to switch.
 pub(super) const ROWS_HARD_MIN: u32 = 3 * ROWS_PER_POOL_MIN;
 /// Most rows an operator can ask room for: 1 GiB.
@@ -28,6 +30,8 @@ pub(super) const ROWS_PER_BACKEND: u32 = 512;
 pub(super) const WEIGHT_MAX: u32 = 65_535;
 /// Base weight of a backend that names none.
 pub(super) const WEIGHT_DEFAULT: u32 = 100;
+/// Largest `max_backends`: ranking more members in the most rows takes longer than an operator waits.
+pub(super) const MAX_BACKENDS_MAX: u32 = 2_048;
 /// `max_backends` of a pool that names none.
 pub(super) const MAX_BACKENDS_DEFAULT: u32 = 64;
 /// Longest text of a zone.

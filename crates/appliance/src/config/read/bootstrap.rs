@@ -121,8 +121,7 @@ fn loopback_listener(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
 
 /// A power of two that makes whole sets.
 fn flow_slots(value: &DeValue<'_>) -> Result<u32, Wrong> {
-    let least = u32::try_from(limits::SLOTS_PER_SET).unwrap_or(u32::MAX);
-    let slots = value::number(least..=limits::FLOW_SLOTS_HARD_MAX)(value)?;
+    let slots = value::number(limits::FLOW_SLOTS_HARD_MIN..=limits::FLOW_SLOTS_HARD_MAX)(value)?;
     if slots.is_power_of_two() {
         return Ok(slots);
     }

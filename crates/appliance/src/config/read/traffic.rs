@@ -126,7 +126,7 @@ pub(super) fn read_pools(report: &mut Report, root: &Section<'_>) -> BTreeMap<St
     let mut pools = BTreeMap::new();
     for entry in root.entries(report, "pools", is_well_formed, rule) {
         let section = entry.open(report, POOL);
-        let max_backends = value::number(1..=limits::BACKENDS_HARD_MAX);
+        let max_backends = value::number(1..=limits::MAX_BACKENDS_MAX);
         let pool = PoolDraft {
             mode: section.required(report, "mode", value::choice(MODES, &["gue", "l2"])),
             max_backends: section.or(report, "max_backends", limits::MAX_BACKENDS_DEFAULT, max_backends),

@@ -8,24 +8,22 @@ use crate::config::report::Report;
 pub(super) fn validate(report: &mut Report, draft: &Draft) {
     let capacity = &draft.bootstrap.capacity;
     let backends: usize = draft.pools.values().map(|pool| pool.backends.len()).sum();
-    fits(report, "services", "services", draft.services.len(), capacity.services);
-    fits(report, "pools", "backends", backends, capacity.backends);
+    // Room for services is room for as many VIPs and as many pools.
+    fits(report, ("services", "services"), draft.services.len(), ("services", capacity.services));
+    fits(report, ("vips", "VIPs"), draft.vips.len(), ("services", capacity.services));
+    fits(report, ("pools", "pools"), draft.pools.len(), ("services", capacity.services));
+    fits(report, ("pools", "backends"), backends, ("backends", capacity.backends));
     rows(report, draft);
-
-    let pools_max = usize::try_from(limits::POOLS_DEFAULT).unwrap_or(usize::MAX);
-    if draft.pools.len() > pools_max {
-        let message = format!("found {} pools, at most {pools_max} are supported", draft.pools.len());
-        report.at("pools", message, "let services share pools");
-    }
 }
 
-fn fits(report: &mut Report, path: &str, what: &str, found: usize, room: Option<u32>) {
+/// Checks a number of things at `path` against the room that a key gives.
+fn fits(report: &mut Report, (path, what): (&str, &str), found: usize, (key, room): (&str, Option<u32>)) {
     let Some(room) = room else { return };
     if u32::try_from(found).is_ok_and(|found| found <= room) {
         return;
     }
-    let message = format!("found {found} {what}, `bootstrap.capacity.{what}` has room for {room}");
-    report.at(path, message, format!("raise `bootstrap.capacity.{what}` and restart"));
+    let message = format!("found {found} {what}, `bootstrap.capacity.{key}` has room for {room}");
+    report.at(path, message, format!("raise `bootstrap.capacity.{key}` and restart"));
 }
 
 /// All pools, and room to write the largest one anew twice over while the old rows are still read.
