@@ -13,7 +13,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || { printf 'isolated: root or sudo is needed\n' >&2; exit 1; }
-    exec sudo --preserve-env=PATH,HOME,RUST_BACKTRACE,UPDATE_EXPECT,KEEP,WEIR_LOG "$0" "$@"
+    exec sudo --preserve-env=PATH,HOME,RUST_BACKTRACE,RUST_LIB_BACKTRACE,UPDATE_EXPECT,KEEP,WEIR_LOG "$0" "$@"
 fi
 
 # Runs as process 1 of the set. The whole of /run is ours: netns names, FRR's and nginx's sockets, temporary files.

@@ -105,6 +105,8 @@ fn has_ignored(binary: &Path, options: &Options) -> Result<bool> {
 impl Tally {
     /// Runs one test binary and adds what it says; silence or a bad end is a failure of its own.
     fn add_run(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        // Errors in tests carry their reasons; where each was made is noise.
+        command.env("RUST_LIB_BACKTRACE", "0");
         let before = (self.passed, self.failed);
         let mut results = 0;
         let status = run::stream(command, BINARY_TIME_MAX, |line| {

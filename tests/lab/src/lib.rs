@@ -1,2 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Being built.
+//! The lab: network namespaces on one machine, real daemons in them, real traffic between them.
+//!
+//! Scenarios and the demo describe *what* happens; this crate owns *how* the network under it is made. It knows Weir from
+//! the outside only: its command line, its documents, its socket. Everything runs inside `scripts/isolated.sh`; namespaces
+//! are refused elsewhere, so that nothing here can touch the machine's own network.
+//!
+//! ```text
+//!   client ── eth0 ─┐                         ┌─ b1.eth0  backend: nginx, agent, VIPs on lo
+//!                   ├─ ToR (FRR, L4 ECMP) ────┼─ b2.eth0
+//!   lb1.eth0 ───────┤   one veth each,        └─ b3.eth0
+//!   lb2.eth0 ───────┘   direct server return through the ToR
+//! ```
+//! Conditions are polled with a deadline (`wait`), never slept for; when a scenario panics the logs of its daemons are
+//! printed (`logs`). A child ends with the value that started it (`process`), and with the namespace set at the latest.
+
+mod api;
+mod appliance;
+mod backend;
+mod bpf;
+mod capture;
+mod command;
+pub mod document;
+mod fabric;
+mod frr;
+mod http;
+mod link;
+mod load;
+mod logs;
+mod netns;
+mod nginx;
+mod process;
+mod wait;
+mod xdp_pass;
+
+pub use api::{Metrics, get_over_socket};
+pub use appliance::Appliance;
+pub use backend::Backend;
+pub use bpf::pinned;
+pub use capture::Capture;
+pub use command::{output, run};
+pub use fabric::{Fabric, Layout};
+pub use frr::Frr;
+pub use http::{Connection, Reply, get};
+pub use link::{End, Veth, addresses, default_route};
+pub use load::{Load, Outcome, Tally, requests};
+pub use logs::LogDir;
+pub use netns::Netns;
+pub use nginx::{BIG_BYTES, Nginx, SLOW_BYTES};
+pub use process::Process;
+pub use wait::wait_until;
+pub use xdp_pass::XdpPass;

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! FRR in a namespace: zebra and bgpd without systemd, each instance with its own socket folder (`-N NAME`).
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::command::{output, run};
+use crate::logs::LogDir;
+use crate::netns::Netns;
+use crate::process::Process;
+use crate::wait::wait_until;
+
+const DAEMONS: &str = "/usr/lib/frr";
+
+/// Start of a daemon until its vty answers, on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// A running FRR; both daemons end with it.
+#[derive(Debug)]
+pub struct Frr {
+    name: String,
+    // bgpd first: it ends before the zebra it talks to.
+    bgpd: Process,
+    _zebra: Process,
+}
+
+impl Frr {
+    /// Starts zebra and bgpd in `netns` and loads the configuration through vtysh.
+    pub fn start(netns: &Netns, logs: &LogDir, role: &str, config: &str) -> Result<Frr> {
+        let name = netns.name().to_owned();
+        let folder = PathBuf::from("/etc/frr").join(&name);
+        for path in [folder.clone(), PathBuf::from("/run/frr").join(&name)] {
+            run(Command::new("install").args(["-d", "-o", "frr", "-g", "frr"]).arg(path))?;
+        }
+        std::fs::write(folder.join("vtysh.conf"), "service integrated-vtysh-config\n")?;
+        std::fs::write(folder.join("frr.conf"), config)?;
+        let zebra = daemon(netns, logs, role, "zebra", &[])?;
+        let bgpd = daemon(netns, logs, role, "bgpd", &[])?;
+        let frr = Frr { name, bgpd, _zebra: zebra };
+        for daemon in ["zebra", "bgpd"] {
+            wait_until(&format!("{daemon} to answer"), START_LIMIT, || {
+                output(Command::new("vtysh").args(["-N", &frr.name, "-d", daemon, "-c", "show version"]))
+                    .map(drop)
+            })?;
+        }
+        run(Command::new("vtysh").args(["-N", &frr.name, "-b"])).context("load FRR's configuration")?;
+        Ok(frr)
+    }
+
+    /// Answer of a vtysh command.
+    pub fn vtysh(&self, command: &str) -> Result<String> {
+        output(Command::new("vtysh").args(["-N", &self.name, "-c", command]))
+    }
+
+    /// Answer of a vtysh command as JSON.
+    pub fn json(&self, command: &str) -> Result<Value> {
+        let text = self.vtysh(&format!("{command} json"))?;
+        serde_json::from_str(&text).with_context(|| format!("read the answer of `{command}`: {text}"))
+    }
+
+    /// State of the session with a neighbour, such as `Established`.
+    pub fn session_state(&self, neighbour: &str) -> Result<String> {
+        let answer = self.json(&format!("show bgp neighbors {neighbour}"))?;
+        let state = answer[neighbour]["bgpState"].as_str();
+        Ok(state.with_context(|| format!("no neighbour {neighbour}"))?.to_owned())
+    }
+
+    /// Waits for a session to be Established.
+    pub fn wait_established(&self, neighbour: &str, limit: Duration) -> Result<()> {
+        wait_until(&format!("the session with {neighbour}"), limit, || {
+            match self.session_state(neighbour)?.as_str() {
+                "Established" => Ok(()),
+                state => bail!("it is {state}"),
+            }
+        })
+    }
+
+    /// Process number of bgpd.
+    pub fn bgpd_pid(&self) -> u32 {
+        self.bgpd.pid()
+    }
+}
+
+fn daemon(netns: &Netns, logs: &LogDir, role: &str, name: &str, more: &[&str]) -> Result<Process> {
+    let mut command = netns.command(format!("{DAEMONS}/{name}"));
+    command.args(["-N", netns.name(), "--log", "stdout", "--log-level", "informational"]).args(more);
+    // The vty listens on its unix socket only.
+    command.args(["-P", "0"]);
+    Process::spawn(&format!("{name} of {role}"), &mut command, &logs.file(&format!("{role}-{name}.log")))
+}

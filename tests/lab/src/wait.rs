@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Waiting for a condition: polled until it holds or the deadline passes, never slept for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// Between two looks. Short, because what is timed by polling is timed no better than this.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Asks until `look` succeeds; its error says why not yet. After `limit` the last such error is returned.
+pub fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let not_yet = match look() {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        if Instant::now() >= deadline {
+            return Err(not_yet).with_context(|| format!("waited {limit:?} for {what}"));
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_reason_is_told() {
+        let mut looks = 0;
+        let error = wait_until::<()>("it", Duration::from_millis(20), || {
+            looks += 1;
+            anyhow::bail!("look {looks}")
+        })
+        .expect_err("it never holds");
+        assert_eq!(format!("{error:#}"), format!("waited 20ms for it: look {looks}"));
+        assert!(looks > 1);
+    }
+
+    #[test]
+    fn the_value_is_given() {
+        assert_eq!(wait_until("it", Duration::ZERO, || Ok(7)).expect("it holds"), 7);
+    }
+}
