@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Defaults and bounds of the document. What the kernel's tables fix comes from `weir_dataplane_core::limits`.
+//! Defaults and bounds of the document. What the kernel's tables and the rows fix comes from the dataplane's crates.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub(super) use weir_dataplane::rows::row_count;
+use weir_dataplane::rows::{ROWS_MAX, ROWS_MIN, SCORES_MAX};
 pub(super) use weir_dataplane_core::limits::{
     BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX, ROWS_DEFAULT,
     SERVICES_DEFAULT,
@@ -17,21 +19,17 @@ pub(super) const SERVICES_HARD_MAX: u32 = 65_536;
 /// Fewest flow slots: eight cache lines.
 pub(super) const FLOW_SLOTS_HARD_MIN: u32 = 64;
 /// Fewest rows that make sense: one smallest pool and twice its size to switch.
-pub(super) const ROWS_HARD_MIN: u32 = 3 * ROWS_PER_POOL_MIN;
+pub(super) const ROWS_HARD_MIN: u32 = 3 * ROWS_MIN;
 /// Most rows an operator can ask room for: 1 GiB.
 pub(super) const ROWS_HARD_MAX: u32 = 1 << 27;
-/// Rows of the smallest pool.
-pub(super) const ROWS_PER_POOL_MIN: u32 = 4_096;
-/// Rows of the largest pool.
-pub(super) const ROWS_PER_POOL_MAX: u32 = 1_048_576;
-/// Rows per backend that a pool declares.
-pub(super) const ROWS_PER_BACKEND: u32 = 512;
 /// Base weights. One thousand steps are finer than any real difference; the top bounds the arithmetic of shares.
 pub(super) const WEIGHT_MAX: u32 = 65_535;
 /// Base weight of a backend that names none.
 pub(super) const WEIGHT_DEFAULT: u32 = 100;
 /// Largest `max_backends`: ranking more members in the most rows takes longer than an operator waits.
 pub(super) const MAX_BACKENDS_MAX: u32 = 2_048;
+const _: () =
+    assert!(MAX_BACKENDS_MAX as u64 * ROWS_MAX as u64 <= SCORES_MAX, "the most members can be ranked");
 /// `max_backends` of a pool that names none.
 pub(super) const MAX_BACKENDS_DEFAULT: u32 = 64;
 /// Longest text of a zone.
@@ -68,19 +66,31 @@ pub(super) const DRAIN_WAIT_DEFAULT: Duration = Duration::from_secs(3);
 /// Waits between the last withdraw and detaching.
 pub(super) const DRAIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 
-/// Rows of a pool: the next power of two from [`ROWS_PER_BACKEND`] times the most backends it will ever have.
-pub(super) fn row_count(max_backends: u32) -> u32 {
-    let wanted = max_backends.saturating_mul(ROWS_PER_BACKEND).clamp(ROWS_PER_POOL_MIN, ROWS_PER_POOL_MAX);
-    wanted.next_power_of_two()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::row_count;
+    use super::*;
 
     #[test]
     fn rows_follow_the_design() {
-        let of = [1, 8, 9, 64, 100, 2048, 2049, 65_535].map(row_count);
-        assert_eq!(of, [4096, 4096, 8192, 32_768, 65_536, 1_048_576, 1_048_576, 1_048_576]);
+        let of = [1, 8, 9, 64, 100, 2048].map(row_count);
+        assert_eq!(of, [4096, 4096, 8192, 32_768, 65_536, 1_048_576]);
+    }
+
+    #[test]
+    fn the_dataplane_can_give_what_the_document_may_ask_for() {
+        let most = weir_dataplane::Capacity {
+            services: SERVICES_HARD_MAX,
+            backends: BACKENDS_HARD_MAX,
+            flow_slots: FLOW_SLOTS_HARD_MAX,
+            rows: ROWS_HARD_MAX,
+        };
+        most.check().unwrap();
+        let least = weir_dataplane::Capacity {
+            services: 1,
+            backends: 1,
+            flow_slots: FLOW_SLOTS_HARD_MIN,
+            rows: ROWS_HARD_MIN,
+        };
+        least.check().unwrap();
     }
 }
