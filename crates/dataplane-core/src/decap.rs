@@ -182,6 +182,16 @@ struct HeaderV4 {
 }
 const _: () = assert!(size_of::<HeaderV4>() == IPV4_HEADER);
 
+/// Lengths of headers, as lengths in packets are counted.
+const ETHERNET_LEN: u32 = 14;
+const HEADER_V4_LEN: u32 = 20;
+const HEADER_V6_LEN: u32 = 40;
+const _: () = assert!(
+    ETHERNET_LEN as usize == ETHERNET_HEADER
+        && HEADER_V4_LEN as usize == IPV4_HEADER
+        && HEADER_V6_LEN as usize == IPV6_HEADER
+);
+
 const OUTER: usize = ETHERNET_HEADER;
 const INNER_V4: usize = OUTER + IPV4_HEADER;
 const INNER_V6: usize = OUTER + IPV6_HEADER;
@@ -205,7 +215,7 @@ fn ipv4<P: Packet, T: AgentTables>(packet: &mut P, tables: &T) -> Result<(u32, u
     ours(tables, &Address::mapped(outer.source), &Address::mapped(outer.destination))?;
     let inner: HeaderV4 = packet.read(INNER_V4).ok_or(AgentVerdict::PassInnerMalformed)?;
     let inner_header = (inner.version_ihl & 0xf) as u32 * 4;
-    if inner.version_ihl >> 4 != 4 || inner_header < IPV4_HEADER as u32 {
+    if inner.version_ihl >> 4 != 4 || inner_header < HEADER_V4_LEN {
         return Err(AgentVerdict::PassInnerMalformed);
     }
     let vip = tables.vip(&Address::mapped(inner.destination)).ok_or(AgentVerdict::PassNotVip)?;
@@ -215,10 +225,10 @@ fn ipv4<P: Packet, T: AgentTables>(packet: &mut P, tables: &T) -> Result<(u32, u
     }
     let outer_len = u16::from_be(outer.total_length) as u32;
     let inner_len = u16::from_be(inner.total_length) as u32;
-    lengths(packet, outer_len, IPV4_HEADER as u32, inner_len, inner_header)?;
+    lengths(packet, outer_len, HEADER_V4_LEN, inner_len, inner_header)?;
     let traffic_class = ecn(inner.traffic_class, outer.traffic_class)?;
     if traffic_class != inner.traffic_class {
-        let word = |class: u8| (inner.version_ihl as u16) << 8 | class as u16;
+        let word = |class: u8| ((inner.version_ihl as u16) << 8) | class as u16;
         let sum =
             checksum::update(u16::from_be(inner.checksum), word(inner.traffic_class), word(traffic_class));
         packet.write(INNER_V4 + 1, traffic_class).ok_or(AgentVerdict::DropTruncated)?;
@@ -266,13 +276,13 @@ fn ipv6<P: Packet, T: AgentTables>(packet: &mut P, tables: &T) -> Result<(u32, u
     }
     let vip = tables.vip(&inner.destination).ok_or(AgentVerdict::PassNotVip)?;
 
-    let outer_len = u16::from_be(outer.payload_length) as u32 + IPV6_HEADER as u32;
-    let inner_len = u16::from_be(inner.payload_length) as u32 + IPV6_HEADER as u32;
-    lengths(packet, outer_len, IPV6_HEADER as u32, inner_len, IPV6_HEADER as u32)?;
+    let outer_len = u16::from_be(outer.payload_length) as u32 + HEADER_V6_LEN;
+    let inner_len = u16::from_be(inner.payload_length) as u32 + HEADER_V6_LEN;
+    lengths(packet, outer_len, HEADER_V6_LEN, inner_len, HEADER_V6_LEN)?;
     let class = traffic_class_v6(inner_first);
     let merged = ecn(class, traffic_class_v6(outer_first))?;
     if merged != class {
-        let first = inner_first & !(0xff << 20) | (merged as u32) << 20;
+        let first = (inner_first & !(0xff << 20)) | ((merged as u32) << 20);
         packet.write(INNER_V6, first.to_be()).ok_or(AgentVerdict::DropTruncated)?;
     }
     strip(packet, IPV6_HEADER)?;
@@ -307,7 +317,7 @@ fn lengths<P: Packet>(
     inner_len: u32,
     inner_header: u32,
 ) -> Result<(), AgentVerdict> {
-    if outer_len > packet.len().saturating_sub(ETHERNET_HEADER as u32) {
+    if outer_len > packet.len().saturating_sub(ETHERNET_LEN) {
         return Err(AgentVerdict::DropTruncated);
     }
     if inner_len < inner_header || inner_len + outer_header > outer_len {
@@ -326,7 +336,7 @@ const fn ecn(inner: u8, outer: u8) -> Result<u8, AgentVerdict> {
     match (inner & 3, outer & 3) {
         (NOT_ECT, CE) => Err(AgentVerdict::DropEcn),
         (ECT_0 | ECT_1, CE) => Ok(inner | CE),
-        (ECT_0, ECT_1) => Ok(inner & !3 | ECT_1),
+        (ECT_0, ECT_1) => Ok((inner & !3) | ECT_1),
         _ => Ok(inner),
     }
 }

@@ -3,7 +3,13 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use weir_agent::AgentConfig;
+
 use super::Exit;
+use crate::logging;
+use crate::model::{Log, LogFormat, LogLevel};
 
 /// Arguments of `weir agent`.
 #[derive(Debug, clap::Args)]
@@ -13,7 +19,31 @@ pub struct Args {
     config: PathBuf,
 }
 
-/// Runs `weir agent`.
+/// Runs `weir agent` until SIGTERM or SIGINT; decapsulation ends last.
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
-    anyhow::bail!("read {}: the agent is not part of this build", args.config.display())
+    let config = match AgentConfig::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Ok(Exit::Failed);
+        }
+    };
+    logging::install(Log { level: LogLevel::Info, format: LogFormat::Auto })?;
+    // One thread: it waits, fills tables when addresses change, and answers a scrape now and then.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("take over SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("take over SIGINT")?;
+        let shutdown = async {
+            tokio::select! {
+                // CANCEL: either signal ends the wait, the other has nothing to add.
+                _ = terminate.recv() => {}
+                // CANCEL: as above.
+                _ = interrupt.recv() => {}
+            }
+        };
+        weir_agent::run(config, shutdown).await?;
+        Ok(Exit::Ok)
+    })
 }

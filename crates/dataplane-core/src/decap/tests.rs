@@ -73,7 +73,7 @@ impl AgentTables for Known {
 }
 
 fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let words = bytes.chunks(2).map(|pair| (u32::from(pair[0]) << 8) | u32::from(*pair.get(1).unwrap_or(&0)));
     checksum::fold(words.fold(0, |sum, word| u32::from(checksum::fold(sum + word))))
 }
 
@@ -91,7 +91,8 @@ fn packet_v4(source: Ipv4Addr, destination: Ipv4Addr, tos: u8, protocol: u8, pay
 
 fn packet_v6(source: Ipv6Addr, destination: Ipv6Addr, class: u8, next: u8, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut packet = std::vec![0x60 | class >> 4, class << 4 | 0x0a, 0xbc, 0xde, len[0], len[1], next, 64];
+    let mut packet =
+        std::vec![0x60 | (class >> 4), (class << 4) | 0x0a, 0xbc, 0xde, len[0], len[1], next, 64];
     packet.extend(source.octets());
     packet.extend(destination.octets());
     packet.extend(payload);

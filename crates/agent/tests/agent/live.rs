@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The whole agent on a live link: frames put on one end of a veth pair, a UDP socket on the VIP behind the other.
+//!
+//! ```text
+//!  raw socket ─► wire0 ═════ veth ═════ host0 ─► weir agent (XDP) ─► stack ─► UDP socket on the VIP (lo)
+//! ```
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use weir_agent::{AgentConfig, AgentError};
+
+use crate::packet::{ethernet, tunnel, udp};
+use crate::setup::{APPLIANCE, CLIENT, HOST, VIP, addr, pin_dir};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing must arrive to count as nothing.
+const SILENCE: Duration = Duration::from_millis(200);
+const METRICS: &str = "127.0.0.1:9181";
+
+fn run(line: &str) -> String {
+    let mut words = line.split(' ');
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A network namespace of this thread's own with the picture above in it.
+fn network() {
+    // SAFETY: `unshare` takes no pointers; it gives this test's own thread an empty network namespace.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "needs root");
+    for line in [
+        "ip link set lo up",
+        "ip link add host0 address 02:00:00:00:00:01 type veth peer name wire0 address 02:00:00:00:00:02",
+        "ip link set host0 up",
+        "ip link set wire0 up",
+        &format!("ip addr add {}/24 dev host0", HOST[0]),
+        &format!("ip addr add {}/64 dev host0 nodad", HOST[1]),
+        &format!("ip addr add {}/32 dev lo", VIP[0]),
+        &format!("ip addr add {}/128 dev lo", VIP[1]),
+        // The way back to the client, so that no source check objects.
+        "ip route add 203.0.113.0/24 dev host0",
+        "ip route add 2001:db8:9::/64 dev host0",
+    ] {
+        run(line);
+    }
+}
+
+/// Puts a frame on the wire.
+fn send(frame: &[u8]) {
+    // SAFETY: plain system calls; the address lives through the call and its length is given; the descriptor is closed.
+    unsafe {
+        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
+        assert!(socket >= 0, "{}", std::io::Error::last_os_error());
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+        address.sll_ifindex = i32::try_from(libc::if_nametoindex(c"wire0".as_ptr())).unwrap();
+        let length = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
+        let sent =
+            libc::sendto(socket, frame.as_ptr().cast(), frame.len(), 0, (&raw const address).cast(), length);
+        assert_eq!(usize::try_from(sent).ok(), Some(frame.len()), "{}", std::io::Error::last_os_error());
+        libc::close(socket);
+    }
+}
+
+/// What a client sent through an appliance.
+fn through_appliance(family: usize, host: IpAddr, text: &str) -> Vec<u8> {
+    let inner = udp(addr(CLIENT[family]), addr(VIP[family]), 0, 5353, text.as_bytes());
+    ethernet(&tunnel(addr(APPLIANCE[family]), host, 0, &inner))
+}
+
+struct Service(UdpSocket);
+
+impl Service {
+    fn on(family: usize) -> Self {
+        let socket = UdpSocket::bind(SocketAddr::new(addr(VIP[family]), 5353)).unwrap();
+        Self(socket)
+    }
+
+    fn heard(&self, patience: Duration) -> Option<String> {
+        let mut buffer = [0; 100];
+        self.0.set_read_timeout(Some(patience)).unwrap();
+        let length = self.0.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+    }
+}
+
+fn config(pins: &Path) -> AgentConfig {
+    let text = format!(
+        r#"
+        interfaces = {{ host0 = {{ xdp = "native" }} }}
+        appliances = ["192.0.2.0/24", "2001:db8:ffff::/48"]
+        vips = ["198.51.100.0/24", "2001:db8:100::/48"]
+        metrics_listen = "{METRICS}"
+        pin_dir = "{}"
+        "#,
+        pins.display()
+    );
+    AgentConfig::parse(&text, Path::new("live")).unwrap()
+}
+
+fn scrape() -> Option<String> {
+    let mut stream = TcpStream::connect(METRICS).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.starts_with("HTTP/1.1 200").then_some(text)
+}
+
+/// The value of one line of the metrics.
+fn metric(line: &str) -> Option<f64> {
+    let text = scrape()?;
+    let found = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+    found.map(|value| value.parse().unwrap())
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The agent in a thread of its own in this thread's network namespace.
+struct Agent {
+    stop: oneshot::Sender<bool>,
+    thread: std::thread::JoinHandle<Option<Result<(), AgentError>>>,
+}
+
+impl Agent {
+    fn start(config: AgentConfig) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        // A new thread is in the network namespace of the one that starts it.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (terminate, terminated) = oneshot::channel::<()>();
+                tokio::select! {
+                    ended = weir_agent::run(config, async { terminated.await.unwrap_or(()) }) => Some(ended),
+                    // Dropped in the middle, as a kill would: nothing is cleaned up.
+                    polite = stopped => {
+                        drop(terminate);
+                        assert_eq!(polite, Ok(false));
+                        None
+                    }
+                }
+            })
+        });
+        until("the agent serves metrics", || scrape().is_some());
+        Self { stop, thread }
+    }
+
+    fn kill(self) {
+        self.stop.send(false).unwrap();
+        assert!(self.thread.join().unwrap().is_none());
+    }
+}
+
+/// As [`Agent`], ended by its shutdown future.
+fn start_polite(
+    config: AgentConfig,
+) -> (oneshot::Sender<()>, std::thread::JoinHandle<Result<(), AgentError>>) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(weir_agent::run(config, async { stopped.await.unwrap_or(()) }))
+    });
+    until("the agent serves metrics", || scrape().is_some());
+    (stop, thread)
+}
+
+fn attached() -> bool {
+    run("ip -details link show host0").contains("xdp")
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn packets_reach_the_service_also_after_a_kill_and_stop_at_a_stop() {
+    network();
+    let pins: PathBuf = pin_dir("live");
+    let services = [Service::on(0), Service::on(1)];
+    let decapsulated = "weir_agent_packets_total{verdict=\"decapsulated\"}";
+
+    let agent = Agent::start(config(&pins));
+    assert!(attached());
+    for family in [0, 1] {
+        send(&through_appliance(family, addr(HOST[family]), "first"));
+        assert_eq!(services[family].heard(PATIENCE).as_deref(), Some("first"), "family {family}");
+    }
+    assert_eq!(metric(decapsulated), Some(2.0));
+    assert_eq!(metric("weir_agent_vip_packets_total{vip=\"198.51.100.0/24\"}"), Some(1.0));
+
+    // An address that the host does not have: not ours, until it is added.
+    let later = addr("10.1.0.77");
+    send(&through_appliance(0, later, "too early"));
+    until("counted", || metric("weir_agent_packets_total{verdict=\"pass_foreign_address\"}") == Some(1.0));
+    let known = metric("weir_agent_addresses").unwrap();
+    run("ip addr add 10.1.0.77/24 dev host0");
+    until("the new address is known", || metric("weir_agent_addresses") == Some(known + 1.0));
+    send(&through_appliance(0, later, "in time"));
+    assert_eq!(services[0].heard(PATIENCE).as_deref(), Some("in time"));
+
+    agent.kill();
+    assert!(attached() && scrape().is_none());
+    send(&through_appliance(0, addr(HOST[0]), "nobody watches"));
+    assert_eq!(services[0].heard(PATIENCE).as_deref(), Some("nobody watches"));
+
+    let (stop, thread) = start_polite(config(&pins));
+    assert_eq!(metric(decapsulated), Some(4.0), "the former agent's counters go on");
+    send(&through_appliance(1, addr(HOST[1]), "adopted"));
+    assert_eq!(services[1].heard(PATIENCE).as_deref(), Some("adopted"));
+    stop.send(()).unwrap();
+    thread.join().unwrap().unwrap();
+    assert!(!attached() && !pins.join("agent").exists());
+    send(&through_appliance(0, addr(HOST[0]), "stopped"));
+    assert_eq!(services[0].heard(SILENCE), None);
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn start_that_fails_leaves_nothing_attached() {
+    network();
+    let pins = pin_dir("failing");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let start = |config: AgentConfig| runtime.block_on(weir_agent::run(config, std::future::pending()));
+
+    let mut unknown = config(&pins);
+    unknown.interfaces.insert("nosuch0".to_owned(), weir_agent::config::XdpMode::Native);
+    let error = start(unknown).unwrap_err().to_string();
+    assert!(error.contains("`nosuch0` does not exist"), "{error}");
+    assert!(!attached() && !pins.join("agent").exists());
+
+    let taken = std::net::TcpListener::bind(METRICS).unwrap();
+    let error = start(config(&pins)).unwrap_err().to_string();
+    assert_eq!(error, format!("serve metrics on {METRICS}"));
+    drop(taken);
+
+    // Too large for XDP without fragments on the veth's other end: host0 would take it, lo cannot run native XDP.
+    let mut refused = config(&pins);
+    refused.interfaces.insert("lo".to_owned(), weir_agent::config::XdpMode::Native);
+    let error = start(refused).unwrap_err().to_string();
+    assert!(error.contains("attach to `lo` in native mode"), "{error}");
+    assert!(!attached() && !pins.join("agent").exists());
+}
