@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::http::get;
 use crate::netns::Netns;
+use crate::wait::wait_until;
 
 /// Requests in flight at once: enough to keep two cores busy, few enough to leave the daemons room.
 const WORKERS: usize = 4;
@@ -72,6 +73,16 @@ impl Tally {
     }
 }
 
+/// Time from `from` to the end of the first of `run` successes in a row, none of which began before `from`.
+///
+/// `None` if there is no such run. The outcomes may come in any order.
+pub fn recovery(outcomes: &[Outcome], from: Instant, run: usize) -> Option<Duration> {
+    let mut after: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.started >= from).collect();
+    after.sort_by_key(|outcome| outcome.started);
+    let good = after.windows(run).find(|window| window.iter().all(|outcome| outcome.result.is_ok()))?;
+    Some(good.first()?.ended - from)
+}
+
 /// Makes `count` requests from `client`, spread evenly over `targets`, and counts what came of them.
 pub fn requests(client: &Netns, targets: &[SocketAddr], count: usize) -> Result<Tally> {
     let load = Load::begin(client, targets, count, Duration::ZERO)?;
@@ -82,6 +93,7 @@ pub fn requests(client: &Netns, targets: &[SocketAddr], count: usize) -> Result<
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
+    begun: Arc<AtomicUsize>,
     workers: Vec<JoinHandle<Result<Vec<Outcome>>>>,
 }
 
@@ -94,16 +106,16 @@ impl Load {
     fn begin(client: &Netns, targets: &[SocketAddr], count: usize, pace: Duration) -> Result<Load> {
         anyhow::ensure!(!targets.is_empty(), "requests need a target");
         let stop = Arc::new(AtomicBool::new(false));
-        let next = Arc::new(AtomicUsize::new(0));
+        let begun = Arc::new(AtomicUsize::new(0));
         let workers = (0..WORKERS)
             .map(|_| {
-                let (stop, next, key) = (Arc::clone(&stop), Arc::clone(&next), client.key());
+                let (stop, begun, key) = (Arc::clone(&stop), Arc::clone(&begun), client.key());
                 let targets = targets.to_vec();
                 std::thread::spawn(move || {
                     key.switch()?;
                     let mut outcomes = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let number = begun.fetch_add(1, Ordering::Relaxed);
                         if number >= count {
                             break;
                         }
@@ -114,7 +126,17 @@ impl Load {
                 })
             })
             .collect();
-        Ok(Load { stop, workers })
+        Ok(Load { stop, begun, workers })
+    }
+
+    /// Waits until so many more requests have begun.
+    pub fn wait_more(&self, requests: usize, limit: Duration) -> Result<()> {
+        let from = self.begun.load(Ordering::Relaxed);
+        wait_until("more requests", limit, || {
+            let made = self.begun.load(Ordering::Relaxed) - from;
+            anyhow::ensure!(made >= requests, "{made} of {requests} begun");
+            Ok(())
+        })
     }
 
     /// Ends the stream after the requests in flight; outcomes in the order in which they ended.
@@ -158,6 +180,20 @@ fn request(to: SocketAddr) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recovery_is_the_first_of_a_run_without_failure() {
+        let (now, to) = (Instant::now(), SocketAddr::from(([198, 51, 100, 10], 80)));
+        let at = |ms: u64, good: bool| {
+            let started = now + Duration::from_millis(ms);
+            let result = if good { Ok("b1".into()) } else { Err("timeout".into()) };
+            Outcome { started, ended: started + Duration::from_millis(1), to, result }
+        };
+        let outcomes = [at(0, false), at(10, true), at(20, false), at(30, true), at(40, true), at(50, true)];
+        assert_eq!(recovery(&outcomes, now, 3), Some(Duration::from_millis(31)));
+        assert_eq!(recovery(&outcomes, now + Duration::from_millis(25), 2), Some(Duration::from_millis(6)));
+        assert_eq!(recovery(&outcomes, now, 4), None);
+    }
 
     #[test]
     fn outcomes_are_counted_by_backend() {
