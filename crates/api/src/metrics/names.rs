@@ -99,10 +99,12 @@ metrics! {
         "Times the session became Established or went down.";
     BGP_MESSAGES = Counter "weir_bgp_messages_total" ["peer", "direction", "type"]
         "BGP messages by direction and type.";
-    BGP_NOTIFICATIONS = Counter "weir_bgp_notifications_total" ["peer", "direction", "code"]
-        "NOTIFICATION messages by direction and code.";
+    BGP_NOTIFICATIONS = Counter "weir_bgp_notifications_total" ["peer", "direction"]
+        "NOTIFICATION messages by direction.";
     BGP_PREFIXES = Gauge "weir_bgp_prefixes" ["peer", "family", "direction"]
-        "Prefixes of the session by family and direction.";
+        "Prefixes that the peer was told, by family; what it announces to us is counted and forgotten.";
+    BGP_PREFIXES_RECEIVED = Counter "weir_bgp_prefixes_received_total" ["peer", "family", "action"]
+        "Prefixes that the peer announced to us or withdrew; none is used.";
     BGP_PREFIX_ANNOUNCED = Gauge "weir_bgp_prefix_announced" ["peer", "prefix"]
         "Whether the peer was told of the VIP's prefix.";
     BGP_TREAT_AS_WITHDRAW = Counter "weir_bgp_treat_as_withdraw_total" ["peer"]

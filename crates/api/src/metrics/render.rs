@@ -183,16 +183,15 @@ fn session(peer: &str, of_peer: &PeerStatus, status: &Status, families: &mut Fam
         families.count(&names::BGP_MESSAGES, &[peer, "sent", kind], messages.sent);
         families.count(&names::BGP_MESSAGES, &[peer, "received", kind], messages.received);
     }
-    for (code, times) in &of_peer.notifications_sent {
-        families.count(&names::BGP_NOTIFICATIONS, &[peer, "sent", code], *times);
-    }
-    for (code, times) in &of_peer.notifications_received {
-        families.count(&names::BGP_NOTIFICATIONS, &[peer, "received", code], *times);
-    }
+    let notifications = of_peer.messages.get("notification").copied().unwrap_or_default();
+    families.count(&names::BGP_NOTIFICATIONS, &[peer, "sent"], notifications.sent);
+    families.count(&names::BGP_NOTIFICATIONS, &[peer, "received"], notifications.received);
     for (family, prefixes) in &of_peer.prefixes {
         let advertised = prefixes.advertised.len() as u64;
         families.count(&names::BGP_PREFIXES, &[peer, family, "advertised"], advertised);
-        families.count(&names::BGP_PREFIXES, &[peer, family, "received"], prefixes.received);
+        let (announced, withdrawn) = (prefixes.announced_to_us_total, prefixes.withdrawn_from_us_total);
+        families.count(&names::BGP_PREFIXES_RECEIVED, &[peer, family, "announce"], announced);
+        families.count(&names::BGP_PREFIXES_RECEIVED, &[peer, family, "withdraw"], withdrawn);
     }
     // Zero rather than absence: a VIP that a peer was not told of is what people look for.
     for vip in status.vips.values() {

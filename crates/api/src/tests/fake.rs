@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::control::{ControlPlane, Probes, Unavailable};
 use crate::v1::{
     ApplianceStatus, BackendState, BackendStatus, Counter, DataplaneStatus, DocumentStatus, FamilyPrefixes,
-    Lifecycle, MessageCounts, NextHopStatus, NotificationStatus, PeerStatus, PoolStatus, ReconcileStatus,
-    ServiceStatus, SessionState, Status, Timestamp, UplinkStatus, VipStatus, WithheldReason, XdpMode,
+    Lifecycle, MessageCounts, NextHopStatus, PeerStatus, PoolStatus, ReconcileStatus, Remark, ServiceStatus,
+    SessionState, Status, Timestamp, UplinkStatus, VipStatus, WithheldReason, XdpMode,
 };
 
 /// Answers `status` after `delay`, and `probes` as set.
@@ -142,15 +142,17 @@ fn peer(at: Timestamp) -> PeerStatus {
             "ipv4",
             FamilyPrefixes {
                 advertised: vec!["192.0.2.1/32".into(), "198.51.100.10/32".into()],
-                received: 6,
+                announced_to_us_total: Counter(6),
+                withdrawn_from_us_total: Counter(2),
             },
         )]),
-        messages: BTreeMap::from([("keepalive", MessageCounts { sent: Counter(11), received: Counter(12) })]),
-        notifications_sent: BTreeMap::from([("hold timer expired".into(), Counter(1))]),
-        notifications_received: BTreeMap::new(),
-        last_sent: Some(NotificationStatus { code: "hold timer expired".into(), text: None }),
+        messages: BTreeMap::from([
+            ("keepalive", MessageCounts { sent: Counter(11), received: Counter(12) }),
+            ("notification", MessageCounts { sent: Counter(1), received: Counter(0) }),
+        ]),
+        last_sent: Some(Remark { at, text: "hold timer expired".into() }),
         last_received: None,
-        last_error: None,
+        last_transport: None,
         established_total: Counter(2),
         down_total: Counter(1),
         treat_as_withdraw_total: Counter(0),

@@ -7,6 +7,6 @@ mod status;
 pub use scalar::{Counter, Timestamp};
 pub use status::{
     ApplianceStatus, BackendState, BackendStatus, DataplaneStatus, DocumentStatus, FamilyPrefixes, Lifecycle,
-    MessageCounts, NextHopStatus, NotificationStatus, PeerStatus, PoolStatus, ReconcileStatus, Rejection,
-    ServiceStatus, SessionState, Status, UplinkStatus, VipStatus, WithheldReason, XdpMode,
+    MessageCounts, NextHopStatus, PeerStatus, PoolStatus, ReconcileStatus, Rejection, Remark, ServiceStatus,
+    SessionState, Status, UplinkStatus, VipStatus, WithheldReason, XdpMode,
 };

@@ -265,16 +265,12 @@ pub struct PeerStatus {
     pub prefixes: BTreeMap<&'static str, FamilyPrefixes>,
     /// Messages of the session's life by type.
     pub messages: BTreeMap<&'static str, MessageCounts>,
-    /// NOTIFICATION messages sent, by code.
-    pub notifications_sent: BTreeMap<String, Counter>,
-    /// NOTIFICATION messages received, by code.
-    pub notifications_received: BTreeMap<String, Counter>,
-    /// The last NOTIFICATION sent.
-    pub last_sent: Option<NotificationStatus>,
-    /// The last NOTIFICATION received.
-    pub last_received: Option<NotificationStatus>,
-    /// The last reason for a session's end that was no NOTIFICATION.
-    pub last_error: Option<String>,
+    /// The last NOTIFICATION sent, in words.
+    pub last_sent: Option<Remark>,
+    /// The last NOTIFICATION received, in words, with the peer's text (RFC 9003) made printable.
+    pub last_received: Option<Remark>,
+    /// The last failure of the transport: connecting, reading, writing, or the peer closing.
+    pub last_transport: Option<Remark>,
     /// Times the session became Established.
     pub established_total: Counter,
     /// Times an Established session went down.
@@ -324,8 +320,10 @@ impl SessionState {
 pub struct FamilyPrefixes {
     /// What the peer was told and not yet told to forget.
     pub advertised: Vec<String>,
-    /// How many the peer announced to us; none is used.
-    pub received: u64,
+    /// Prefixes that the peer announced to us; none is used.
+    pub announced_to_us_total: Counter,
+    /// Prefixes that the peer withdrew.
+    pub withdrawn_from_us_total: Counter,
 }
 
 /// Messages of one type, both ways.
@@ -337,13 +335,13 @@ pub struct MessageCounts {
     pub received: Counter,
 }
 
-/// A NOTIFICATION message, in words.
+/// Something that happened, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotificationStatus {
-    /// Code and subcode in words.
-    pub code: String,
-    /// The shutdown communication (RFC 9003), made printable.
-    pub text: Option<String>,
+pub struct Remark {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub text: String,
 }
 
 /// The packet path.
