@@ -1,2 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Being built.
+//! A BGP speaker for a host that announces anycast prefixes and never transits.
+//!
+//! The caller says which prefixes are wanted ([`SpeakerHandle::set_advertisements`]) and reads what became of them
+//! ([`SpeakerHandle::status`]). What a prefix stands for is not known here; nor are services, health or packets.
+//!
+//! ```text
+//!   SpeakerHandle ──commands──► speaker task ──wanted set──► one driver task per peer
+//!        ▲                        │   ▲                          │  sockets, clock
+//!        └── watch<SpeakerStatus> ┘   └── status of each peer ── session::Session   sans-IO: FSM, timers, Adj-RIB-Out
+//!                                                                 │
+//!                                                                 wire              octets <-> typed messages, or the
+//!                                                                                   NOTIFICATION a mistake deserves
+//! ```
+//!
+//! What is spoken: eBGP over IPv4 and IPv6 between numbered peers (RFC 4271, 4760, 5492, 6793, 7606, 2918, 7313, 9003,
+//! 9072, 6286, 7607, 8212). Routes of a peer are counted and forgotten: nothing is imported. Graceful restart is not
+//! offered, so that the routes of a speaker that died go at once.
+
+#![deny(unsafe_code)]
+
+mod advertise;
+mod config;
+mod error;
+pub mod rib;
+pub mod session;
+mod status;
+pub mod wire;
+
+pub use advertise::{Advertisement, ParsePrefixError, Prefix, PrefixError};
+pub use config::{Families, Family, PeerConfig, RemoteAs, SpeakerConfig};
+pub use error::{ConfigError, SpeakerGone, StartError};
+pub use status::{
+    Counters, FamilyCounts, MessageCounts, NegotiatedStatus, PeerState, PeerStatus, SpeakerStatus, TimedText,
+};

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What one peer is to hold (Adj-RIB-Out), and the messages that take it there. Pure.
+//!
+//! Nothing is queued as octets: [`AdjRibOut::poll`] builds the next message when there is room for it, so a slow peer
+//! costs a list of prefixes at most, and a newer wish replaces an older one that was not yet sent.
+//!
+//! ```text
+//!   wanted set ──diff──► withdraws ─► announces by attributes ─► EoRR ─► End-of-RIB ─► BoRR + everything again
+//!                        (first)      (packed)                                        (route refresh asked)
+//! ```
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::advertise::{Advertisement, Prefix};
+use crate::config::{Families, Family};
+use crate::wire::{AsPath, NextHop, Origin, PathToSend, Refresh, RefreshKind, UpdateEncoder};
+
+/// The attributes of advertised paths that differ between them.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Attributes {
+    med: Option<u32>,
+    communities: Vec<u32>,
+    large_communities: Vec<[u32; 3]>,
+    prepend: u8,
+}
+
+/// The whole set to advertise, shared by all peers; equal attributes are stored once.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    paths: BTreeMap<Prefix, Arc<Attributes>>,
+    rejected: Vec<Prefix>,
+}
+
+impl Wanted {
+    /// The set in the shape peers work from. Of two advertisements of one prefix the first in order stands; one with
+    /// more than [`Advertisement::MAX_COMMUNITIES`] communities is rejected.
+    pub fn new(advertisements: &BTreeSet<Advertisement>) -> Self {
+        let mut known: BTreeSet<Arc<Attributes>> = BTreeSet::new();
+        let mut wanted = Self::default();
+        for advertisement in advertisements {
+            let Advertisement { prefix, med, communities, large_communities, prepend } = advertisement;
+            let is_too_long = communities.len() > Advertisement::MAX_COMMUNITIES
+                || large_communities.len() > Advertisement::MAX_COMMUNITIES;
+            if is_too_long || wanted.paths.contains_key(prefix) {
+                wanted.rejected.push(*prefix);
+                continue;
+            }
+            let attributes = Attributes {
+                med: *med,
+                communities: communities.clone(),
+                large_communities: large_communities.clone(),
+                prepend: *prepend,
+            };
+            let shared = match known.get(&attributes) {
+                Some(shared) => Arc::clone(shared),
+                None => {
+                    let shared = Arc::new(attributes);
+                    known.insert(Arc::clone(&shared));
+                    shared
+                }
+            };
+            wanted.paths.insert(*prefix, shared);
+        }
+        wanted
+    }
+
+    /// Prefixes that will not be advertised, or not with all the attributes asked for.
+    pub fn rejected(&self) -> &[Prefix] {
+        &self.rejected
+    }
+
+    /// Prefixes to advertise.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether nothing is to be advertised.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+}
+
+/// How a session exports: fixed while it is Established.
+#[derive(Debug, Clone, Copy)]
+pub struct Export {
+    /// Our AS.
+    pub asn: u32,
+    /// Families negotiated.
+    pub families: Families,
+    /// Next hop of IPv4 prefixes; without one they are not sent.
+    pub next_hop_v4: Option<NextHop>,
+    /// Next hop of IPv6 prefixes; without one they are not sent.
+    pub next_hop_v6: Option<NextHop>,
+    /// Measures of the messages.
+    pub encoder: UpdateEncoder,
+    /// Both sides know the borders of a refresh (RFC 7313).
+    pub has_enhanced_refresh: bool,
+}
+
+impl Export {
+    fn next_hop(&self, family: Family) -> Option<NextHop> {
+        match family {
+            Family::Ipv4Unicast => self.next_hop_v4,
+            Family::Ipv6Unicast => self.next_hop_v6,
+        }
+    }
+
+    fn sends(&self, prefix: &Prefix) -> bool {
+        let family = prefix.family();
+        self.families.contains(family) && self.next_hop(family).is_some()
+    }
+}
+
+/// Prefixes of one family and one set of attributes, still to be announced.
+#[derive(Debug)]
+struct Group {
+    attributes: Arc<Attributes>,
+    family: Family,
+    prefixes: Vec<Prefix>,
+    sent: usize,
+}
+
+/// What one peer is to hold and what is still to be said to it.
+#[derive(Debug, Default)]
+pub struct AdjRibOut {
+    wanted: Arc<Wanted>,
+    export: Option<Export>,
+    /// Sorted, so families are together; the first `withdrawn` are sent.
+    withdraws: Vec<Prefix>,
+    withdrawn: usize,
+    groups: VecDeque<Group>,
+    end_of_rib: Families,
+    refresh_asked: Families,
+    refresh_running: Families,
+    version: u64,
+}
+
+impl AdjRibOut {
+    /// The session is Established: everything wanted is announced, then End-of-RIB of each family.
+    pub fn session_up(&mut self, export: Export) {
+        self.session_down();
+        self.export = Some(export);
+        self.end_of_rib = export.families;
+        self.announce_all(export.families);
+    }
+
+    /// The session has ended: the peer holds nothing, nothing is to be said.
+    pub fn session_down(&mut self) {
+        *self = Self { wanted: Arc::clone(&self.wanted), version: self.version + 1, ..Self::default() };
+    }
+
+    /// Replaces what is wanted. What was still to be said is recomputed, so the latest wish wins.
+    ///
+    /// A prefix that was never sent may be withdrawn: an older announcement of it may be with the peer.
+    pub fn set_wanted(&mut self, wanted: Arc<Wanted>) {
+        let old = std::mem::replace(&mut self.wanted, wanted);
+        let new = Arc::clone(&self.wanted);
+        self.version += 1;
+        let Some(export) = self.export else { return };
+        let unsaid: BTreeSet<Prefix> = self.unsaid_announces().collect();
+        let mut withdraws: Vec<Prefix> =
+            self.unsaid_withdraws().filter(|p| !new.paths.contains_key(p)).collect();
+        let mut announces = Vec::new();
+        merge(&old, &new, |prefix, before, after| match (before, after) {
+            _ if !export.sends(prefix) => {}
+            (_, None) => withdraws.push(*prefix),
+            (Some(before), Some(after)) if before == after && !unsaid.contains(prefix) => {}
+            (_, Some(after)) => announces.push((*prefix, after)),
+        });
+        withdraws.sort_unstable();
+        withdraws.dedup();
+        self.withdraws = withdraws;
+        self.withdrawn = 0;
+        self.groups = grouped(announces);
+    }
+
+    /// The peer asks for everything of a family again. Asked while one is running, it is done once more.
+    pub fn refresh(&mut self, family: Family) {
+        if self.export.is_some_and(|e| e.families.contains(family)) {
+            self.refresh_asked.insert(family);
+            self.version += 1;
+        }
+    }
+
+    /// The next message, withdraws first. The answer may change after every other call.
+    pub fn poll(&mut self) -> Option<Vec<u8>> {
+        let export = self.export?;
+        let message = self.poll_withdraw(&export).or_else(|| self.poll_announce(&export));
+        let message = message.or_else(|| self.poll_marker(&export));
+        if message.is_some() {
+            self.version += 1;
+        }
+        message
+    }
+
+    fn poll_withdraw(&mut self, export: &Export) -> Option<Vec<u8>> {
+        let rest = &self.withdraws[self.withdrawn..];
+        let family = rest.first()?.family();
+        let of_family = rest.partition_point(|p| p.family() == family);
+        let (message, count) = export.encoder.withdraw(family, &rest[..of_family])?;
+        self.withdrawn += count;
+        if self.withdrawn == self.withdraws.len() {
+            self.withdraws = Vec::new();
+            self.withdrawn = 0;
+        }
+        Some(message)
+    }
+
+    fn poll_announce(&mut self, export: &Export) -> Option<Vec<u8>> {
+        while let Some(group) = self.groups.front_mut() {
+            let as_path = AsPath::own(export.asn, 1 + usize::from(group.attributes.prepend));
+            let path = PathToSend {
+                as_path: &as_path,
+                origin: Origin::Igp,
+                med: group.attributes.med,
+                communities: &group.attributes.communities,
+                extended_communities: &[],
+                large_communities: &group.attributes.large_communities,
+            };
+            let rest = &group.prefixes[group.sent..];
+            let encoded = export
+                .next_hop(group.family)
+                .and_then(|next_hop| export.encoder.announce(path, next_hop, group.family, rest));
+            match encoded {
+                Some((message, count)) => {
+                    group.sent += count;
+                    if group.sent == group.prefixes.len() {
+                        self.groups.pop_front();
+                    }
+                    return Some(message);
+                }
+                // Nothing left of it, or attributes that cannot fit, which the bound of `Wanted` rules out.
+                None => {
+                    self.groups.pop_front();
+                }
+            }
+        }
+        None
+    }
+
+    /// Borders and End-of-RIB, one at a time, once there is nothing to announce.
+    fn poll_marker(&mut self, export: &Export) -> Option<Vec<u8>> {
+        if let Some(family) = take_first(&mut self.refresh_running)
+            && export.has_enhanced_refresh
+        {
+            return Some(Refresh::new(RefreshKind::End, family).encode());
+        }
+        if let Some(family) = take_first(&mut self.end_of_rib) {
+            return Some(export.encoder.end_of_rib(family));
+        }
+        let family = take_first(&mut self.refresh_asked)?;
+        let mut only = Families::default();
+        only.insert(family);
+        self.announce_all(only);
+        if export.has_enhanced_refresh {
+            self.refresh_running.insert(family);
+            return Some(Refresh::new(RefreshKind::Begin, family).encode());
+        }
+        self.poll_announce(export).or_else(|| self.poll_marker(export))
+    }
+
+    fn announce_all(&mut self, families: Families) {
+        let Some(export) = self.export else { return };
+        let all = self.wanted.paths.iter();
+        let all = all.filter(|(p, _)| families.contains(p.family()) && export.sends(p));
+        let all = all.map(|(p, a)| (*p, a)).collect();
+        self.groups.extend(grouped(all));
+    }
+
+    /// Whether nothing is left to say.
+    pub fn is_settled(&self) -> bool {
+        self.withdraws.is_empty()
+            && self.groups.is_empty()
+            && [self.end_of_rib, self.refresh_asked, self.refresh_running].iter().all(Families::is_empty)
+    }
+
+    /// Changes with everything that may change [`AdjRibOut::advertised`].
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What the peer was told and not told otherwise since, of one family, sorted. Exact once settled; before that a
+    /// prefix about to be announced anew is left out.
+    pub fn advertised(&self, family: Family) -> Vec<Prefix> {
+        let Some(export) = self.export else { return Vec::new() };
+        let unsaid: BTreeSet<Prefix> = self.unsaid_announces().collect();
+        let told = self.wanted.paths.keys().copied().filter(|p| export.sends(p) && !unsaid.contains(p));
+        let mut all: Vec<Prefix> =
+            told.chain(self.unsaid_withdraws()).filter(|p| p.family() == family).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn unsaid_announces(&self) -> impl Iterator<Item = Prefix> + '_ {
+        self.groups.iter().flat_map(|g| &g.prefixes[g.sent..]).copied()
+    }
+
+    fn unsaid_withdraws(&self) -> impl Iterator<Item = Prefix> + '_ {
+        self.withdraws[self.withdrawn..].iter().copied()
+    }
+}
+
+/// Walks both sets in order of prefix.
+fn merge<'a>(
+    old: &'a Wanted,
+    new: &'a Wanted,
+    mut each: impl FnMut(&Prefix, Option<&'a Arc<Attributes>>, Option<&'a Arc<Attributes>>),
+) {
+    let (mut old, mut new) = (old.paths.iter().peekable(), new.paths.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let after = if order.is_ge() { new.next() } else { None };
+        if let Some((prefix, _)) = before.or(after) {
+            each(prefix, before.map(|(_, a)| a), after.map(|(_, a)| a));
+        }
+    }
+}
+
+fn grouped(announces: Vec<(Prefix, &Arc<Attributes>)>) -> VecDeque<Group> {
+    let mut groups: BTreeMap<(&Arc<Attributes>, Family), Vec<Prefix>> = BTreeMap::new();
+    for (prefix, attributes) in announces {
+        groups.entry((attributes, prefix.family())).or_default().push(prefix);
+    }
+    let group = |((attributes, family), prefixes): ((&Arc<Attributes>, Family), Vec<Prefix>)| Group {
+        attributes: Arc::clone(attributes),
+        family,
+        prefixes,
+        sent: 0,
+    };
+    groups.into_iter().map(group).collect()
+}
+
+fn take_first(families: &mut Families) -> Option<Family> {
+    let family = families.iter().next()?;
+    match family {
+        Family::Ipv4Unicast => families.ipv4 = false,
+        Family::Ipv6Unicast => families.ipv6 = false,
+    }
+    Some(family)
+}
+
+#[cfg(test)]
+mod tests;
