@@ -24,7 +24,7 @@ use weir_dataplane_core::decap::{
 use weir_dataplane_core::names::PROGRAM_AGENT;
 
 use crate::AgentConfig;
-use crate::unlink::unlink;
+use weir_dataplane::kernel::unlink::unlink;
 
 /// An address as the tables hold it.
 type Octets = [u32; 4];

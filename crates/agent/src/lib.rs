@@ -16,7 +16,6 @@ pub mod config;
 pub mod kernel;
 mod metrics;
 mod server;
-mod unlink;
 
 use std::net::SocketAddr;
 use std::pin::pin;

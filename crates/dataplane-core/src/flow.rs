@@ -62,6 +62,7 @@ impl Idle {
 
     /// Of a slot in `state`. Larger than any age for an empty one.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "one field of the packed word is wanted")]
     const fn limit(self, state: u8) -> u32 {
         let closing = 0_u32.wrapping_sub(state as u32 >> 2);
         let packed = (self.0 >> (16 * (state & 3) as u32)) as u32 & 0xffff;
@@ -96,6 +97,7 @@ impl Slot {
 
     /// State bits, see [`state`].
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 3 bits")]
     pub const fn state(self) -> u8 {
         (self.0 >> STATE_SHIFT) as u8 & 7
     }
@@ -188,6 +190,7 @@ pub fn find<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usi
 /// The slot that a new flow may take: an expired one of its own tag, else the first empty, expired or closing one, else
 /// the oldest that is not established yet. `None`: all are established and live, and stay.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "an index below 8")]
 pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
     let mut best = 0;
     let mut index = 0;
@@ -218,7 +221,7 @@ const fn preference(slot: Slot, hash: u64, now: u16, idle: Idle) -> u32 {
     const EXPIRED_AND_MINE: u32 = 5;
     const CLASS_SHIFT: u32 = 15;
     let class = CLASSES >> (4 * slot.state() as u32) & 0xf;
-    let live = class << CLASS_SHIFT | slot.skewed_age(now) * (class & 1);
+    let live = (class << CLASS_SHIFT) | (slot.skewed_age(now) * (class & 1));
     let mine = (((slot.0 ^ hash) >> TAG_SHIFT).wrapping_sub(1) >> 63) as u32;
     let gone = (EXPIRED + (EXPIRED_AND_MINE - EXPIRED) * mine) << CLASS_SHIFT;
     let expired = slot.expired(now, idle);

@@ -97,7 +97,6 @@ pub const fn row_index(hash: u64, rows: u32) -> u32 {
 
 /// 20 bits for the outer IPv6 flow label (RFC 6437), from bits of the hash; 0 means "no label" and is avoided.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "masked to 20 bits")]
 pub const fn flow_label(hash: u64) -> u32 {
     (hash >> 40) as u32 & 0xf_ffff | 1
 }

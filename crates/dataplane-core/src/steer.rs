@@ -169,6 +169,3 @@ fn remember<S: Slots>(
     }
     Verdict::ForwardUncached
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The loaded program, packet by packet: root only, on a private bpffs (`scripts/isolated.sh`).
 
+#![expect(unreachable_pub, reason = "modules of one test binary")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "helpers of tests")]
+
 mod support;
 
 mod program {
+    mod differential;
+    mod fixtures;
     mod lifecycle;
 }

@@ -13,6 +13,8 @@ use crate::parse::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_HEADER,
 use crate::verdict::Verdict;
 
 const PROTOCOL_IPV6: u32 = 41;
+const IPV4_LEN: u32 = 20;
+const IPV6_LEN: u32 = 40;
 const DONT_FRAGMENT: u32 = 0x4000;
 
 /// Puts an outer IPv4 header in front of the IPv4 packet `segment`.
@@ -26,7 +28,7 @@ pub fn ipip_v4<P: Packet>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    let outer_len = fits(segment, IPV4_HEADER, next_hop)?;
+    let outer_len = fits(segment, IPV4_LEN, next_hop)?;
     decrement_ttl(packet).ok_or(Verdict::DropTruncated)?;
     if !packet.grow_front(IPV4_HEADER) {
         return Err(Verdict::DropNoRoom);
@@ -56,12 +58,12 @@ pub fn ipip_v6<P: Packet>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    let outer_len = fits(segment, IPV6_HEADER, next_hop)?;
+    let outer_len = fits(segment, IPV6_LEN, next_hop)?;
     packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
     if !packet.grow_front(IPV6_HEADER) {
         return Err(Verdict::DropNoRoom);
     }
-    let payload_len = outer_len - IPV6_HEADER as u32;
+    let payload_len = outer_len - IPV6_LEN;
     let first = 6 << 28 | (segment.traffic_class as u32) << 20 | flow_label(hash);
     let (s, d) = (&backend.outer.source, &backend.outer.destination);
     let header = [
@@ -82,11 +84,11 @@ pub fn ipip_v6<P: Packet>(
 
 /// Length of the outer packet, if TTL and path allow it.
 #[inline(always)]
-fn fits(segment: &Segment, overhead: usize, next_hop: &NextHopValue) -> Result<u32, Verdict> {
+fn fits(segment: &Segment, overhead: u32, next_hop: &NextHopValue) -> Result<u32, Verdict> {
     if segment.ttl <= 1 {
         return Err(Verdict::DropTtl);
     }
-    let outer_len = segment.ip_len + overhead as u32;
+    let outer_len = segment.ip_len + overhead;
     if outer_len > next_hop.mtu as u32 {
         return Err(Verdict::DropTooBig);
     }

@@ -1,2 +1,95 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Tests.
+//! Published vectors, and what the hash is relied on for.
+
+use super::*;
+use std::vec;
+use std::vec::Vec;
+
+const SEED: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
+
+fn v4(a: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(a)
+}
+
+fn ports(source: u16, destination: u16) -> u32 {
+    let (s, d) = (source.to_be_bytes(), destination.to_be_bytes());
+    u32::from_ne_bytes([s[0], s[1], d[0], d[1]])
+}
+
+#[test]
+fn published_vectors() {
+    // Every appliance of a fleet, of any version of one layout, must compute these.
+    let keys = HashKeys::from_seed(&SEED);
+    let a = flow_v4(&keys.v4, v4([192, 0, 2, 1]), v4([198, 51, 100, 10]), ports(40_000, 80), 6);
+    let b = flow_v4(&keys.v4, v4([192, 0, 2, 1]), v4([198, 51, 100, 10]), ports(40_000, 80), 17);
+    let s = Address::from_octets("2001:db8::1".parse::<core::net::Ipv6Addr>().unwrap().octets());
+    let d = Address::from_octets("2001:db8:100::10".parse::<core::net::Ipv6Addr>().unwrap().octets());
+    let c = flow_v6(&keys.v6, &s, &d, ports(40_000, 443), 6);
+    assert_eq!([a, b, c], VECTORS);
+    assert_eq!(VECTORS.map(|hash| row_index(hash, 65_536)), ROWS);
+}
+
+/// Computed by a second, independent implementation of the module head's text.
+const VECTORS: [u64; 3] = [0x3d99_fd2c_caa5_e955, 0x1b57_549c_1029_bf85, 0x1322_dfa6_b4e7_5ece];
+const ROWS: [u32; 3] = [9_834, 51_859, 11_761];
+
+#[test]
+fn another_seed_gives_another_hash() {
+    let (mut other, keys) = (SEED, HashKeys::from_seed(&SEED));
+    for octet in 0..32 {
+        other[octet] ^= 1;
+        let changed = HashKeys::from_seed(&other);
+        assert!(changed.v4.words != keys.v4.words && changed.v6.words != keys.v6.words, "octet {octet}");
+        other[octet] ^= 1;
+    }
+}
+
+/// A hundred thousand flows of one client network fall evenly on rows and on sets, and their tags on both halves.
+#[test]
+fn flows_spread_evenly() {
+    let keys = HashKeys::from_seed(&SEED);
+    const BINS: usize = 64;
+    let mut by_row = vec![0_u32; BINS];
+    let mut by_set = vec![0_u32; BINS];
+    let mut tag_bits = [0_u32; 31];
+    let flows = 100_000_u32;
+    for flow in 0..flows {
+        let source = u32::from_be_bytes([10, 0, 0, 0]) + (flow >> 6);
+        let port = u16::try_from(1024 + (flow & 63)).unwrap();
+        let hash = flow_v4(&keys.v4, source.to_be(), v4([198, 51, 100, 10]), ports(port, 443), 6);
+        by_row[row_index(hash, 64) as usize] += 1;
+        by_set[(hash & 63) as usize] += 1;
+        for (bit, count) in tag_bits.iter_mut().enumerate() {
+            *count += u32::try_from(hash >> (33 + bit) & 1).unwrap();
+        }
+    }
+    let mean = f64::from(flows) / BINS as f64;
+    for bins in [&by_row, &by_set] {
+        // Chi-squared with 63 degrees of freedom: above 120 in one of 100,000 cases.
+        let chi: f64 = bins.iter().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
+        assert!(chi < 120.0, "chi-squared {chi}: {bins:?}");
+    }
+    let even = f64::from(flows) / 2.0;
+    let worst = tag_bits.iter().map(|&n| (f64::from(n) - even).abs() / even).fold(0.0, f64::max);
+    assert!(worst < 0.02, "a tag bit is off by {worst}");
+}
+
+/// The row of a flow is not told by its tag alone: flows with one tag fall on many rows.
+#[test]
+fn the_row_uses_bits_beside_the_tag() {
+    let tag = 0x1234_5678_u64 << 33;
+    let rows: std::collections::BTreeSet<u32> = (0..1_000_u64)
+        .map(|low| row_index(tag | low.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 31, 65_536))
+        .collect();
+    assert!(rows.len() > 900, "{} rows", rows.len());
+}
+
+#[test]
+fn row_index_stays_below_the_number_of_rows() {
+    for rows in [1, 4_096, 65_536, 1_048_576] {
+        let hashes: Vec<u64> = vec![0, u64::MAX, 1, 0xffff_ffff, 0xffff_ffff_0000_0000];
+        for hash in hashes {
+            assert!(row_index(hash, rows) < rows);
+        }
+    }
+}

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! IPv4 (RFC 791), with options, without reassembly.
 
-use super::{ETHERNET_HEADER, Parsed, Segment, length_fault, other_protocol, protocol, transport};
+use super::{
+    ETHERNET_HEADER, ETHERNET_LEN, Parsed, Segment, length_fault, other_protocol, protocol, transport,
+};
 use crate::Packet;
 use crate::bytes::Address;
 use crate::verdict::Verdict;
 
 /// Octets of an IPv4 header without options.
 pub const IPV4_HEADER: usize = 20;
+/// The same, for sums of lengths.
+const IPV4_LEN: u32 = 20;
 
 /// An IPv4 header as five words, each as it lies in the packet.
 #[repr(C)]
@@ -37,7 +41,7 @@ const FRAGMENT_BITS: u16 = 0x3fff;
 pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
     let Some(header) = packet.read::<Header>(ETHERNET_HEADER) else { return Parsed::Unreadable };
     let header_len = (header.version_ihl & 0xf) as u32 * 4;
-    if header.version_ihl >> 4 != 4 || header_len < IPV4_HEADER as u32 {
+    if header.version_ihl >> 4 != 4 || header_len < IPV4_LEN {
         return Parsed::Unreadable;
     }
     let destination = Address::mapped(header.destination);
@@ -48,7 +52,7 @@ pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
         return Parsed::Other(destination, other_protocol(header.protocol));
     }
     let ip_len = u16::from_be(header.total_length) as u32;
-    let available = packet.len().saturating_sub(ETHERNET_HEADER as u32);
+    let available = packet.len().saturating_sub(ETHERNET_LEN);
     let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + header_len as usize, header.protocol)
     else {
         return Parsed::Other(destination, Verdict::DropTruncated);

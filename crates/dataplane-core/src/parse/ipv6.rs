@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! IPv6 (RFC 8200), transport header directly behind the fixed header.
 
-use super::{ETHERNET_HEADER, Parsed, Segment, length_fault, other_protocol, protocol, transport};
+use super::{
+    ETHERNET_HEADER, ETHERNET_LEN, Parsed, Segment, length_fault, other_protocol, protocol, transport,
+};
 use crate::Packet;
 use crate::bytes::Address;
 use crate::verdict::Verdict;
 
 /// Octets of the fixed IPv6 header.
 pub const IPV6_HEADER: usize = 40;
+/// The same, for sums of lengths.
+const IPV6_LEN: u32 = 40;
 
 /// The fixed header, each field as it lies in the packet.
 #[repr(C)]
@@ -41,8 +45,8 @@ pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
         let verdict = if is_extension(next) { Verdict::DropExtensionHeader } else { other_protocol(next) };
         return Parsed::Other(header.destination, verdict);
     }
-    let ip_len = u16::from_be(header.payload_length) as u32 + IPV6_HEADER as u32;
-    let available = packet.len().saturating_sub(ETHERNET_HEADER as u32);
+    let ip_len = u16::from_be(header.payload_length) as u32 + IPV6_LEN;
+    let available = packet.len().saturating_sub(ETHERNET_LEN);
     let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + IPV6_HEADER, next) else {
         return Parsed::Other(header.destination, Verdict::DropTruncated);
     };
@@ -57,6 +61,6 @@ pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
         ip_len,
         traffic_class,
         ttl: header.hop_limit,
-        fault: length_fault(ip_len, IPV6_HEADER as u32, available, next),
+        fault: length_fault(ip_len, IPV6_LEN, available, next),
     })
 }

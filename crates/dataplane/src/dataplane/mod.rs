@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod snapshot;
 mod sweep;
 mod tables;
 
@@ -24,6 +25,7 @@ use crate::kernel::link::{self, AttachError, Mode};
 use crate::kernel::maps::{Maps, MapsError, shapes};
 use crate::kernel::pins::{Pins, PinsError};
 use crate::kernel::test_run::{Ran, test_run};
+use crate::kernel::unlink::unlink;
 use crate::object;
 use tables::Tables;
 
@@ -207,7 +209,7 @@ impl Dataplane {
         let links = pins.names("link_")?;
         for name in &links {
             let path = pins.path(name);
-            std::fs::remove_file(&path).map_err(|source| PinsError::Io { action: "remove", path, source })?;
+            unlink(&path).map_err(|source| PinsError::Io { action: "detach", path, source })?;
         }
         drop((object, maps));
         pins.remove()?;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use weir_dataplane_core::flow::{Idle, Slot, state};
 use weir_dataplane_core::limits::{IDLE_S_MAX, NEW_IDLE_S_MAX, SLOTS_PER_SET};
-use weir_dataplane_core::{BackendValue, PoolValue, names};
+use weir_dataplane_core::{BackendValue, PoolValue};
 
-use super::{Dataplane, program};
-use crate::kernel::clock::{self, ClockError};
+use super::Dataplane;
+use crate::kernel::clock::ClockError;
 
 /// What a pass found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,8 +44,7 @@ impl Dataplane {
     /// When the kernel's clock cannot be read; nothing is cleared then.
     pub fn sweep(&mut self) -> Result<Swept, SweepError> {
         let started = Instant::now();
-        let clock = program(&mut self.object, names::PROGRAM_CLOCK).expect("loaded when opened");
-        let now = clock::tick(clock::jiffies(clock)?, self.tick_factor);
+        let now = self.tick()?;
         let mut swept =
             Swept { slots: u64::from(self.maps.flows.len()) * SLOTS_PER_SET as u64, ..Swept::default() };
         let idles = self.idle_by_backend();

@@ -11,6 +11,7 @@ use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp};
 
 use super::pins::{Pins, PinsError};
+use super::unlink::unlink;
 
 /// How the program is run. Chosen by the operator and never changed silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,7 +180,7 @@ fn adopt(program: &mut Xdp, path: &std::path::Path) -> Option<XdpLink> {
 /// [`AttachError::Pin`].
 pub fn detach(interface: &str, mode: Mode, pins: &Pins) -> Result<bool, AttachError> {
     let path = pins.path(&pin_name(interface, mode));
-    match std::fs::remove_file(&path) {
+    match unlink(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(AttachError::Pin { interface: interface.to_owned(), source }),

@@ -32,7 +32,7 @@ impl<T: Pod> Mapped<T> {
     /// # Errors
     /// What `mmap(2)` says.
     pub fn new(map: &MapData, len: u32) -> io::Result<Self> {
-        const { assert!(size_of::<T>() % 8 == 0 && size_of::<T>() > 0) };
+        const { assert!(size_of::<T>().is_multiple_of(8) && size_of::<T>() > 0) };
         let bytes = len as usize * size_of::<T>();
         // SAFETY: a fresh shared mapping chosen by the kernel; the descriptor is open for the duration of the call.
         let at = unsafe {

@@ -7,3 +7,4 @@ pub mod mapped;
 pub mod maps;
 pub mod pins;
 pub mod test_run;
+pub mod unlink;

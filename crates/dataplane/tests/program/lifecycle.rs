@@ -37,7 +37,11 @@ fn a_flow_keeps_its_backend_when_another_process_adopts_the_tables() {
         .unwrap()
         .0
         .clone();
-    usual().edit_pool("web4", |pool| drop(pool.backends.remove(&name))).apply(&mut second);
+    usual()
+        .edit_pool("web4", |pool| {
+            pool.backends.remove(&name).unwrap();
+        })
+        .apply(&mut second);
     assert_ne!(destination(&second.run(&ack).unwrap().frame), chosen);
     second.detach().unwrap();
     assert!(!pins.path().exists(), "nothing is left of the pins");

@@ -30,7 +30,10 @@ struct LinkDetach {
 }
 
 /// Takes the link pinned at `path` off its interface and removes the pin. One that is off already is fine.
-pub(crate) fn unlink(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// When there is no pin, or the kernel refuses.
+pub fn unlink(path: &Path) -> io::Result<()> {
     let link = open(path)?;
     let fd = u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
     match bpf(BPF_LINK_DETACH, &mut LinkDetach { fd }) {

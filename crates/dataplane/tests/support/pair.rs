@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One frame through the loaded program and through the host's copy of the same tables.
+
+use std::sync::atomic::Ordering;
+
+use weir_dataplane::host::{HostPacket, HostTables};
+use weir_dataplane::{Counters, Dataplane};
+use weir_dataplane_core::{Action, Outcome, Verdict, process};
+
+use super::bed::{LOOPBACK, PinDir, State, open};
+
+/// The loaded program beside the host's copy of its tables.
+pub struct Pair {
+    pub kernel: Dataplane,
+    pub host: HostTables,
+    _pins: PinDir,
+}
+
+/// What both made of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Result {
+    pub verdict: Verdict,
+    pub frame: Vec<u8>,
+}
+
+impl Pair {
+    pub fn new(state: &State) -> Self {
+        let pins = PinDir::new();
+        let mut kernel = open(&pins);
+        state.apply(&mut kernel);
+        let host = kernel.snapshot().unwrap();
+        Self { kernel, host, _pins: pins }
+    }
+
+    /// Puts another state in force on both sides.
+    pub fn apply(&mut self, state: &State) {
+        state.apply(&mut self.kernel);
+        self.host = self.kernel.snapshot().unwrap();
+    }
+
+    /// Runs `frame` on both and demands the same verdict, the same frame, and the counters that belong to them.
+    pub fn run(&mut self, frame: &[u8]) -> Result {
+        let before = self.kernel.counters().unwrap();
+        let result = self.compare(frame).unwrap_or_else(|difference| panic!("{difference}"));
+        let (after, outcome) = (self.kernel.counters().unwrap(), result.1);
+        check_counters(&before, &after, &outcome, frame.len());
+        result.0
+    }
+
+    /// As [`Pair::run`] without counters; a difference comes back in words.
+    pub fn compare(&mut self, frame: &[u8]) -> std::result::Result<(Result, Outcome), String> {
+        // Both sides must decide within one tick; at its edge the host's table is copied again and the packet repeated
+        // by neither: the kernel has already acted, so only the host's state follows.
+        loop {
+            let tick = self.kernel.tick().unwrap();
+            self.host.tick.store(tick, Ordering::Relaxed);
+            let ran = self.kernel.run(frame).unwrap();
+            if self.kernel.tick().unwrap() != tick {
+                self.kernel.copy_flows(&self.host);
+                continue;
+            }
+            let mut packet = HostPacket::new(frame, LOOPBACK);
+            let outcome = process(&mut packet, &self.host);
+            let action = match outcome.verdict.action() {
+                Action::Drop => 1,
+                Action::Pass => 2,
+                Action::Forward if outcome.egress_ifindex == LOOPBACK => 3,
+                Action::Forward => 4,
+            };
+            // What a dropped frame looks like is nobody's business.
+            let same_frame = action == 1 || packet.frame() == ran.frame;
+            if ran.action != action || !same_frame {
+                return Err(format!(
+                    "host {:?} (action {action}) {:02x?}\nkernel action {} {:02x?}\nof {frame:02x?}",
+                    outcome.verdict,
+                    packet.frame(),
+                    ran.action,
+                    ran.frame
+                ));
+            }
+            return Ok((Result { verdict: outcome.verdict, frame: ran.frame }, outcome));
+        }
+    }
+
+    /// Whether both flow tables hold the same.
+    pub fn same_flows(&mut self) -> bool {
+        let fresh = self.kernel.snapshot().unwrap();
+        fresh.flows.iter().zip(&self.host.flows).all(|(a, b)| {
+            a.iter().zip(b.iter()).all(|(a, b)| a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed))
+        })
+    }
+}
+
+/// Exactly the counters of `outcome` went up by exactly one packet.
+fn check_counters(before: &Counters, after: &Counters, outcome: &Outcome, frame_len: usize) {
+    for (old, new) in before.verdicts.iter().zip(&after.verdicts) {
+        let hit = new.verdict == outcome.verdict;
+        assert_eq!(new.packets - old.packets, u64::from(hit), "packets of {}", new.verdict.name());
+        assert_eq!(
+            new.bytes - old.bytes,
+            if hit { frame_len as u64 } else { 0 },
+            "bytes of {}",
+            new.verdict.name()
+        );
+    }
+    let expected = (1, u64::from(outcome.ip_len), u64::from(outcome.is_new_flow()));
+    let diff = |a: &weir_dataplane::ServiceCounters, b: &weir_dataplane::ServiceCounters| {
+        (b.packets - a.packets, b.bytes - a.bytes, b.new_flows - a.new_flows)
+    };
+    let services: Vec<_> = before
+        .services
+        .iter()
+        .map(|(name, old)| diff(old, &after.services[name]))
+        .filter(|d| *d != (0, 0, 0))
+        .collect();
+    let wanted = if outcome.service == Outcome::NO_SERVICE { vec![] } else { vec![expected] };
+    assert_eq!(services, wanted, "service counters of {:?}", outcome.verdict);
+    let backends: Vec<_> = before
+        .backends
+        .iter()
+        .map(|(name, old)| diff(old, &after.backends[name]))
+        .filter(|d| *d != (0, 0, 0))
+        .collect();
+    let wanted = if outcome.backend == 0 { vec![] } else { vec![expected] };
+    assert_eq!(backends, wanted, "backend counters of {:?}", outcome.verdict);
+}
