@@ -30,7 +30,9 @@ mod load;
 mod logs;
 mod netns;
 mod nginx;
+mod ping;
 mod process;
+mod tunnel;
 mod wait;
 mod xdp_pass;
 
@@ -49,6 +51,8 @@ pub use load::{Load, Outcome, Tally, recovery, requests};
 pub use logs::LogDir;
 pub use netns::Netns;
 pub use nginx::{BIG_BYTES, Nginx, SLOW_BYTES};
+pub use ping::ping;
 pub use process::Process;
+pub use tunnel::TunnelSyn;
 pub use wait::wait_until;
 pub use xdp_pass::XdpPass;

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Scenarios: one file per sentence that an operator would say, each on a network of its own.
+//!
+//! One test binary, because each binary links for long. All need root and run inside `scripts/isolated.sh` (`make test`).
+//! A scenario that fails prints the logs of its daemons.
+
+mod a_clean_stop_fails_no_request;
+mod a_drained_backend_gets_no_new_flows;
+mod a_killed_appliance_is_routed_around;
+mod a_restart_adopts_what_is_pinned;
+mod a_session_reset_comes_back;
+mod agents_open_only_our_tunnels;
+mod an_interrupt_leaves_nothing_behind;
+mod bad_input_attaches_nothing;
+mod hosts_keep_their_own_traffic;
+mod large_packets_fit;
+mod one_instance_has_one_daemon;
+mod traffic_spreads_over_everything;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use weir_lab::{Fabric, Layout};
+
+/// Generous, for what only has to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program under test.
+fn weir() -> PathBuf {
+    env!("CARGO_BIN_EXE_weir").into()
+}
+
+/// Two appliances and three backends, announced and carrying traffic.
+fn fabric() -> Fabric {
+    Fabric::up(&Layout::demo(weir())).expect("the fabric comes up")
+}
+
+/// One appliance and two backends, announced and carrying traffic.
+fn small_fabric() -> Fabric {
+    Fabric::up(&Layout::small(weir())).expect("the fabric comes up")
+}
+
+/// One appliance and two backends; no daemon of ours runs yet.
+fn quiet_fabric() -> Fabric {
+    Fabric::build(&Layout::small(weir())).expect("the fabric is built")
+}
