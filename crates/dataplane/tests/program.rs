@@ -7,7 +7,9 @@
 mod support;
 
 mod program {
+    mod attach;
     mod differential;
     mod fixtures;
     mod lifecycle;
+    mod tables;
 }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Attaching to real (virtual) interfaces, inside the throw-away set of namespaces.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use weir_dataplane::kernel::link::{Mode, ifindex};
+use weir_dataplane::{AttachError, Dataplane, Uplink};
+
+use crate::support::bed::{PinDir, capacity, config};
+
+/// A pair of virtual interfaces, gone with the value.
+struct Veth {
+    name: String,
+    peer: String,
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Veth {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let veth = Self { name: format!("wt{number}a"), peer: format!("wt{number}b") };
+        veth.make();
+        veth
+    }
+
+    fn make(&self) {
+        ip(&format!("link add {} type veth peer name {}", self.name, self.peer));
+        ip(&format!("link set {} up", self.name));
+        ip(&format!("link set {} up", self.peer));
+    }
+
+    fn delete(&self) {
+        ip(&format!("link delete {}", self.name));
+    }
+
+    /// Mode and id of the program on it, as the kernel shows them.
+    fn xdp(&self) -> Option<String> {
+        let output = Command::new("ip").args(["-details", "link", "show", &self.name]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.trim_start().starts_with("prog/xdp"))?;
+        let mode = if text.contains("xdpgeneric") { "generic" } else { "native" };
+        Some(format!("{mode} {}", line.trim()))
+    }
+}
+
+impl Drop for Veth {
+    fn drop(&mut self) {
+        if ifindex(&self.name).is_some() {
+            self.delete();
+        }
+    }
+}
+
+fn open(pins: &PinDir, uplink: &str, mode: Mode) -> Dataplane {
+    let mut config = config(pins, capacity());
+    config.uplinks = vec![Uplink { name: uplink.to_owned(), mode }];
+    Dataplane::open(config).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn the_program_outlives_its_process_and_is_replaced_on_the_same_link() {
+    let (pins, veth) = (PinDir::new(), Veth::new());
+    let mut first = open(&pins, &veth.name, Mode::Native);
+    assert_eq!(veth.xdp(), None, "opening attaches nothing");
+    first.attach().unwrap();
+    first.attach().unwrap();
+    let before = veth.xdp().expect("attached");
+    assert!(before.starts_with("native"), "{before}");
+    drop(first);
+    assert_eq!(veth.xdp(), Some(before.clone()), "no process holds it, and it runs on");
+
+    let mut second = open(&pins, &veth.name, Mode::Native);
+    second.attach().unwrap();
+    let after = veth.xdp().expect("still attached");
+    assert_ne!(after, before, "the new process's program took over");
+    second.detach().unwrap();
+    assert_eq!(veth.xdp(), None, "off at once");
+    assert!(!pins.path().exists());
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn a_mode_changed_in_the_document_is_changed_on_the_link() {
+    let (pins, veth) = (PinDir::new(), Veth::new());
+    let mut native = open(&pins, &veth.name, Mode::Native);
+    native.attach().unwrap();
+    drop(native);
+    let mut generic = open(&pins, &veth.name, Mode::Generic);
+    generic.attach().unwrap();
+    assert!(veth.xdp().expect("attached").starts_with("generic"));
+    assert_eq!(generic.attached().unwrap(), vec![(veth.name.clone(), Mode::Generic)]);
+    generic.detach().unwrap();
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn an_interface_that_is_no_uplink_any_more_is_let_go() {
+    let (pins, old, new) = (PinDir::new(), Veth::new(), Veth::new());
+    let mut dataplane = open(&pins, &old.name, Mode::Native);
+    dataplane.attach().unwrap();
+    drop(dataplane);
+    let mut dataplane = open(&pins, &new.name, Mode::Native);
+    dataplane.attach().unwrap();
+    assert_eq!((old.xdp(), new.xdp().is_some()), (None, true));
+    dataplane.detach().unwrap();
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn an_interface_that_went_and_came_back_is_attached_anew() {
+    let (pins, veth) = (PinDir::new(), Veth::new());
+    let mut dataplane = open(&pins, &veth.name, Mode::Native);
+    dataplane.attach().unwrap();
+    veth.delete();
+    veth.make();
+    assert_eq!(veth.xdp(), None);
+    dataplane.attach().unwrap();
+    assert!(veth.xdp().is_some());
+    dataplane.detach().unwrap();
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn refusals_name_the_interface_and_the_remedy() {
+    let (pins, veth) = (PinDir::new(), Veth::new());
+    let mut dataplane = open(&pins, "nosuch0", Mode::Native);
+    let error = dataplane.attach().expect_err("no such interface");
+    assert_eq!(error.to_string(), "interface `nosuch0` does not exist");
+    dataplane.detach().unwrap();
+
+    let pins_of_somebody = PinDir::new();
+    let mut somebody = open(&pins_of_somebody, &veth.name, Mode::Native);
+    somebody.attach().unwrap();
+    let mut dataplane = open(&pins, &veth.name, Mode::Native);
+    let error = dataplane.attach().expect_err("somebody else's program");
+    assert!(matches!(error, AttachError::Busy { .. }), "{error:?}");
+    assert!(error.to_string().contains("xdp off"), "{error}");
+    somebody.detach().unwrap();
+
+    ip(&format!("link set {} mtu 9000", veth.peer));
+    let error = dataplane.attach().expect_err("frames larger than a page");
+    assert!(matches!(error, AttachError::MtuTooLarge { .. }), "{error:?}");
+    assert_eq!(veth.xdp(), None, "and no fall back to the generic mode");
+    dataplane.detach().unwrap();
+}
