@@ -21,8 +21,8 @@
 //! 2. *capped*: fair shares are base weight × cap. A member whose share fell keeps its first rows up to its cap and sheds
 //!    the rest, which ask again in the same way. Others keep theirs. This is "the owner as if nobody drained or failed".
 //! 3. *now*: rows of members that may not have new flows ask again among the usable of their first three heads; rows with
-//!    no or one choice come first, so that the others can make room. Everybody else keeps what he has, which is always
-//!    within his cap, since a fair share only rises when others leave.
+//!    no or one choice come first, so that the others can make room. Everybody else keeps what he has and is
+//!    less over his fair share than before, since that only rises when others leave.
 //!
 //! So a drain or a health flip moves the rows of that backend and hardly any other, there and back. Measured against the
 //! plain way, one greedy pass over the usable heads (100 backends, 65,536 rows, ε = 1 %; `benches/rows.rs`):
@@ -48,7 +48,7 @@
 //! It holds for every row that has a usable backend among its first three heads before the change; that is every row
 //! while at most two members are out. With all three out, the owner is the only guest among four, and four places cannot
 //! carry every backend that one change could make or have made an owner: then the promise is "never without a usable
-//! candidate". A raised base weight counts as an addition. A lowered one may drop that backend from some of its own rows
+//! candidate", and that the guest is carried on when one of those three comes back. A raised base weight counts as an addition. A lowered one may drop that backend from some of its own rows
 //! (it is why slow start and load lower the cap and leave the weight alone), never another backend.
 //!
 //! A *disabled* member may receive nothing, so it is not carried: disabling equals removing, enabling equals adding. A

@@ -224,6 +224,29 @@ fn draining_one_and_adding_another_loses_no_owner() {
     assert_eq!(drained.rows().change(&replaced.rows()).owners_lost, 0);
 }
 
+/// Six of eight are out; where all heads are, a guest owns the row. It is still carried when one of the first three is back.
+#[test]
+fn a_guest_stays_when_a_head_comes_back() {
+    let healthy = Pool::equal(8, 8);
+    let ranking = healthy.ranking();
+    let out = healthy.with(|members| members[..6].iter_mut().for_each(|m| m.state = Failed));
+    let old = ranking.assign(&out.members()).unwrap();
+    let mut guests = 0;
+    for id in 1..=6 {
+        let back = out.with(|members| members[usize::from(id) - 1].state = Usable);
+        let new = ranking.assign(&back.members()).unwrap();
+        for ((old, new), heads) in old.as_slice().iter().zip(new.as_slice()).zip(out.heads(&ranking)) {
+            let guest = old.candidate(0);
+            if !heads.contains(&guest) && heads[..OWNER_HEADS].contains(&id) {
+                assert_eq!(new.candidate(0), id);
+                assert!(new.carries(guest), "heads {heads:?}: {old:?} became {new:?}");
+                guests += 1;
+            }
+        }
+    }
+    assert!(guests > 1_000, "{guests} guests");
+}
+
 #[test]
 fn a_kept_ranking_gives_the_same_rows() {
     let pool = Pool::equal(9, 16);

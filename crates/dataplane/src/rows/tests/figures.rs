@@ -93,3 +93,20 @@ fn a_lowered_cap_moves_rows_of_its_backend_only() {
     }
     assert!(last.shares()[20].rows <= 1, "a cap of 0 leaves nothing: {:?}", last.shares()[20]);
 }
+
+/// Half of the caps halved: the lowered ones come down to their caps and only they give rows away.
+#[test]
+fn many_lowered_caps_are_kept_and_nobody_else_gives_rows_away() {
+    let pool = Pool::equal(100, 100);
+    let ranking = pool.ranking();
+    let before = ranking.assign(&pool.members()).unwrap();
+    let changed = pool.with(|members| members[..50].iter_mut().for_each(|m| m.cap_permille = 500));
+    let after = ranking.assign(&changed.members()).unwrap();
+    assert!(heaviest(&after) <= 1.03, "heaviest {}", heaviest(&after));
+    for (old, new) in before.as_slice().iter().zip(after.as_slice()) {
+        assert!(old.candidate(0) == new.candidate(0) || old.candidate(0) <= 50, "{old:?} became {new:?}");
+    }
+    let change = before.change(&after);
+    assert!((0.15..0.17).contains(&share_of(change.moved)), "moved {}", change.moved);
+    assert_eq!((change.moved_forced, change.owners_lost), (0, 0));
+}
