@@ -101,3 +101,26 @@ fn shown(command: &Command) -> String {
         .collect::<Vec<_>>()
         .join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_the_end_are_given() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo a; echo b; exit 3"]);
+        let status = stream(&mut command, Duration::from_secs(10), |line| lines.push(line.to_owned()));
+        assert_eq!(status.expect("it starts").and_then(|status| status.code()), Some(3));
+        assert_eq!(lines, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended() {
+        let begun = Instant::now();
+        let status = stream(Command::new("sleep").arg("600"), Duration::from_millis(50), |_| {});
+        assert_eq!(status.expect("it starts"), None);
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+}
