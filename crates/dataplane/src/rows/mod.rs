@@ -42,14 +42,15 @@
 //! usable and the last is not, the next usable member in rendezvous order replaces the last. Order: the owner; the owner
 //! as if nobody drained or failed; the others by rank; failed ones behind all.
 //!
-//! The promise: *after any single add, remove, drain, cap change or health flip (and their opposites) the old owner of a
-//! row is still carried, unless it is the one removed.* Why it holds: an owner is one of the row's first three heads. A
-//! state or a cap does not change heads, one removal lifts the others, one addition pushes the third to the fourth place.
-//! It holds for every row that has a usable backend among its first three heads before the change; that is every row
-//! while at most two members are out. With all three out, the owner is the only guest among four, and four places cannot
-//! carry every backend that one change could make or have made an owner: then the promise is "never without a usable
-//! candidate", and that the guest is carried on when one of those three comes back. A raised base weight counts as an addition. A lowered one may drop that backend from some of its own rows
-//! (it is why slow start and load lower the cap and leave the weight alone), never another backend.
+//! The promise: *after any single add, remove, drain, cap change or health flip (and their opposites) the old owner
+//! of a row is still carried, unless it is the one removed.* Why it holds: an owner is one of the row's first three
+//! heads. A state or a cap does not change heads, one removal lifts the others, one addition pushes the third to the
+//! fourth place. It holds for every row that has a usable backend among its first three heads before the change; that
+//! is every row while at most two members are out. With all three out, the owner is the only guest among four, and
+//! four places cannot carry every backend that one change could make or have made an owner: then the promise is
+//! "never without a usable candidate", and that the guest is carried on when one of those three comes back. A raised
+//! base weight counts as an addition. A lowered one may drop that backend from some of its own rows (it is why slow
+//! start and load lower the cap and leave the weight alone), never another backend.
 //!
 //! A *disabled* member may receive nothing, so it is not carried: disabling equals removing, enabling equals adding. A
 //! caller that cannot reach a backend (no next hop) reports it as failed.
