@@ -10,6 +10,7 @@ mod a_killed_appliance_is_routed_around;
 mod a_restart_adopts_what_is_pinned;
 mod a_session_reset_comes_back;
 mod agents_open_only_our_tunnels;
+mod an_agent_is_killed_and_stopped;
 mod an_interrupt_leaves_nothing_behind;
 mod bad_input_attaches_nothing;
 mod hosts_keep_their_own_traffic;

@@ -78,11 +78,16 @@ impl Backend {
     pub fn wait_agent(&mut self) -> Result<()> {
         wait_until(&format!("the agent of {}", self.name), START_LIMIT, || {
             self.agent.as_mut().context("no agent was started")?.check_running()?;
-            if xdp_program(&self.netns, "eth0")?.is_none() {
+            if !self.has_program()? {
                 bail!("no XDP program on eth0");
             }
             self.agent_metrics().map(drop)
         })
+    }
+
+    /// Whether an XDP program is on its interface.
+    pub fn has_program(&self) -> Result<bool> {
+        Ok(xdp_program(&self.netns, "eth0")?.is_some())
     }
 
     /// The agent's process, if one was started.
