@@ -26,11 +26,13 @@ inside() {
         install -d -o frr -g frr /run/frr
         mount -t tmpfs -o mode=0755 tmpfs /etc/frr
     fi
+    # FRR keeps crash logs there. Not hidden if the work tree itself lies in it.
+    case "$PWD/" in /var/tmp/*) ;; *) mount -t tmpfs -o mode=1777 tmpfs /var/tmp ;; esac
     # A fresh sysfs shows the interfaces of this network namespace; bpffs is private to the set.
     mount -t sysfs sysfs /sys
     mount -t bpf -o mode=0700 bpf /sys/fs/bpf
     ip link set lo up
-    export TMPDIR=/run/tmp WEIR_ISOLATED=1
+    export TMPDIR=/run/tmp VTYSH_HISTFILE=/dev/null WEIR_ISOLATED=1
     # Not `exec`: process 1 must be one that reaps orphans, and ends with the command's exit code.
     set +e
     trap '' INT

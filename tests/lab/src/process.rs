@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::wait::wait_until;
+use crate::wait::{Ended, wait_until};
 
 /// A running daemon. Killed by its process number when dropped, and waited for.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Process {
         }
         match self.status {
             None => Ok(()),
-            Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log_tail()),
+            Some(status) => Err(Ended(format!("{} ended: {status}\n{}", self.name, self.log_tail())).into()),
         }
     }
 

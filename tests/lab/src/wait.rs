@@ -8,6 +8,18 @@ use anyhow::{Context, Result};
 /// Between two looks. Short, because what is timed by polling is timed no better than this.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// What one waits for will never come: a daemon has ended. Anywhere in an error it ends the wait at once.
+#[derive(Debug)]
+pub(crate) struct Ended(pub(crate) String);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// Asks until `look` succeeds; its error says why not yet. After `limit` the last such error is returned.
 pub fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + limit;
@@ -16,6 +28,9 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Resu
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
+        if not_yet.downcast_ref::<Ended>().is_some() {
+            return Err(not_yet).with_context(|| format!("waited for {what}"));
+        }
         if Instant::now() >= deadline {
             return Err(not_yet).with_context(|| format!("waited {limit:?} for {what}"));
         }
@@ -37,6 +52,15 @@ mod tests {
         .expect_err("it never holds");
         assert_eq!(format!("{error:#}"), format!("waited 20ms for it: look {looks}"));
         assert!(looks > 1);
+    }
+
+    #[test]
+    fn a_daemon_that_ended_ends_the_wait() {
+        let begun = Instant::now();
+        let error =
+            wait_until::<()>("it", Duration::from_secs(60), || Err(Ended("weir ended".into()).into()));
+        assert_eq!(format!("{:#}", error.expect_err("it never holds")), "waited for it: weir ended");
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
