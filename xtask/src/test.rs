@@ -4,15 +4,14 @@
 //! ```text
 //! build (cargo test --no-run) -> each test binary          unit, property, fixtures on the host
 //!                             -> documentation tests
-//!                             -> each binary --ignored      inside scripts/isolated.sh, as root
+//!                             -> those that need root       inside scripts/isolated.sh
 //!                             -> `N passed, N failed`
 //! ```
-//! Ignored tests are those that need root and namespaces; they run one after the other, because they share the two cores
-//! with the daemons that they start. A binary that ends without a result line, or takes too long, counts as one failure.
+//! Tests ignored because they need root (the reason begins so) run one after the other, because they share the two cores
+//! with the daemons that they start. Those ignored for another reason are somebody else's to run. A binary that ends without a result line, or takes too long, counts as one failure.
 
 #![expect(clippy::print_stdout, reason = "the runners' lines and the count are the output")]
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -68,23 +67,25 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     arguments.extend(options.scope());
     let built: Vec<Executable> = cargo::build(&arguments)?.into_iter().filter(|made| made.is_test).collect();
     let mut tally = Tally::default();
+    let mut need_root = Vec::new();
     for executable in &built {
         let mut command = Command::new(&executable.path);
         command.current_dir(&executable.package_dir).args(&options.filter);
-        tally.add_run(&executable.name, &mut command)?;
+        let names = tally.add_run(&executable.name, &mut command)?;
+        if !names.is_empty() {
+            need_root.push((executable, names));
+        }
     }
     if options.filter.is_none() {
         let mut arguments = vec!["test", "--doc", "--locked"];
         arguments.extend(options.scope());
         tally.add_documentation(&mut run::cargo(&arguments))?;
     }
-    for executable in &built {
-        if has_ignored(&executable.path, options)? {
-            let mut command = Command::new(run::root().join("scripts/isolated.sh"));
-            command.arg(&executable.path).args(["--ignored", "--test-threads=1"]).args(&options.filter);
-            command.current_dir(&executable.package_dir);
-            tally.add_run(&format!("{} (isolated)", executable.name), &mut command)?;
-        }
+    for (executable, names) in need_root {
+        let mut command = Command::new(run::root().join("scripts/isolated.sh"));
+        command.arg(&executable.path).args(["--ignored", "--test-threads=1", "--exact"]).args(names);
+        command.current_dir(&executable.package_dir);
+        tally.add_run(&format!("{} (isolated)", executable.name), &mut command)?;
     }
     for name in &tally.broken {
         println!("failed: {name}");
@@ -96,21 +97,18 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn has_ignored(binary: &Path, options: &Options) -> Result<bool> {
-    let mut command = Command::new(binary);
-    command.args(["--list", "--ignored", "--format", "terse"]).args(&options.filter);
-    Ok(run::output(&mut command)?.lines().any(|line| line.ends_with(": test")))
-}
-
 impl Tally {
-    /// Runs one test binary and adds what it says; silence or a bad end is a failure of its own.
-    fn add_run(&mut self, name: &str, command: &mut Command) -> Result<()> {
+    /// Runs one test binary and adds what it says; silence or a bad end is a failure of its own. Gives the names of its tests
+    /// that were ignored because they need root.
+    fn add_run(&mut self, name: &str, command: &mut Command) -> Result<Vec<String>> {
         // Errors in tests carry their reasons; where each was made is noise.
         command.env("RUST_LIB_BACKTRACE", "0");
         let before = (self.passed, self.failed);
         let mut results = 0;
+        let mut need_root = Vec::new();
         let status = run::stream(command, BINARY_TIME_MAX, |line| {
             println!("{line}");
+            need_root.extend(needs_root(line).map(str::to_owned));
             if let Some((passed, failed)) = result_line(line) {
                 results += 1;
                 self.passed += passed;
@@ -125,7 +123,7 @@ impl Tally {
             let how = if status.is_none() { ", took too long" } else { "" };
             self.broken.push(format!("{name}{how}"));
         }
-        Ok(())
+        Ok(need_root)
     }
 
     /// Like a binary, but a workspace without documentation tests says nothing and is fine.
@@ -156,6 +154,12 @@ fn result_line(line: &str) -> Option<(u64, u64)> {
     Some((count(" passed")?, count(" failed")?))
 }
 
+/// Name of a test that the runner ignored because it needs root.
+fn needs_root(line: &str) -> Option<&str> {
+    let (name, reason) = line.strip_prefix("test ")?.split_once(" ... ignored, ")?;
+    reason.starts_with("needs root").then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +172,14 @@ mod tests {
         assert_eq!(result_line("test result: FAILED. 1 passed; 2 failed; 0 ignored"), Some((1, 2)));
         assert_eq!(result_line("test a_result: ok"), None);
         assert_eq!(result_line("test result: nonsense"), None);
+    }
+
+    #[test]
+    fn tests_that_need_root_are_found_by_their_reason() {
+        assert_eq!(needs_root("test a::b ... ignored, needs root and netns"), Some("a::b"));
+        assert_eq!(needs_root("test a::b ... ignored, measures, needs a quiet machine"), None);
+        assert_eq!(needs_root("test a::b ... ignored"), None);
+        assert_eq!(needs_root("test a::b ... ok"), None);
     }
 
     fn tally_of(script: &str) -> Tally {
