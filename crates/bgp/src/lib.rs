@@ -24,12 +24,14 @@ mod config;
 mod error;
 pub mod rib;
 pub mod session;
+pub mod speaker;
 mod status;
 pub mod wire;
 
 pub use advertise::{Advertisement, ParsePrefixError, Prefix, PrefixError};
 pub use config::{Families, Family, PeerConfig, RemoteAs, SpeakerConfig};
 pub use error::{ConfigError, SpeakerGone, StartError};
+pub use speaker::{Speaker, SpeakerHandle};
 pub use status::{
     Counters, FamilyCounts, MessageCounts, NegotiatedStatus, PeerState, PeerStatus, SpeakerStatus, TimedText,
 };

@@ -195,7 +195,7 @@ proptest! {
         rib.session_up(export());
         let mut last = BTreeMap::new();
         for (wish, polls, extra) in steps {
-            let name = |n: u8| if n % 2 == 0 { format!("192.0.2.{n}/32") } else { format!("2001:db8::{n}/128") };
+            let name = |n: u8| if n.is_multiple_of(2) { format!("192.0.2.{n}/32") } else { format!("2001:db8::{n}/128") };
             let list: BTreeSet<Advertisement> = wish.iter().map(|(n, med)| advertisement(&name(*n), *med)).collect();
             last = list.iter().map(|a| (a.prefix, a.med)).collect();
             rib.set_wanted(Arc::new(Wanted::new(&list)));

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The speaker: one task that owns what is wanted, hands accepted connections to the drivers of their peers and
+//! publishes what those report.
+//!
+//! ```text
+//!   SpeakerHandle ──commands──► speaker task ──watch<Orders>──► peer::run   × peers
+//!                                ▲    ▲   └──mpsc accepted────►    │
+//!              listener::run ────┘    └──────watch<PeerStatus>─────┘
+//! ```
+//!
+//! Orders are state, not a queue: a peer that is busy sees the latest. Dropping every handle ends the speaker as
+//! [`SpeakerHandle::shutdown`] without a text does.
+
+mod link;
+mod listener;
+mod peer;
+mod socket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::advertise::{Advertisement, Prefix};
+use crate::config::SpeakerConfig;
+use crate::error::{SpeakerGone, StartError};
+use crate::rib::Wanted;
+use crate::session::SessionConfig;
+use crate::status::{PeerStatus, SpeakerStatus};
+use listener::Incoming;
+use peer::{Orders, Ports};
+
+/// Commands waiting for the speaker task. Callers are one reconciler and one signal handler; when full, they wait.
+const COMMAND_DEPTH: usize = 8;
+/// Longest time all peers together may take to end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(4);
+
+/// Starts speakers.
+#[derive(Debug)]
+pub struct Speaker;
+
+/// A running speaker; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct SpeakerHandle {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Arc<SpeakerStatus>>,
+}
+
+#[derive(Debug)]
+enum Command {
+    /// Answered with one receiver per peer, each reaching `generation` when the peer's socket has it.
+    Advertise {
+        wanted: Arc<Wanted>,
+        reply: oneshot::Sender<(u64, Vec<watch::Receiver<u64>>)>,
+    },
+    Shutdown {
+        text: String,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+impl Speaker {
+    /// Checks the configuration, listens, and begins to meet the peers; nothing is advertised yet.
+    ///
+    /// Must be called within a tokio runtime with I/O and time.
+    pub async fn start(config: SpeakerConfig) -> Result<SpeakerHandle, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let listeners = config.listen.iter().map(|address| {
+            socket::listen(*address).map_err(|source| StartError::Listen { address: *address, source })
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let (incoming_tx, incoming) = mpsc::channel(listener::INCOMING_DEPTH);
+        let mut listening = JoinSet::new();
+        for listener in listeners {
+            listening.spawn(listener::run(listener, incoming_tx.clone()));
+        }
+        let (commands_tx, commands) = mpsc::channel(COMMAND_DEPTH);
+        let (orders, _) = watch::channel(Orders::default());
+        let changed = Arc::new(Notify::new());
+        let mut drivers = JoinSet::new();
+        let peers: Vec<PeerPort> = config
+            .peers
+            .iter()
+            .map(|peer| PeerPort::spawn(&mut drivers, &config, peer, orders.subscribe(), &changed))
+            .collect();
+        let status = SpeakerStatus {
+            peers: peers.iter().map(|p| (p.name.clone(), p.status.borrow().clone())).collect(),
+            ..SpeakerStatus::default()
+        };
+        let (status_tx, status) = watch::channel(Arc::new(status));
+        tracing::info!(asn = config.asn, router_id = %config.router_id, peers = peers.len(), software = %config.software,
+            "speaker started");
+        let task = Task {
+            peers,
+            orders,
+            drivers,
+            listening,
+            changed,
+            status: status_tx,
+            rejected: Arc::default(),
+            strangers: 0,
+        };
+        // `incoming_tx` lives in the task's hands so that a speaker without listeners waits instead of spinning.
+        tokio::spawn(task.run(commands, incoming, incoming_tx));
+        Ok(SpeakerHandle { commands: commands_tx, status })
+    }
+}
+
+impl SpeakerHandle {
+    /// Replaces the whole advertised set.
+    ///
+    /// Resolves once the UPDATEs that follow from it were handed to the sockets of all Established peers, withdraws
+    /// first; a peer that does not take them within two seconds is not waited for longer, and gets them when it does.
+    pub async fn set_advertisements(&self, wanted: BTreeSet<Advertisement>) -> Result<(), SpeakerGone> {
+        let (reply, answer) = oneshot::channel();
+        let wanted = Arc::new(Wanted::new(&wanted));
+        self.commands.send(Command::Advertise { wanted, reply }).await.map_err(|_| SpeakerGone)?;
+        let (generation, peers) = answer.await.map_err(|_| SpeakerGone)?;
+        for mut handed_over in peers {
+            handed_over.wait_for(|handed| *handed >= generation).await.map_err(|_| SpeakerGone)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of the speaker; changes with every message and every state.
+    pub fn status(&self) -> watch::Receiver<Arc<SpeakerStatus>> {
+        self.status.clone()
+    }
+
+    /// Withdraws everything, sends Cease with the text to every peer, closes. Resolves when done, within five seconds.
+    ///
+    /// The text is cut to 128 octets (RFC 9003). A speaker that has ended is fine.
+    pub async fn shutdown(&self, text: &str) {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Shutdown { text: text.to_owned(), reply };
+        if self.commands.send(command).await.is_ok() && answer.await.is_err() {
+            tracing::debug!("another shutdown was faster");
+        }
+    }
+}
+
+/// The task's end of one peer's channels.
+struct PeerPort {
+    name: String,
+    address: IpAddr,
+    accepted: mpsc::Sender<TcpStream>,
+    status: watch::Receiver<PeerStatus>,
+    handed_over: watch::Receiver<u64>,
+}
+
+impl PeerPort {
+    fn spawn(
+        drivers: &mut JoinSet<()>,
+        config: &SpeakerConfig,
+        peer: &crate::config::PeerConfig,
+        orders: watch::Receiver<Orders>,
+        changed: &Arc<Notify>,
+    ) -> Self {
+        let (accepted_tx, accepted) = mpsc::channel(peer::ACCEPTED_DEPTH);
+        let (status_tx, status) = watch::channel(peer::initial_status(peer));
+        let (handed_over_tx, handed_over) = watch::channel(0);
+        let session = SessionConfig {
+            asn: config.asn,
+            router_id: config.router_id,
+            hostname: config.hostname.clone(),
+            peer: peer.clone(),
+        };
+        let changed = Arc::clone(changed);
+        let ports = Ports { orders, accepted, status: status_tx, changed, handed_over: handed_over_tx };
+        drivers.spawn(peer::run(session, seed(), ports));
+        Self { name: peer.name.clone(), address: peer.address, accepted: accepted_tx, status, handed_over }
+    }
+}
+
+/// A seed for jitter that differs between speakers and runs; the hasher's keys are random.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+struct Task {
+    peers: Vec<PeerPort>,
+    orders: watch::Sender<Orders>,
+    drivers: JoinSet<()>,
+    listening: JoinSet<()>,
+    changed: Arc<Notify>,
+    status: watch::Sender<Arc<SpeakerStatus>>,
+    rejected: Arc<[Prefix]>,
+    strangers: u64,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut incoming: mpsc::Receiver<Incoming>,
+        _keeps_incoming_open: mpsc::Sender<Incoming>,
+    ) {
+        let reply = loop {
+            // CANCEL: channels and `Notify` keep what an arm that lost did not take.
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Advertise { wanted, reply }) => self.advertise(wanted, reply),
+                    Some(Command::Shutdown { text, reply }) => break (text, Some(reply)),
+                    None => break (String::new(), None),
+                },
+                Some((stream, from)) = incoming.recv() => self.dispatch(stream, from.ip()),
+                () = self.changed.notified() => self.publish(),
+            }
+        };
+        let (text, reply) = reply;
+        self.shut_down(text).await;
+        // The caller may have stopped waiting, which changes nothing.
+        if reply.is_some_and(|reply| reply.send(()).is_err()) {
+            tracing::debug!("nobody waits for the end any more");
+        }
+    }
+
+    fn advertise(&mut self, wanted: Arc<Wanted>, reply: oneshot::Sender<(u64, Vec<watch::Receiver<u64>>)>) {
+        if !wanted.rejected().is_empty() {
+            tracing::warn!(count = wanted.rejected().len(), first = %wanted.rejected()[0], "advertisements rejected");
+        }
+        self.rejected = wanted.rejected().into();
+        self.orders.send_modify(|orders| {
+            orders.generation += 1;
+            orders.wanted = wanted;
+        });
+        let generation = self.orders.borrow().generation;
+        let handed_over = self.peers.iter().map(|p| p.handed_over.clone()).collect();
+        if reply.send((generation, handed_over)).is_err() {
+            tracing::debug!("nobody waits for the advertisements any more");
+        }
+        self.publish();
+    }
+
+    /// Hands a connection to its peer, who is known by address alone; a stranger's is closed without a word.
+    fn dispatch(&mut self, stream: TcpStream, from: IpAddr) {
+        let Some(peer) = self.peers.iter().find(|p| p.address == from) else {
+            self.strangers += 1;
+            tracing::debug!(%from, "connection from a stranger");
+            return self.publish();
+        };
+        if peer.accepted.try_send(stream).is_err() {
+            tracing::debug!(peer = %peer.name, "too many connections at once");
+        }
+    }
+
+    fn publish(&self) {
+        let peers: BTreeMap<String, PeerStatus> =
+            self.peers.iter().map(|p| (p.name.clone(), p.status.borrow().clone())).collect();
+        let (rejected, strangers) = (Arc::clone(&self.rejected), self.strangers);
+        self.status.send_replace(Arc::new(SpeakerStatus { peers, rejected, strangers }));
+    }
+
+    async fn shut_down(&mut self, text: String) {
+        self.listening.abort_all();
+        self.orders.send_modify(|orders| orders.stop = Some(text));
+        let ended = async { while self.drivers.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
+            tracing::warn!("peers did not end in time and were cut");
+            self.drivers.abort_all();
+        }
+        self.publish();
+        tracing::info!("speaker ended");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One peer's driver: wait, feed the session, drain it, publish. No rule of the protocol is here.
+//!
+//! ```text
+//!   orders (latest wins) ─┐                       ┌─► octets to either connection, as far as it takes them
+//!   accepted connections ─┤                       ├─► dialling, closing
+//!   outcome of dialling ──┼─► session::Session ───┼─► status (latest wins)
+//!   octets, room to write ┤                       └─► generation handed over
+//!   deadline ─────────────┘
+//! ```
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::link::{Link, Written};
+use super::socket;
+use crate::advertise::Prefix;
+use crate::config::{Family, PeerConfig};
+use crate::rib::Wanted;
+use crate::session::{Session, SessionConfig, SessionEvent, Slot, State};
+use crate::status::{NegotiatedStatus, PeerStatus, TimedText};
+
+/// Accepted connections waiting for a peer's driver. When full, further ones are closed: the peer dials too often.
+pub(super) const ACCEPTED_DEPTH: usize = 4;
+/// Octets read at once, and how often in a row before everything else gets its turn.
+const READ_LEN: usize = 64 * 1024;
+const READS_IN_A_ROW: usize = 4;
+/// Longest time a change of what is advertised waits for one peer's socket before it is reported as handed over.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// Longest time the last connections are waited for at the end.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// What the speaker wants of every peer. Replaced whole.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Orders {
+    /// Counts the changes of `wanted`.
+    pub(super) generation: u64,
+    pub(super) wanted: Arc<Wanted>,
+    /// End with this text.
+    pub(super) stop: Option<String>,
+}
+
+/// The driver's ends of its channels.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) orders: watch::Receiver<Orders>,
+    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) status: watch::Sender<PeerStatus>,
+    /// Rung after every new status.
+    pub(super) changed: Arc<Notify>,
+    /// The generation of orders that was handed to the peer's socket.
+    pub(super) handed_over: watch::Sender<u64>,
+}
+
+type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+struct Driver {
+    config: PeerConfig,
+    session: Session,
+    ports: Ports,
+    dialled: Option<Link>,
+    accepted: Option<Link>,
+    dial: Option<Dial>,
+    closing: JoinSet<()>,
+    status: PeerStatus,
+    rib_version: Option<u64>,
+    /// Generation being handed over, and when it counts as such at the latest.
+    handing_over: Option<(u64, Instant)>,
+    is_stopped: bool,
+}
+
+/// A peer about which nothing is known yet.
+pub(super) fn initial_status(config: &PeerConfig) -> PeerStatus {
+    PeerStatus {
+        address: config.address,
+        configured_as: config.remote_as,
+        state: State::Idle,
+        remote_as: None,
+        remote_router_id: None,
+        local_address: None,
+        since: None,
+        established_at: None,
+        last_sent: None,
+        last_received: None,
+        last_transport: None,
+        negotiated: None,
+        advertised_ipv4: Arc::default(),
+        advertised_ipv6: Arc::default(),
+        counters: Default::default(),
+    }
+}
+
+/// Drives one peer until it is told to stop.
+pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
+    let peer = config.peer.clone();
+    let mut driver = Driver {
+        status: initial_status(&peer),
+        config: peer,
+        session: Session::new(config, seed),
+        ports,
+        dialled: None,
+        accepted: None,
+        dial: None,
+        closing: JoinSet::new(),
+        rib_version: None,
+        handing_over: None,
+        is_stopped: false,
+    };
+    driver.obey();
+    driver.session.handle_start(Instant::now());
+    driver.serve().await;
+    let closed =
+        tokio::time::timeout(LINGER_MAX, async { while driver.closing.join_next().await.is_some() {} });
+    if closed.await.is_err() {
+        tracing::debug!(peer = %driver.config.name, "last connections were cut");
+    }
+    driver.publish();
+}
+
+impl Driver {
+    async fn serve(&mut self) {
+        let mut buffer = vec![0; READ_LEN];
+        loop {
+            self.drain();
+            self.settle_hand_over();
+            self.publish();
+            if self.is_stopped {
+                return;
+            }
+            let hand_over = self.handing_over.map(|(_, deadline)| deadline);
+            let deadline = [self.session.poll_timeout(), hand_over].into_iter().flatten().min();
+            // CANCEL: every arm only waits for readiness or owns its result; what it would have seen is seen next time.
+            tokio::select! {
+                changed = self.ports.orders.changed() => match changed {
+                    Ok(()) => self.obey(),
+                    // The speaker has gone without a word, which its task never does while peers live.
+                    Err(_) => return,
+                },
+                Some(stream) = self.ports.accepted.recv() => self.take_accepted(stream),
+                // CANCEL: the attempt stays in `self.dial` and goes on when polled again.
+                outcome = outcome(&mut self.dial) => self.take_dialled(outcome),
+                ready = ready(self.dialled.as_ref()) => self.exchange(Slot::Dialled, ready, &mut buffer),
+                ready = ready(self.accepted.as_ref()) => self.exchange(Slot::Accepted, ready, &mut buffer),
+                () = sleep_until(deadline) => self.session.handle_timeout(Instant::now()),
+                // CANCEL: a finished close is reaped next time.
+                Some(_) = self.closing.join_next() => {}
+            }
+        }
+    }
+
+    /// Takes over the latest orders.
+    fn obey(&mut self) {
+        let orders = self.ports.orders.borrow_and_update().clone();
+        let now = Instant::now();
+        match orders.stop {
+            Some(text) => self.session.handle_stop(now, &text),
+            None => {
+                self.session.handle_wanted(orders.wanted);
+                self.handing_over = Some((orders.generation, now + HAND_OVER_MAX));
+            }
+        }
+    }
+
+    fn take_accepted(&mut self, stream: TcpStream) {
+        socket::prepare_accepted(&stream, self.config.address);
+        let mut link = Link::new(stream);
+        let Some(local) = link.local_address() else { return };
+        match self.session.handle_accepted(Instant::now(), local) {
+            Ok(()) => {
+                // An older connection may have to go first.
+                self.drain_events();
+                self.accepted = Some(link);
+            }
+            Err(farewell) => {
+                tracing::debug!(peer = %self.config.name, %farewell, "connection refused");
+                link.push(&farewell.encode());
+                self.closing.spawn(link.close());
+            }
+        }
+    }
+
+    fn take_dialled(&mut self, outcome: io::Result<TcpStream>) {
+        self.dial = None;
+        let now = Instant::now();
+        match outcome.and_then(|stream| Ok((stream.local_addr()?, Link::new(stream)))) {
+            Ok((local, link)) => {
+                self.dialled = Some(link);
+                self.session.handle_connected(now, local);
+            }
+            Err(error) => {
+                self.note_transport(format!("connect to {}: {error}", self.remote()));
+                self.session.handle_connect_failed(now);
+            }
+        }
+    }
+
+    /// Reads from a connection that is ready; what is to be written goes with the next drain.
+    fn exchange(&mut self, slot: Slot, ready: io::Result<()>, buffer: &mut [u8]) {
+        if let Err(error) = ready {
+            return self.lose(slot, format!("wait: {error}"));
+        }
+        for _ in 0..READS_IN_A_ROW {
+            let Some(link) = self.link_mut(slot).as_mut() else { return };
+            match link.read(buffer) {
+                Ok(None) => return,
+                Ok(Some(0)) => return self.lose(slot, "closed by the peer".into()),
+                Ok(Some(count)) => {
+                    self.session.handle_octets(Instant::now(), slot, &buffer[..count]);
+                    // What follows may concern a connection that these octets have ended.
+                    self.drain_events();
+                }
+                Err(error) => return self.lose(slot, format!("read: {error}")),
+            }
+        }
+    }
+
+    fn lose(&mut self, slot: Slot, text: String) {
+        *self.link_mut(slot) = None;
+        self.note_transport(text);
+        self.session.handle_closed(Instant::now(), slot);
+    }
+
+    fn drain(&mut self) {
+        self.drain_events();
+        for slot in Slot::ALL {
+            self.send(slot);
+        }
+        self.drain_events();
+    }
+
+    /// Moves messages to the socket until either has no more.
+    fn send(&mut self, slot: Slot) {
+        loop {
+            let Some(link) = (match slot {
+                Slot::Dialled => self.dialled.as_mut(),
+                Slot::Accepted => self.accepted.as_mut(),
+            }) else {
+                return;
+            };
+            while link.has_room() {
+                let Some(message) = self.session.poll_transmit(slot) else { break };
+                link.push(&message);
+            }
+            if link.is_flushed() {
+                return;
+            }
+            match link.write() {
+                Ok(Written::All) => self.session.handle_progress(slot),
+                Ok(Written::Blocked(has_progress)) => {
+                    if has_progress {
+                        self.session.handle_progress(slot);
+                    }
+                    self.session.handle_blocked(Instant::now(), slot);
+                    return;
+                }
+                Err(error) => return self.lose(slot, format!("write: {error}")),
+            }
+        }
+    }
+
+    fn drain_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            self.apply(event);
+        }
+    }
+
+    fn apply(&mut self, event: SessionEvent) {
+        let peer = &self.config.name;
+        match event {
+            SessionEvent::Dial => {
+                self.dial = Some(Box::pin(socket::dial(self.remote(), self.config.local_address)));
+            }
+            SessionEvent::AbortDial => self.dial = None,
+            SessionEvent::Close { slot, farewell } => {
+                if let Some(mut link) = self.link_mut(slot).take() {
+                    link.push(&farewell.unwrap_or_default());
+                    self.closing.spawn(link.close());
+                }
+            }
+            SessionEvent::Up => {
+                tracing::info!(%peer, address = %self.config.address, "peer up");
+                self.status.since = Some(SystemTime::now());
+                self.status.established_at = Some(Instant::now());
+                self.status.negotiated = None;
+            }
+            SessionEvent::Down => {
+                tracing::info!(%peer, address = %self.config.address, "peer down");
+                self.status.since = None;
+                self.status.established_at = None;
+            }
+            SessionEvent::NotificationSent { notification, why } => {
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                tracing::info!(%peer, %notification, %why, "notification sent");
+                self.status.last_sent = Some(timed(format!("{notification}{why}")));
+            }
+            SessionEvent::NotificationReceived(notification) => {
+                tracing::info!(%peer, %notification, "notification received");
+                self.status.last_received = Some(timed(notification.to_string()));
+            }
+            SessionEvent::Stopped => self.is_stopped = true,
+        }
+    }
+
+    fn note_transport(&mut self, text: String) {
+        tracing::debug!(peer = %self.config.name, %text, "transport");
+        self.status.last_transport = Some(timed(text));
+    }
+
+    /// Reports the orders as handed over once nothing is left to say, nobody hears, or time is over.
+    fn settle_hand_over(&mut self) {
+        let Some((generation, deadline)) = self.handing_over else { return };
+        let is_done = match self.session.established_slot() {
+            None => true,
+            Some(slot) => {
+                self.session.rib().is_settled() && self.link_mut(slot).as_ref().is_none_or(Link::is_flushed)
+            }
+        };
+        let is_late = deadline <= Instant::now();
+        if is_late && !is_done {
+            tracing::warn!(peer = %self.config.name, "peer does not take our updates in time");
+        }
+        if is_done || is_late {
+            self.handing_over = None;
+            self.ports.handed_over.send_replace(generation);
+        }
+    }
+
+    fn publish(&mut self) {
+        let status = &mut self.status;
+        status.state = self.session.state();
+        status.local_address = self.session.local_address();
+        status.counters.clone_from(self.session.counters());
+        let negotiated = self.session.negotiated();
+        status.remote_as = negotiated.map(|(n, _)| n.remote_as);
+        status.remote_router_id = negotiated.map(|(n, _)| n.remote_router_id);
+        // Fixed while Established, and put into words once.
+        if status.negotiated.is_none() || status.state != State::Established {
+            status.negotiated = negotiated.map(|(negotiated, capabilities)| {
+                Arc::new(NegotiatedStatus {
+                    hold_time: negotiated.hold_time,
+                    families: negotiated.families,
+                    capabilities: capabilities.iter().map(ToString::to_string).collect(),
+                })
+            });
+        }
+        let rib = self.session.rib();
+        // The lists are long and change rarely; half-told ones are not worth their making.
+        if self.rib_version != Some(rib.version()) && rib.is_settled() {
+            self.rib_version = Some(rib.version());
+            status.advertised_ipv4 = shared(rib.advertised(Family::Ipv4Unicast));
+            status.advertised_ipv6 = shared(rib.advertised(Family::Ipv6Unicast));
+        }
+        self.ports.status.send_replace(status.clone());
+        self.ports.changed.notify_one();
+    }
+
+    fn remote(&self) -> std::net::SocketAddr {
+        (self.config.address, self.config.port).into()
+    }
+
+    fn link_mut(&mut self, slot: Slot) -> &mut Option<Link> {
+        match slot {
+            Slot::Dialled => &mut self.dialled,
+            Slot::Accepted => &mut self.accepted,
+        }
+    }
+}
+
+fn shared(prefixes: Vec<Prefix>) -> Arc<[Prefix]> {
+    prefixes.into()
+}
+
+fn timed(text: String) -> TimedText {
+    TimedText { at: SystemTime::now(), text }
+}
+
+async fn outcome(dial: &mut Option<Dial>) -> io::Result<TcpStream> {
+    match dial {
+        Some(dial) => dial.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ready(link: Option<&Link>) -> io::Result<()> {
+    match link {
+        Some(link) => link.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
