@@ -197,10 +197,7 @@ pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(u
     while index < SLOTS_PER_SET {
         let rank = preference(Slot(slots.load(index)), hash, now, idle);
         // Ties go to the first.
-        let key = rank << 3 | (SLOTS_PER_SET - 1 - index) as u32;
-        if key > best {
-            best = key;
-        }
+        best = slots.larger(best, (rank << 3) as u64 | (SLOTS_PER_SET - 1 - index) as u64);
         index += 1;
     }
     if best >> 3 == 0 {

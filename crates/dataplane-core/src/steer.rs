@@ -34,26 +34,29 @@ pub fn steer<'t, T: Tables>(
     hash: u64,
     kind: Kind,
 ) -> Result<Decision<'t>, Verdict> {
-    if service.flags & ServiceFlags::STATELESS != 0 {
-        let (id, backend) = by_row(tables, service, hash)?;
-        return Ok(Decision { id, backend, verdict: Verdict::ForwardStateless });
-    }
-    let Some(slots) = tables.flow_set(hash) else {
-        let (id, backend) = by_row(tables, service, hash)?;
-        return Ok(Decision { id, backend, verdict: Verdict::ForwardUncached });
-    };
-    let now = tables.tick();
+    let is_stateless = service.flags & ServiceFlags::STATELESS != 0;
     let hash = flow::tagged(hash);
     let idle = Idle::new(service.idle, service.idle_new);
-    let found = flow::find(&slots, hash, now, idle);
-    if let Some((index, slot)) = found
-        && let Some(backend) = keeps(tables, service, slot, kind)
-    {
-        touch(&slots, index, slot, kind, now);
-        return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
+    let slots = if is_stateless { None } else { tables.flow_set(hash) };
+    let mut now = 0;
+    let mut found = None;
+    if let Some(slots) = &slots {
+        now = tables.tick();
+        found = flow::find(slots, hash, now, idle);
+        if let Some((index, slot)) = found
+            && let Some(backend) = keeps(tables, service, slot, kind)
+        {
+            touch(slots, index, slot, kind, now);
+            return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
+        }
     }
+    // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, hash)?;
-    let verdict = remember(&slots, found, id, hash, kind, now, idle);
+    let verdict = match &slots {
+        Some(slots) => remember(slots, found, id, hash, kind, now, idle),
+        None if is_stateless => Verdict::ForwardStateless,
+        None => Verdict::ForwardUncached,
+    };
     Ok(Decision { id, backend, verdict })
 }
 

@@ -20,6 +20,13 @@ pub trait Slots {
         let _ = salt;
         index
     }
+
+    /// The larger of two numbers below 2^63. In the kernel without a branch: eight in a row were 100,000 instructions to the
+    /// verifier.
+    #[inline(always)]
+    fn larger(&self, a: u64, b: u64) -> u64 {
+        a.max(b)
+    }
 }
 
 /// What the packet logic may ask. All lookups are by value or by reference into tables that outlive the packet.

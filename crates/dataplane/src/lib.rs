@@ -28,7 +28,7 @@ pub mod rows;
 
 pub use config::{Capacity, DataplaneConfig, Uplink, XdpMode};
 pub use counters::{Counters, ServiceCounters, VerdictCounters};
-pub use dataplane::{Applied, ApplyError, Dataplane, NextHops, OpenError, SweepError, Swept};
+pub use dataplane::{Applied, ApplyError, Dataplane, NextHops, OpenError, ProgramFacts, SweepError, Swept};
 pub use kernel::link::AttachError;
 pub use next_hop_ids::TooMany;
 pub use regions::NoRoom;

@@ -61,6 +61,28 @@ impl Slots for KernelSlots {
         }
         laundered as usize
     }
+
+    #[inline(always)]
+    fn larger(&self, a: u64, b: u64) -> u64 {
+        let mut larger = a;
+        // SAFETY: plain arithmetic: a − min(a − b, 0). In Rust the optimiser would recognise it and make a branch of it.
+        unsafe {
+            asm!(
+                "{difference} = {a}",
+                "{difference} -= {b}",
+                "{sign} = {difference}",
+                "{sign} s>>= 63",
+                "{difference} &= {sign}",
+                "{a} -= {difference}",
+                a = inout(reg) larger,
+                b = in(reg) b,
+                difference = out(reg) _,
+                sign = out(reg) _,
+                options(nomem, nostack, pure)
+            );
+        }
+        larger
+    }
 }
 
 impl Tables for KernelTables {

@@ -70,6 +70,19 @@ pub enum OpenError {
     Adopt(#[source] Box<aya::maps::MapError>),
 }
 
+/// What the kernel says of the loaded program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramFacts {
+    /// The kernel's id of it.
+    pub id: u32,
+    /// Hash of its instructions.
+    pub tag: u64,
+    /// Instructions that the verifier visited (kernel 5.16); its limit is 1,000,000.
+    pub verified_instructions: Option<u32>,
+    /// Size of its machine code in bytes.
+    pub jited_bytes: u32,
+}
+
 /// The dataplane of one appliance.
 pub struct Dataplane {
     config: DataplaneConfig,
@@ -197,6 +210,20 @@ impl Dataplane {
     /// What the kernel says.
     pub fn run(&mut self, frame: &[u8]) -> Result<Ran, ProgramError> {
         test_run(program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened"), frame, 1)
+    }
+
+    /// What the kernel says of the loaded program.
+    ///
+    /// # Errors
+    /// When the kernel does not say it.
+    pub fn program_facts(&mut self) -> Result<ProgramFacts, ProgramError> {
+        let info = program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened").info()?;
+        Ok(ProgramFacts {
+            id: info.id(),
+            tag: info.tag(),
+            verified_instructions: info.verified_instruction_count(),
+            jited_bytes: info.size_jitted(),
+        })
     }
 
     /// Takes the program off every interface and removes the pins. Packets pass to the host from then on.

@@ -76,3 +76,16 @@ fn the_tick_is_a_second_long() {
     let dataplane = open(&pins);
     assert!([100, 250, 300, 1000].contains(&dataplane.hz()), "HZ {}", dataplane.hz());
 }
+
+/// Guards the straight-line search of `flow.rs` and the laundering of `tables.rs`: with branches instead, the verifier gave
+/// up after a million instructions (6.18). Exact for one kernel, so it is a gate and not a measurement.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn the_verifier_is_far_from_its_limit() {
+    let pins = PinDir::new();
+    let mut dataplane = open(&pins);
+    let facts = dataplane.program_facts().unwrap();
+    println!("{facts:?}");
+    assert!(facts.verified_instructions.is_some_and(|n| n <= 64_000), "{facts:?}");
+    dataplane.detach().unwrap();
+}
