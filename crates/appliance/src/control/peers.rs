@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Peers: the speaker's words in the API's. Pure.
+
+use std::collections::BTreeMap;
+
+use weir_api::v1::{Counter, FamilyPrefixes, MessageCounts, PeerStatus, Remark, SessionState, Timestamp};
+use weir_bgp::{PeerState, Prefix, SpeakerStatus, TimedText};
+
+use crate::model::{Document, Peer, RemoteAs};
+
+/// Every peer of the document; one that the speaker does not know yet is idle.
+pub(super) fn peers(document: &Document, speaker: Option<&SpeakerStatus>) -> BTreeMap<String, PeerStatus> {
+    let of_peer = |(name, peer): (&String, &Peer)| {
+        let known = speaker.and_then(|speaker| speaker.peers.get(name));
+        (name.clone(), known.map_or_else(|| idle(peer), |known| running(peer, known)))
+    };
+    document.peers.iter().map(of_peer).collect()
+}
+
+fn expected_as(peer: &Peer) -> u32 {
+    match peer.remote_as {
+        RemoteAs::Number(asn) => asn.0,
+        RemoteAs::External => 0,
+    }
+}
+
+fn idle(peer: &Peer) -> PeerStatus {
+    PeerStatus {
+        address: peer.address,
+        state: SessionState::Idle,
+        remote_as: expected_as(peer),
+        remote_router_id: None,
+        local_address: None,
+        established_at: None,
+        hold_time_seconds: None,
+        capabilities: Vec::new(),
+        prefixes: BTreeMap::new(),
+        messages: BTreeMap::new(),
+        last_sent: None,
+        last_received: None,
+        last_transport: None,
+        established_total: Counter(0),
+        down_total: Counter(0),
+        treat_as_withdraw_total: Counter(0),
+    }
+}
+
+fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
+    let counters = &known.counters;
+    let is_up = known.state == PeerState::Established;
+    PeerStatus {
+        address: known.address,
+        state: state(known.state),
+        remote_as: known.remote_as.unwrap_or_else(|| expected_as(peer)),
+        remote_router_id: known.remote_router_id.map(|id| id.to_string()),
+        local_address: known.local_address.map(|local| local.ip()),
+        established_at: known.since.map(Timestamp),
+        hold_time_seconds: known
+            .negotiated
+            .as_ref()
+            .and_then(|agreed| agreed.hold_time)
+            .map(|time| time.as_secs_f64()),
+        capabilities: known.negotiated.as_ref().map(|agreed| agreed.capabilities.clone()).unwrap_or_default(),
+        prefixes: BTreeMap::from([
+            ("ipv4", family(&known.advertised_ipv4, &counters.received_ipv4)),
+            ("ipv6", family(&known.advertised_ipv6, &counters.received_ipv6)),
+        ]),
+        messages: messages(&counters.messages_out, &counters.messages_in),
+        last_sent: known.last_sent.as_ref().map(remark),
+        last_received: known.last_received.as_ref().map(remark),
+        last_transport: known.last_transport.as_ref().map(remark),
+        established_total: Counter(counters.established),
+        down_total: Counter(counters.established.saturating_sub(u64::from(is_up))),
+        treat_as_withdraw_total: Counter(counters.treated_as_withdraw),
+    }
+}
+
+fn state(state: PeerState) -> SessionState {
+    match state {
+        PeerState::Idle => SessionState::Idle,
+        PeerState::Connect => SessionState::Connect,
+        PeerState::Active => SessionState::Active,
+        PeerState::OpenSent => SessionState::OpenSent,
+        PeerState::OpenConfirm => SessionState::OpenConfirm,
+        PeerState::Established => SessionState::Established,
+    }
+}
+
+fn family(advertised: &[Prefix], received: &weir_bgp::FamilyCounts) -> FamilyPrefixes {
+    FamilyPrefixes {
+        advertised: advertised.iter().map(ToString::to_string).collect(),
+        announced_to_us_total: Counter(received.announced),
+        withdrawn_from_us_total: Counter(received.withdrawn),
+    }
+}
+
+fn messages(
+    sent: &weir_bgp::MessageCounts,
+    received: &weir_bgp::MessageCounts,
+) -> BTreeMap<&'static str, MessageCounts> {
+    let both = |sent, received| MessageCounts { sent: Counter(sent), received: Counter(received) };
+    BTreeMap::from([
+        ("open", both(sent.open, received.open)),
+        ("update", both(sent.update, received.update)),
+        ("notification", both(sent.notification, received.notification)),
+        ("keepalive", both(sent.keepalive, received.keepalive)),
+        ("refresh", both(sent.refresh, received.refresh)),
+    ])
+}
+
+fn remark(text: &TimedText) -> Remark {
+    Remark { at: Timestamp(text.at), text: text.text.clone() }
+}

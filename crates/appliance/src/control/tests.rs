@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the parts publish, as the status document tells it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use weir_api::v1::{BackendState, Lifecycle, SessionState, Status, WithheldReason};
+use weir_api::{ControlPlane, Readiness, Unavailable};
+use weir_bgp::{Prefix, SpeakerStatus};
+use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
+
+use super::status::{View, status};
+use super::{Control, STUCK_AFTER, Sources};
+use crate::config;
+use crate::model::Generation;
+use crate::reconcile::Command;
+use crate::reconcile::desired::{Admin, desired};
+use crate::reconcile::plan::StepKind;
+use crate::reconcile::ports::{Count, PortError, Traffic};
+use crate::reconcile::status::{ReconcileStatus, VipOutcome};
+use crate::store::{Accepted, Rejected};
+
+const DOCUMENT: &str = r#"
+[appliance]
+name = "lb1"
+router_id = "192.0.2.1"
+source_v4 = "192.0.2.1"
+hash_seed_file = "/etc/weir/hash-seed"
+[uplinks.eth0]
+xdp = "native"
+[bgp]
+asn = 65010
+[peers.tor1]
+address = "10.0.0.1"
+remote_as = 65000
+[vips.www]
+address = "198.51.100.10"
+[services.www-http]
+vip = "www"
+protocol = "tcp"
+port = 80
+pool = "web"
+[pools.web]
+mode = "ipip"
+[pools.web.backends.b1]
+address = "10.1.0.1"
+[pools.web.backends.b2]
+address = "10.1.0.2"
+"#;
+
+fn accepted() -> Accepted {
+    let document = config::parse("weir.toml", DOCUMENT).expect("a good document");
+    Accepted { document, generation: Generation(4), at: UNIX_EPOCH }
+}
+
+/// `b1` has a next hop, `b2` has none; the VIP is announced.
+fn reconciled(accepted: &Accepted) -> ReconcileStatus {
+    let hop = NextHop { ifindex: 3, source_mac: [2; 6], destination_mac: [0xab; 6], mtu: 1500, vlan: None };
+    let address = |text: &str| text.parse().expect("an address");
+    let hops: NextHops =
+        [(address("10.1.0.1"), Ok(hop)), (address("10.1.0.2"), Err(Unresolved::NoRoute))].into();
+    let desired = desired(&accepted.document, accepted.generation, &hops, Admin::default());
+    let www = VipOutcome {
+        address: address("198.51.100.10"),
+        is_told: true,
+        withheld: [].into(),
+        announced: 2,
+        withdrawn: 1,
+    };
+    ReconcileStatus {
+        applied: Some(Generation(3)),
+        passes: 9,
+        is_attached: true,
+        vips: BTreeMap::from([("www".into(), www)]),
+        backends: desired.backends,
+        ..ReconcileStatus::default()
+    }
+}
+
+fn traffic() -> Traffic {
+    let count = Count { packets: 5, bytes: 500, new_flows: 1 };
+    Traffic {
+        verdicts: vec![("forwarded", 5), ("not_a_vip", 0)],
+        services: BTreeMap::from([("www-http".into(), count)]),
+        backends: BTreeMap::from([(("web".into(), "b1".into()), count)]),
+    }
+}
+
+fn seen(accepted: &Accepted, reconcile: &ReconcileStatus, speaker: Option<&SpeakerStatus>) -> Status {
+    status(&View {
+        accepted,
+        rejected: None,
+        reconcile,
+        speaker,
+        traffic: &traffic(),
+        waiting_for: vec![],
+        is_stopping: false,
+        started_at: UNIX_EPOCH,
+        kernel: "6.18.0",
+    })
+}
+
+#[test]
+fn objects_are_told_by_name() {
+    let accepted = accepted();
+    let told = seen(&accepted, &reconciled(&accepted), None);
+    assert_eq!((told.document.accepted_generation, told.document.applied_generation), (4, 3));
+    assert_eq!(told.appliance.state, Lifecycle::Running);
+    assert_eq!((told.services["www-http"].packets_total.0, told.services["www-http"].port), (5, 80));
+    let backends = &told.pools["web"].backends;
+    assert_eq!((backends["b1"].state, backends["b1"].bytes_total.0), (BackendState::Usable, 500));
+    assert_eq!(backends["b1"].next_hop.detail, "interface 3, ab:ab:ab:ab:ab:ab, mtu 1500");
+    assert_eq!((backends["b2"].state, backends["b2"].packets_total.0), (BackendState::Unresolved, 0));
+    assert_eq!(told.dataplane.uplinks["eth0"].verdicts["forwarded"].0, 5);
+    assert_eq!(told.vips["www"].transitions["announced"].0, 2);
+}
+
+#[test]
+fn a_vip_is_announced_once_an_established_peer_was_told() {
+    let accepted = accepted();
+    let reconcile = reconciled(&accepted);
+    let told = seen(&accepted, &reconcile, None);
+    assert!(told.vips["www"].announce_desired && !told.vips["www"].announced);
+    assert_eq!(told.peers["tor1"].state, SessionState::Idle);
+    assert_eq!(
+        told.problems,
+        ["peer tor1: idle", "vip www: no established peer was told", "backend web.b2: no next hop: no route"]
+    );
+    let prefix: Prefix = "198.51.100.10/32".parse().expect("a prefix");
+    for (state, is_announced) in
+        [(weir_bgp::PeerState::Established, true), (weir_bgp::PeerState::OpenConfirm, false)]
+    {
+        let speaker = speaker(state, prefix);
+        let told = seen(&accepted, &reconcile, Some(&speaker));
+        assert_eq!(told.vips["www"].announced, is_announced);
+    }
+}
+
+fn speaker(state: weir_bgp::PeerState, prefix: Prefix) -> SpeakerStatus {
+    let peer = weir_bgp::PeerStatus {
+        address: "10.0.0.1".parse().expect("an address"),
+        configured_as: weir_bgp::RemoteAs::Exact(65_000),
+        state,
+        remote_as: Some(65_000),
+        remote_router_id: None,
+        local_address: None,
+        since: None,
+        established_at: None,
+        last_sent: None,
+        last_received: None,
+        last_transport: None,
+        negotiated: None,
+        advertised_ipv4: Arc::new([prefix]),
+        advertised_ipv6: Arc::new([]),
+        counters: Default::default(),
+    };
+    SpeakerStatus { peers: BTreeMap::from([("tor1".into(), peer)]), ..SpeakerStatus::default() }
+}
+
+#[test]
+fn before_the_first_pass_everything_is_withheld() {
+    let told = seen(&accepted(), &ReconcileStatus::default(), None);
+    assert_eq!(told.vips["www"].withheld, [WithheldReason::Dataplane]);
+    assert_eq!(told.document.applied_generation, 0);
+    assert!(told.problems.contains(&"uplink eth0: XDP (native) is not attached".to_owned()));
+}
+
+#[test]
+fn failures_and_refusals_are_problems() {
+    let accepted = accepted();
+    let mut reconcile = reconciled(&accepted);
+    reconcile.failed = vec![(StepKind::Forward, PortError::Failed { cause: "no room".into() })];
+    let rejected = Rejected { at: UNIX_EPOCH, errors: vec!["weir.toml:1:1: bad".into()] };
+    let told = status(&View {
+        accepted: &accepted,
+        rejected: Some(&rejected),
+        reconcile: &reconcile,
+        speaker: None,
+        traffic: &traffic(),
+        waiting_for: vec!["speaker"],
+        is_stopping: true,
+        started_at: SystemTime::now(),
+        kernel: "6.18.0",
+    });
+    assert_eq!(
+        told.problems[..2],
+        ["document: the last one read was refused", "reconcile: forward: no room"]
+    );
+    assert_eq!(told.document.last_rejected.expect("refused").errors, ["weir.toml:1:1: bad"]);
+    assert_eq!(told.appliance.state, Lifecycle::Stopping);
+}
+
+/// A control plane, the end of its command queue, and the other ends that keep its sources alive.
+fn control(depth: usize) -> (Control, mpsc::Receiver<Command>, Readiness, watch::Sender<Instant>) {
+    let accepted = Arc::new(accepted());
+    let (commands, received) = mpsc::channel(depth);
+    let heartbeat = watch::Sender::new(Instant::now());
+    let readiness = Readiness::new();
+    let control = Control::new(Sources {
+        reconcile: watch::Sender::new(Arc::new(reconciled(&accepted))).subscribe(),
+        accepted: watch::Sender::new(accepted).subscribe(),
+        rejected: watch::Sender::new(None).subscribe(),
+        heartbeat: heartbeat.subscribe(),
+        commands,
+        readiness: readiness.clone(),
+    });
+    (control, received, readiness, heartbeat)
+}
+
+#[tokio::test]
+async fn counters_come_from_the_reconciler() {
+    let (control, mut commands, _readiness, _heartbeat) = control(1);
+    let answering = async {
+        match commands.recv().await {
+            Some(Command::Traffic(reply)) => reply.send(Ok(traffic())).expect("awaited"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (told, ()) = tokio::join!(control.status(), answering);
+    assert_eq!(told.expect("answered").services["www-http"].packets_total.0, 5);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_busy_and_a_closed_one_stopped() {
+    let (control, commands, _readiness, _heartbeat) = control(1);
+    let (reply, _answer) = oneshot::channel();
+    control.sources.commands.try_send(Command::Traffic(reply)).expect("one fits");
+    assert_eq!(control.status().await, Err(Unavailable::Busy));
+    drop(commands);
+    assert_eq!(control.status().await, Err(Unavailable::Stopped));
+}
+
+#[tokio::test]
+async fn probes_follow_latches_and_heartbeat() {
+    let (control, _commands, readiness, heartbeat) = control(1);
+    let latch = readiness.latch("speaker");
+    assert_eq!(control.probes().not_ready, ["speaker"]);
+    drop(latch);
+    assert_eq!(control.probes(), Default::default());
+    control.stopping();
+    assert_eq!(control.probes().not_ready, ["stopping"]);
+    if let Some(long_ago) = Instant::now().checked_sub(STUCK_AFTER + Duration::from_secs(1)) {
+        heartbeat.send_replace(long_ago);
+        assert_eq!(control.probes().stuck, ["reconcile"]);
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The real siblings behind the ports.
+
+use std::collections::BTreeSet;
+
+use tokio::task::block_in_place;
+use weir_bgp::{Advertisement, SpeakerGone, SpeakerHandle};
+use weir_dataplane::{Dataplane, ServiceCounters};
+
+use super::desired::Target;
+use super::ports::{Announcer, Count, Forwarder, PortError, Traffic};
+
+/// The dataplane; its calls block, so other tasks of the thread are moved away first.
+pub struct KernelForwarder {
+    /// `None` once detached.
+    dataplane: Option<Dataplane>,
+}
+
+impl KernelForwarder {
+    /// Drives `dataplane`.
+    pub fn new(dataplane: Dataplane) -> Self {
+        Self { dataplane: Some(dataplane) }
+    }
+
+    fn with<T, E: std::error::Error>(
+        &mut self,
+        f: impl FnOnce(&mut Dataplane) -> Result<T, E>,
+    ) -> Result<T, PortError> {
+        let dataplane = self.dataplane.as_mut().ok_or(PortError::Gone { part: "the dataplane" })?;
+        block_in_place(|| f(dataplane)).map_err(|error| PortError::failed(&error))
+    }
+}
+
+impl Forwarder for KernelForwarder {
+    fn set_forwarding(&mut self, target: &Target) -> Result<(), PortError> {
+        let applied = self.with(|dataplane| dataplane.set_forwarding(&target.state, &target.next_hops))?;
+        tracing::debug!(writes = applied.writes, pools_rebuilt = ?applied.pools_rebuilt, "forwarding applied");
+        Ok(())
+    }
+
+    fn attach(&mut self) -> Result<(), PortError> {
+        self.with(Dataplane::attach)
+    }
+
+    fn detach(&mut self) -> Result<(), PortError> {
+        let dataplane = self.dataplane.take().ok_or(PortError::Gone { part: "the dataplane" })?;
+        block_in_place(|| dataplane.detach()).map_err(|error| PortError::failed(&error))
+    }
+
+    fn traffic(&mut self) -> Result<Traffic, PortError> {
+        let counters = self.with(|dataplane| dataplane.counters())?;
+        Ok(Traffic {
+            verdicts: counters.verdicts.iter().map(|one| (one.verdict.name(), one.packets)).collect(),
+            services: counters.services.into_iter().map(|(name, one)| (name, count(one))).collect(),
+            backends: counters.backends.into_iter().map(|(name, one)| (name, count(one))).collect(),
+        })
+    }
+
+    fn sweep(&mut self) -> Result<u64, PortError> {
+        let swept = self.with(Dataplane::sweep)?;
+        tracing::debug!(
+            used = swept.used,
+            cleared = swept.cleared,
+            took_s = swept.duration.as_secs_f64(),
+            "swept"
+        );
+        Ok(swept.used)
+    }
+}
+
+fn count(counters: ServiceCounters) -> Count {
+    Count { packets: counters.packets, bytes: counters.bytes, new_flows: counters.new_flows }
+}
+
+/// The BGP speaker.
+pub struct SpeakerAnnouncer(pub SpeakerHandle);
+
+impl Announcer for SpeakerAnnouncer {
+    async fn set_advertisements(&mut self, wanted: &BTreeSet<Advertisement>) -> Result<(), PortError> {
+        let outcome = self.0.set_advertisements(wanted.clone()).await;
+        outcome.map_err(|SpeakerGone| PortError::Gone { part: "the speaker" })
+    }
+}

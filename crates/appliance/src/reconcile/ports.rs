@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the reconciler needs of its siblings. The real ones are in `adapters`, fakes that can fail in `fake`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use weir_bgp::Advertisement;
+
+use super::desired::Target;
+
+/// The dataplane, owned by the reconciler. Calls may block for some milliseconds.
+pub trait Forwarder: Send {
+    /// Makes `target` the whole state. After an error each service is as before or as in `target`.
+    fn set_forwarding(&mut self, target: &Target) -> Result<(), PortError>;
+    /// Attaches XDP to every uplink; changes nothing where it is attached already.
+    fn attach(&mut self) -> Result<(), PortError>;
+    /// Takes XDP off every uplink and removes the pins.
+    fn detach(&mut self) -> Result<(), PortError>;
+    /// What was counted so far.
+    fn traffic(&mut self) -> Result<Traffic, PortError>;
+    /// Clears flows that ended. To be called every few seconds; returns the slots in use.
+    fn sweep(&mut self) -> Result<u64, PortError>;
+}
+
+/// The speaker.
+pub trait Announcer: Send {
+    /// Makes `wanted` the whole advertised set, withdraws first. Resolves once the peers were told.
+    fn set_advertisements(
+        &mut self,
+        wanted: &BTreeSet<Advertisement>,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+}
+
+/// Why a sibling did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// It tried and failed; trying again may help.
+    #[error("{cause}")]
+    Failed {
+        /// The sibling's words, its sources included.
+        cause: String,
+    },
+    /// It has ended; nothing will help.
+    #[error("{part} has ended")]
+    Gone {
+        /// Which sibling.
+        part: &'static str,
+    },
+}
+
+impl PortError {
+    /// A failure in the words of `error` and its sources.
+    pub fn failed(error: &dyn std::error::Error) -> Self {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            cause.push_str(": ");
+            cause.push_str(&error.to_string());
+            source = error.source();
+        }
+        Self::Failed { cause }
+    }
+}
+
+/// Counters of the packet path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets by verdict, in the order of the verdicts.
+    pub verdicts: Vec<(&'static str, u64)>,
+    /// By service.
+    pub services: BTreeMap<String, Count>,
+    /// By pool and backend.
+    pub backends: BTreeMap<(String, String), Count>,
+}
+
+/// What one object carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of those packets.
+    pub bytes: u64,
+    /// Flows that began.
+    pub new_flows: u64,
+}

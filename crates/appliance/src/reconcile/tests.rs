@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The order of steps, what is withheld and why, and the promise under siblings that fail.
+
+mod driver;
+mod model;
+mod promise;
+mod steps;

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The loop: what wakes it, what it answers, how it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use weir_dataplane::next_hop::NextHops;
+
+use super::model::{all_resolved, one_vip, vip_address};
+use crate::model::{Document, Generation};
+use crate::reconcile::desired::{Admin, Desired, desired};
+use crate::reconcile::fake::{Fate, Shared};
+use crate::reconcile::ports::PortError;
+use crate::reconcile::status::ReconcileStatus;
+use crate::reconcile::{Command, Inputs, Reconciler, retry_wait};
+use crate::store::Accepted;
+
+/// Longest wait for anything in these tests.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running loop and the ends that feed it.
+struct Running {
+    shared: Shared,
+    documents: watch::Sender<Arc<Accepted>>,
+    next_hops: watch::Sender<Arc<NextHops>>,
+    admin: watch::Sender<Admin>,
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Arc<ReconcileStatus>>,
+    task: JoinHandle<Result<(), PortError>>,
+}
+
+fn accepted(document: Document, generation: u64) -> Arc<Accepted> {
+    Arc::new(Accepted { document, generation: Generation(generation), at: SystemTime::now() })
+}
+
+/// Starts a loop; the truth that the fake world checks against is that of `hops`.
+fn start(hops: NextHops, truth: &Desired) -> Running {
+    let shared = Shared::default();
+    shared.prepare(truth, Instant::now());
+    let documents = watch::Sender::new(accepted(one_vip(), 1));
+    let next_hops = watch::Sender::new(Arc::new(hops));
+    let admin = watch::Sender::new(Admin::default());
+    let inputs = Inputs {
+        documents: documents.subscribe(),
+        next_hops: next_hops.subscribe(),
+        admin: admin.subscribe(),
+    };
+    let mut reconciler = Reconciler::new(inputs, shared.clone());
+    reconciler.announce_through(shared.clone());
+    let status = reconciler.status();
+    let (commands, received) = mpsc::channel(4);
+    let task = tokio::spawn(reconciler.run(received));
+    Running { shared, documents, next_hops, admin, commands, status, task }
+}
+
+fn is_v1_told(status: &ReconcileStatus) -> bool {
+    status.vips.get("v1").is_some_and(|vip| vip.is_told)
+}
+
+fn truth() -> (NextHops, Desired) {
+    let hops = all_resolved(&one_vip());
+    let desired = desired(&one_vip(), Generation(1), &hops, Admin::default());
+    (hops, desired)
+}
+
+impl Running {
+    async fn until(&mut self, what: &str, holds: impl Fn(&ReconcileStatus) -> bool) {
+        let seen = tokio::time::timeout(PATIENCE, self.status.wait_for(|status| holds(status))).await;
+        let is_seen = seen.is_ok_and(|seen| seen.is_ok());
+        assert!(is_seen, "{what}: {:#?}", self.status.borrow());
+    }
+}
+
+#[tokio::test]
+async fn inputs_wake_the_loop() {
+    let (hops, truth) = truth();
+    let mut running = start(NextHops::new(), &truth);
+    running.until("the first pass", |status| status.applied == Some(Generation(1))).await;
+    assert!(!running.shared.world().advertised.contains(&vip_address(1)));
+    running.next_hops.send_replace(Arc::new(hops));
+    running.until("announced", is_v1_told).await;
+    assert!(running.shared.world().advertised.contains(&vip_address(1)));
+    running.documents.send_replace(accepted(one_vip(), 2));
+    running.until("the same under another number", |status| status.applied == Some(Generation(2))).await;
+    running.admin.send_replace(Admin { is_stopping: true });
+    running.until("withdrawn", |status| !is_v1_told(status)).await;
+    assert_eq!(
+        (running.status.borrow().vips["v1"].announced, running.status.borrow().vips["v1"].withdrawn),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn failed_steps_are_tried_again() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    running.shared.world().forwarding_fate = Fate::Fails;
+    let mut document = one_vip();
+    document.services.get_mut("v1-80").expect("it is there").idle = Duration::from_secs(17);
+    running.documents.send_replace(accepted(document, 2));
+    running.until("failed", |status| status.retry_in.is_some()).await;
+    assert_eq!(running.status.borrow().applied, Some(Generation(1)));
+    running.shared.world().forwarding_fate = Fate::Works;
+    running.until("tried again", |status| status.applied == Some(Generation(2))).await;
+    assert!(running.status.borrow().failed_passes >= 1);
+}
+
+#[tokio::test]
+async fn questions_are_answered_and_detach_ends_the_loop() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    running.until("swept", |status| status.flow_slots_used == 7).await;
+    let (reply, answer) = oneshot::channel();
+    running.commands.send(Command::Traffic(reply)).await.expect("the loop runs");
+    answer.await.expect("answered").expect("counted");
+    let (reply, answer) = oneshot::channel();
+    running.commands.send(Command::Detach(reply)).await.expect("the loop runs");
+    answer.await.expect("answered").expect("detached");
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, running.task).await.expect("in time").expect("no panic"),
+        Ok(())
+    );
+    assert!(!running.shared.world().is_attached);
+}
+
+#[tokio::test]
+async fn an_input_that_ends_ends_the_loop_and_leaves_forwarding() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    drop(running.next_hops);
+    let outcome = tokio::time::timeout(PATIENCE, running.task).await.expect("in time").expect("no panic");
+    assert_eq!(outcome, Err(PortError::Gone { part: "the next-hop resolver" }));
+    assert!(running.shared.world().is_attached);
+}
+
+#[test]
+fn retries_wait_longer_each_time_up_to_a_limit() {
+    let waits: Vec<u128> = [1, 2, 3, 7, 8, 9, u32::MAX].map(|n| retry_wait(n).as_millis()).to_vec();
+    assert_eq!(waits, [250, 500, 1000, 16_000, 30_000, 30_000, 30_000]);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Small documents, next hops, and a reconciler's bookkeeping joined to a fake world.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
+
+use crate::model::{
+    AdminState, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, Document, DocumentHash, Generation, Log,
+    LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, Protocol, Service, Uplink, Vip, XdpMode,
+};
+use crate::reconcile::apply;
+use crate::reconcile::desired::{Admin, Desired, desired};
+use crate::reconcile::fake::Shared;
+use crate::reconcile::plan::{self, Observed, StepKind};
+use crate::reconcile::ports::PortError;
+
+pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(3);
+
+pub(super) fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// The address of VIP number `n`, named `v<n>`.
+pub(super) fn vip_address(n: u8) -> IpAddr {
+    IpAddr::from([198, 51, 100, n])
+}
+
+/// The address of backend `backend` of pool `pool`, named `b<backend>` of `p<pool>`.
+pub(super) fn backend_address(pool: u8, backend: u8) -> IpAddr {
+    IpAddr::from([10, pool, 0, backend])
+}
+
+/// One that differs in nothing but its destination MAC.
+pub(super) fn hop(n: u8) -> NextHop {
+    NextHop { ifindex: 2, source_mac: [2; 6], destination_mac: [n; 6], mtu: 1500, vlan: None }
+}
+
+pub(super) fn no_route() -> Unresolved {
+    Unresolved::NoRoute
+}
+
+pub(super) fn link_down() -> Unresolved {
+    Unresolved::LinkDown { interface: "eth0".into() }
+}
+
+/// A document with no VIP, one own address and a drain of [`DRAIN_WAIT`].
+pub(super) fn empty_document() -> Document {
+    Document {
+        bootstrap: Bootstrap {
+            owner: Owner::File,
+            api_socket: PathBuf::from("/run/weir/api.sock"),
+            api_listen: None,
+            state_dir: PathBuf::from("/var/lib/weir"),
+            instance: "default".into(),
+            pin_dir: PathBuf::from("/sys/fs/bpf/weir"),
+            capacity: Capacity { services: 16, backends: 16, flow_slots: 1024, rows: 65_536 },
+            log: Log { level: LogLevel::Info, format: LogFormat::Auto },
+        },
+        appliance: Appliance {
+            name: "lb1".into(),
+            router_id: [192, 0, 2, 1].into(),
+            source_v4: Some([192, 0, 2, 1].into()),
+            source_v6: None,
+            hash_seed_file: PathBuf::from("/etc/weir/hash-seed"),
+            drain_wait: DRAIN_WAIT,
+        },
+        uplinks: BTreeMap::from([("eth0".into(), Uplink { xdp: XdpMode::Native })]),
+        bgp: Bgp { asn: Asn(65_010), listen: vec![] },
+        peers: BTreeMap::new(),
+        vips: BTreeMap::new(),
+        services: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        hash: DocumentHash([0; 32]),
+    }
+}
+
+pub(super) fn with_vip(mut document: Document, n: u8) -> Document {
+    document.vips.insert(format!("v{n}"), Vip { address: vip_address(n) });
+    document
+}
+
+/// Adds service `v<vip>-<port>` on pool `p<pool>`.
+pub(super) fn with_service(mut document: Document, vip: u8, port: u16, pool: u8) -> Document {
+    let service = Service {
+        vip: format!("v{vip}"),
+        protocol: Protocol::Tcp,
+        port,
+        pool: format!("p{pool}"),
+        idle: Duration::from_secs(300),
+        flow_table: true,
+    };
+    document.services.insert(format!("v{vip}-{port}"), service);
+    document
+}
+
+/// Adds pool `p<pool>` with backends `b0`, `b1` … of these states.
+pub(super) fn with_pool(mut document: Document, pool: u8, states: &[AdminState]) -> Document {
+    let backends = states.iter().zip(0..).map(|(state, n)| {
+        let backend = Backend { address: backend_address(pool, n), weight: 100, state: *state, zone: None };
+        (format!("b{n}"), backend)
+    });
+    let backends = backends.collect();
+    document.pools.insert(
+        format!("p{pool}"),
+        Pool { mode: Mode::Ipip, max_backends: 8, on_failed: OnFailed::Keep, backends },
+    );
+    document
+}
+
+/// VIP `v1`, port 80, pool `p1` with two active backends.
+pub(super) fn one_vip() -> Document {
+    let document = with_vip(empty_document(), 1);
+    with_service(with_pool(document, 1, &[AdminState::Active, AdminState::Active]), 1, 80, 1)
+}
+
+/// Every backend of `document` behind [`hop`] 1.
+pub(super) fn all_resolved(document: &Document) -> NextHops {
+    crate::reconcile::desired::destinations(document)
+        .into_iter()
+        .map(|address| (address, Ok(hop(1))))
+        .collect()
+}
+
+/// A reconciler's bookkeeping over a fake world, with a clock of its own.
+pub(super) struct Bench {
+    pub(super) shared: Shared,
+    pub(super) observed: Observed,
+    pub(super) document: Document,
+    pub(super) hops: NextHops,
+    pub(super) admin: Admin,
+    pub(super) now: Instant,
+}
+
+impl Bench {
+    pub(super) fn new(document: Document) -> Self {
+        Self {
+            shared: Shared::default(),
+            observed: Observed::default(),
+            hops: all_resolved(&document),
+            document,
+            admin: Admin::default(),
+            now: Instant::now(),
+        }
+    }
+
+    pub(super) fn desired(&self) -> Desired {
+        desired(&self.document, Generation(1), &self.hops, self.admin)
+    }
+
+    /// One pass; what failed in it.
+    pub(super) async fn pass(&mut self) -> Vec<(StepKind, PortError)> {
+        let desired = self.desired();
+        self.shared.prepare(&desired, self.now);
+        let (mut forwarder, mut announcer) = (self.shared.clone(), self.shared.clone());
+        apply::pass(&desired, &mut self.observed, &mut forwarder, Some(&mut announcer), self.now).await
+    }
+
+    /// One pass in which nothing fails; the calls it made.
+    pub(super) async fn calls(&mut self) -> Vec<String> {
+        self.shared.world().log.clear();
+        assert_eq!(self.pass().await, []);
+        std::mem::take(&mut self.shared.world().log)
+    }
+
+    /// When time alone brings more to do, from now.
+    pub(super) fn wake_in(&self) -> Option<Duration> {
+        plan::wake_at(&self.desired(), &self.observed, self.now).map(|at| at.duration_since(self.now))
+    }
+
+    /// The reasons against each VIP, in words.
+    pub(super) fn withheld(&self, vip: &str) -> Vec<&'static str> {
+        let all = plan::withheld(&self.desired(), &self.observed);
+        all[vip].iter().map(|reason| reason.name()).collect()
+    }
+}

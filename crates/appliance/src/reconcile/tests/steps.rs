@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The order of steps, one story a test.
+
+use std::time::Duration;
+
+use super::model::{
+    Bench, DRAIN_WAIT, address, all_resolved, backend_address, empty_document, hop, link_down, no_route,
+    one_vip, vip_address, with_pool, with_service, with_vip,
+};
+use crate::model::AdminState::{Active, Disabled, Draining};
+use crate::reconcile::desired::Condition;
+use crate::reconcile::fake::Fate;
+use crate::reconcile::plan::StepKind;
+
+#[tokio::test]
+async fn going_up_announces_last() {
+    let mut bench = Bench::new(one_vip());
+    assert_eq!(bench.calls().await, ["forward v1-80", "attach", "advertise 192.0.2.1 198.51.100.1"]);
+    assert_eq!(bench.calls().await, [""; 0], "an unchanged state does nothing");
+    assert_eq!(bench.withheld("v1"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_vip_without_a_next_hop_is_withheld_until_it_has_one() {
+    let mut bench = Bench::new(one_vip());
+    bench.hops.clear();
+    assert_eq!(bench.calls().await, ["forward v1-80", "attach", "advertise 192.0.2.1"]);
+    assert_eq!(bench.withheld("v1"), ["backends"]);
+    bench.hops.insert(backend_address(1, 1), Ok(hop(1)));
+    assert_eq!(bench.calls().await, ["forward v1-80", "advertise 192.0.2.1 198.51.100.1"]);
+}
+
+#[tokio::test]
+async fn losing_the_last_next_hop_withdraws_first() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    bench.hops.insert(backend_address(1, 0), Err(no_route()));
+    assert_eq!(bench.calls().await, ["forward v1-80"], "one backend is left");
+    bench.hops.insert(backend_address(1, 1), Err(link_down()));
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1", "forward v1-80"]);
+    assert_eq!(bench.withheld("v1"), ["backends"]);
+    bench.hops.insert(backend_address(1, 0), Err(link_down()));
+    assert_eq!(bench.calls().await, [""; 0]);
+    assert_eq!(bench.withheld("v1"), ["uplink"]);
+}
+
+#[tokio::test]
+async fn a_removed_vip_is_withdrawn_then_drained_then_removed() {
+    let mut bench = Bench::new(with_service(with_vip(one_vip(), 2), 2, 443, 1));
+    bench.calls().await;
+    bench.document = one_vip();
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.1"], "v2-443 stays while it drains");
+    assert_eq!(bench.wake_in(), Some(DRAIN_WAIT));
+    bench.now += DRAIN_WAIT / 2;
+    assert_eq!(bench.calls().await, [""; 0]);
+    assert_eq!(bench.wake_in(), Some(DRAIN_WAIT / 2));
+    bench.now += DRAIN_WAIT / 2;
+    assert_eq!(bench.calls().await, ["forward v1-80"]);
+    assert_eq!(bench.wake_in(), None);
+}
+
+#[tokio::test]
+async fn a_draining_vip_keeps_its_removed_pool_and_next_hops() {
+    let mut bench = Bench::new(with_service(with_pool(with_vip(one_vip(), 2), 2, &[Active]), 2, 443, 2));
+    bench.calls().await;
+    bench.document = one_vip();
+    bench.hops = all_resolved(&bench.document);
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.1"]);
+    // Another change while it drains writes the dataplane again.
+    bench.hops.insert(backend_address(1, 0), Ok(hop(2)));
+    assert_eq!(bench.calls().await, ["forward v1-80 v2-443"]);
+    let world = bench.shared.world();
+    let (service, target) = &world.kernel["v2-443"];
+    assert!(target.carries(service, |at, to| (at, to) == (backend_address(2, 0), hop(1))));
+}
+
+#[tokio::test]
+async fn a_vip_that_returns_while_it_drains_is_announced_again() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    bench.document = empty_document();
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1"]);
+    bench.document = one_vip();
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.1"]);
+    assert_eq!(bench.wake_in(), None);
+}
+
+#[tokio::test]
+async fn a_name_taken_over_does_not_cut_what_drains() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    // `v1` now is another address, its service has the old name.
+    bench.document.vips.get_mut("v1").expect("it is there").address = vip_address(9);
+    assert_eq!(
+        bench.calls().await,
+        ["advertise 192.0.2.1", "forward v1-80 v1-80~", "advertise 192.0.2.1 198.51.100.9"]
+    );
+    bench.now += DRAIN_WAIT;
+    assert_eq!(bench.calls().await, ["forward v1-80"]);
+}
+
+#[tokio::test]
+async fn a_service_whose_removal_failed_drains_with_its_vip() {
+    let mut bench = Bench::new(with_service(one_vip(), 1, 443, 1));
+    bench.calls().await;
+    bench.document = one_vip();
+    bench.shared.world().forwarding_fate = Fate::Fails;
+    bench.pass().await;
+    bench.shared.world().forwarding_fate = Fate::Works;
+    bench.document = empty_document();
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1", "forward v1-443 v1-80"]);
+    bench.now += DRAIN_WAIT;
+    assert_eq!(bench.calls().await, ["forward "]);
+}
+
+#[tokio::test]
+async fn a_changed_next_hop_does_not_withdraw() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    for n in 0..2 {
+        bench.hops.insert(backend_address(1, n), Ok(hop(7)));
+    }
+    assert_eq!(bench.calls().await, ["forward v1-80"]);
+}
+
+#[tokio::test]
+async fn stopping_withdraws_vips_and_keeps_forwarding() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    bench.admin.is_stopping = true;
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1"]);
+    assert_eq!(bench.withheld("v1"), ["admin"]);
+    bench.now += Duration::from_secs(60);
+    assert_eq!(bench.calls().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_failed_apply_withholds_new_vips_and_keeps_old_ones() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    bench.document = with_service(with_vip(one_vip(), 2), 2, 443, 1);
+    bench.shared.world().forwarding_fate = Fate::FailsHalfWay(u64::MAX);
+    let failed = bench.pass().await;
+    assert_eq!(failed.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [StepKind::Forward]);
+    assert_eq!((bench.withheld("v1"), bench.withheld("v2")), (vec![], vec!["dataplane"]));
+    assert!(bench.shared.world().advertised.contains(&vip_address(1)));
+    assert!(!bench.shared.world().advertised.contains(&vip_address(2)));
+    bench.shared.world().forwarding_fate = Fate::Works;
+    assert_eq!(
+        bench.calls().await,
+        ["forward v1-80 v2-443", "advertise 192.0.2.1 198.51.100.1 198.51.100.2"]
+    );
+}
+
+#[tokio::test]
+async fn a_failed_apply_takes_back_a_vip_that_only_the_new_state_could_serve() {
+    let mut bench = Bench::new(one_vip());
+    bench.calls().await;
+    // The pool's two backends are replaced by a third; the old ones lose their next hops with the document.
+    let mut document = with_pool(one_vip(), 1, &[Disabled, Disabled, Active]);
+    document.pools.get_mut("p1").expect("it is there").backends.retain(|name, _| name == "b2");
+    bench.hops = all_resolved(&document);
+    bench.document = document;
+    bench.shared.world().forwarding_fate = Fate::Fails;
+    bench.pass().await;
+    assert_eq!(bench.withheld("v1"), ["dataplane"]);
+    assert!(!bench.shared.world().advertised.contains(&vip_address(1)));
+}
+
+#[tokio::test]
+async fn without_attachment_only_own_addresses_are_announced() {
+    let mut bench = Bench::new(one_vip());
+    bench.shared.world().attach_fate = Fate::Fails;
+    assert_eq!(bench.pass().await.len(), 1);
+    assert_eq!(bench.withheld("v1"), ["dataplane"]);
+    assert_eq!(bench.shared.world().advertised, [address("192.0.2.1")].into());
+    bench.shared.world().attach_fate = Fate::Works;
+    assert_eq!(bench.calls().await, ["attach", "advertise 192.0.2.1 198.51.100.1"]);
+}
+
+#[tokio::test]
+async fn nothing_is_attached_before_forwarding_is_in_place() {
+    let mut bench = Bench::new(one_vip());
+    bench.shared.world().forwarding_fate = Fate::Fails;
+    bench.pass().await;
+    assert_eq!(bench.shared.world().log, ["forward v1-80", "advertise 192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn a_speaker_that_told_and_failed_is_asked_to_withdraw_before_anything_is_removed() {
+    let mut bench = Bench::new(one_vip());
+    bench.shared.world().announce_fate = Fate::FailsHalfWay(1);
+    bench.pass().await;
+    assert!(bench.shared.world().advertised.contains(&vip_address(1)));
+    bench.document = empty_document();
+    bench.shared.world().announce_fate = Fate::Works;
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1"]);
+    bench.now += DRAIN_WAIT;
+    assert_eq!(bench.calls().await, ["forward "]);
+}
+
+#[tokio::test]
+async fn a_vip_needs_every_service_and_at_least_one() {
+    let mut document = with_service(with_pool(one_vip(), 2, &[Draining, Disabled]), 1, 443, 2);
+    let mut bench = Bench::new(with_vip(document.clone(), 2));
+    bench.calls().await;
+    assert_eq!((bench.withheld("v1"), bench.withheld("v2")), (vec!["backends"], vec!["backends"]));
+    document.services.remove("v1-443");
+    bench.document = document;
+    assert_eq!(bench.calls().await, ["forward v1-80", "advertise 192.0.2.1 198.51.100.1"]);
+}
+
+#[tokio::test]
+async fn weight_zero_takes_no_new_flows() {
+    let mut document = one_vip();
+    for (name, weight) in [("b0", 0), ("b1", 5)] {
+        document.pools.get_mut("p1").expect("it is there").backends.get_mut(name).expect("there").weight =
+            weight;
+    }
+    let mut bench = Bench::new(document);
+    let desired = bench.desired();
+    assert_eq!(desired.backends[&("p1".into(), "b0".into())].condition, Condition::Draining);
+    assert_eq!(desired.backends[&("p1".into(), "b1".into())].condition, Condition::Usable);
+    bench.hops.insert(backend_address(1, 1), Err(no_route()));
+    bench.calls().await;
+    assert_eq!(bench.withheld("v1"), ["backends"]);
+}

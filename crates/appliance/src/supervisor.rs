@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Start order, stop order, and what it means when a part ends.
+//!
+//! ```text
+//!  up    signals ► instance lock ► hash seed ► store ► API listens ► next hops ► dataplane opens or adopts
+//!        ► first pass: forward, attach ► speaker ► announce                          (the latches of /readyz in turn)
+//!  down  withdraw VIPs ► wait the drain ► speaker says goodbye ► detach ► neighbours ► API            exit 0
+//! ```
+//!
+//! A start that fails leaves nothing attached that was not before. A part that ends by itself ends the process with exit
+//! code 1 and leaves links and pins in place: packets flow on, and the next start adopts them. A panic aborts the process
+//! (`panic = "abort"`), which comes to the same; a service manager starts it again.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, block_in_place};
+use weir_api::{BindError, Latch, Readiness, Server, ServerConfig};
+use weir_bgp::{Speaker, SpeakerHandle, StartError as SpeakerError};
+use weir_dataplane::next_hop::{
+    NextHopHandle, NextHopResolver, NextHops, StartError as ResolverError, Unresolved,
+};
+use weir_dataplane::{Dataplane, OpenError};
+
+use crate::config::{HashSeed, SeedError, read_hash_seed};
+use crate::control::{Control, Sources};
+use crate::instance::{InstanceLock, LockError};
+use crate::model::Document;
+use crate::reconcile::adapters::{KernelForwarder, SpeakerAnnouncer};
+use crate::reconcile::desired::{Admin, destinations};
+use crate::reconcile::plan::StepKind;
+use crate::reconcile::ports::PortError;
+use crate::reconcile::status::ReconcileStatus;
+use crate::reconcile::{COMMAND_QUEUE_DEPTH, Command, Inputs, Reconciler};
+use crate::signals::{Request, Signals};
+use crate::store::{PersistError, ReloadError, Store};
+use crate::translate;
+
+/// How long new backends may take to get a next hop before things go on without them: a neighbour answers within
+/// milliseconds or not at all.
+const NEXT_HOPS_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a clean stop waits for the VIPs to be withdrawn.
+const WITHDRAW_WAIT_MAX: Duration = Duration::from_secs(5);
+/// What peers read in the NOTIFICATION of a clean stop (RFC 9003).
+const SHUTDOWN_TEXT: &str = "weir is stopping";
+
+/// Why the appliance did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Signals cannot be received.
+    #[error("take over signals")]
+    Signals(#[source] io::Error),
+    /// Another process runs this instance.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No usable hash seed.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Persist(#[from] PersistError),
+    /// The API cannot listen.
+    #[error(transparent)]
+    Api(#[from] BindError),
+    /// The next-hop resolver did not start.
+    #[error("start the next-hop resolver")]
+    NextHops(#[from] ResolverError),
+    /// The dataplane did not open.
+    #[error("open the dataplane")]
+    Open(#[from] OpenError),
+    /// The first pass failed.
+    #[error("the first pass failed to {}: {error}", step.name())]
+    FirstPass {
+        /// The step that failed.
+        step: StepKind,
+        /// Why.
+        error: PortError,
+    },
+    /// The speaker did not start.
+    #[error("start the speaker")]
+    Speaker(#[from] SpeakerError),
+    /// A part ended that should run as long as the process.
+    #[error("{0}, pins and links stay in place")]
+    Ended(PortError),
+    /// The dataplane could not be taken down.
+    #[error("detach: {0}")]
+    Detach(PortError),
+}
+
+/// Runs the appliance until it is told to stop. `document` was read from `file`, and checked against this host.
+pub async fn run(file: PathBuf, document: Document) -> Result<(), RunError> {
+    let mut signals = Signals::install().map_err(RunError::Signals)?;
+    let _lock = InstanceLock::acquire(&instance_dir(&document))?;
+    let seed = read_hash_seed(&document.appliance.hash_seed_file)?;
+    let store = Store::open(file, document.clone())?;
+    let server = Server::bind(ServerConfig {
+        socket: document.bootstrap.api_socket.clone(),
+        tcp: document.bootstrap.api_listen,
+    });
+    let server = server.await?;
+    let next_hops = NextHopResolver::start(document.uplinks.keys().cloned().collect())?;
+    let outcome = match start(&store, &next_hops, server, seed).await {
+        Ok(running) => running.until_stopped(&mut signals, &store, &next_hops).await,
+        Err(error) => Err(error),
+    };
+    // After a crash the neighbours stay for the next start; after any orderly end they go.
+    next_hops.shutdown().await;
+    outcome
+}
+
+/// Brings up the dataplane, makes the first pass, then starts the speaker. After an error nothing is attached that was
+/// not before.
+async fn start(
+    store: &Store,
+    next_hops: &NextHopHandle,
+    server: Server,
+    seed: HashSeed,
+) -> Result<Running, RunError> {
+    let document = Arc::clone(&store.accepted().borrow());
+    let document = &document.document;
+    let latches = Latches::new();
+    let wanted = destinations(document);
+    next_hops.set_destinations(wanted.clone());
+    let dataplane = block_in_place(|| Dataplane::open(translate::dataplane(document, seed.0)))?;
+    let is_adopted = dataplane.adopted();
+    let (admin, admin_seen) = watch::channel(Admin::default());
+    let inputs = Inputs { documents: store.accepted(), next_hops: next_hops.watch(), admin: admin_seen };
+    let mut reconciler = Reconciler::new(inputs, KernelForwarder::new(dataplane));
+    let (commands, commands_seen) = mpsc::channel(COMMAND_QUEUE_DEPTH);
+    let control = Arc::new(Control::new(Sources {
+        accepted: store.accepted(),
+        rejected: store.rejection(),
+        reconcile: reconciler.status(),
+        heartbeat: reconciler.heartbeat(),
+        commands: commands.clone(),
+        readiness: latches.readiness.clone(),
+    }));
+    let (stop_api, api_stopped) = oneshot::channel::<()>();
+    let api = tokio::spawn(server.serve(Arc::clone(&control), async {
+        // Also when the sender is gone: then nobody is left to answer for.
+        api_stopped.await.ok();
+    }));
+
+    // A live program goes by the tables of the process before; it must not meet an emptier state in between.
+    resolved(&mut next_hops.watch(), &wanted).await;
+    let started = match first_pass(&mut reconciler).await {
+        Ok(()) => Speaker::start(translate::speaker(document)).await.map_err(RunError::from),
+        Err(error) => Err(error),
+    };
+    let speaker = match started {
+        Ok(speaker) => speaker,
+        Err(error) => {
+            undo(&mut reconciler, is_adopted);
+            return Err(error);
+        }
+    };
+    drop(latches.dataplane);
+    control.speaker_runs(speaker.status());
+    reconciler.announce_through(SpeakerAnnouncer(speaker.clone()));
+    let status = reconciler.status();
+    let reconcile = tokio::spawn(reconciler.run(commands_seen));
+    drop(latches.speaker);
+    tracing::info!(adopted = is_adopted, "running");
+    let drain_wait = document.appliance.drain_wait;
+    Ok(Running { control, status, reconcile, speaker, commands, admin, api, stop_api, drain_wait })
+}
+
+/// The parts of an appliance that is up.
+struct Running {
+    control: Arc<Control>,
+    status: watch::Receiver<Arc<ReconcileStatus>>,
+    reconcile: JoinHandle<Result<(), PortError>>,
+    speaker: SpeakerHandle,
+    commands: mpsc::Sender<Command>,
+    admin: watch::Sender<Admin>,
+    api: JoinHandle<()>,
+    stop_api: oneshot::Sender<()>,
+    drain_wait: Duration,
+}
+
+impl Running {
+    /// Runs until told to stop, then goes down in order.
+    async fn until_stopped(
+        mut self,
+        signals: &mut Signals,
+        store: &Store,
+        next_hops: &NextHopHandle,
+    ) -> Result<(), RunError> {
+        if let Some(error) = serve(signals, &mut self.reconcile, store, next_hops).await {
+            return Err(RunError::Ended(error));
+        }
+        self.control.stopping();
+        self.admin.send_replace(Admin { is_stopping: true });
+        let outcome = self.stop(signals).await;
+        drop(self.stop_api);
+        if let Err(error) = self.api.await {
+            tracing::error!(%error, "the API did not end well");
+        }
+        outcome
+    }
+
+    /// Withdraws, waits, says goodbye, detaches. A second signal cuts the waits short.
+    async fn stop(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+        tracing::info!(drain_wait_s = self.drain_wait.as_secs_f64(), "stopping: withdrawing");
+        let was_announced = self.status.borrow().vips.values().any(|vip| vip.is_told);
+        // An error means that the reconciler has ended: then there is nothing to wait for.
+        let withdrawn = self.status.wait_for(|status| status.vips.values().all(|vip| !vip.is_told));
+        let withdrawn = unless_stopped(signals, tokio::time::timeout(WITHDRAW_WAIT_MAX, withdrawn)).await;
+        if !matches!(withdrawn, Some(Ok(_))) {
+            tracing::warn!("not waiting for the withdraw any longer");
+        }
+        if was_announced && unless_stopped(signals, tokio::time::sleep(self.drain_wait)).await.is_none() {
+            tracing::warn!("second signal: not waiting for the drain");
+        }
+        self.speaker.shutdown(SHUTDOWN_TEXT).await;
+        let (reply, detached) = oneshot::channel();
+        let gone = || RunError::Detach(PortError::Gone { part: "the reconciler" });
+        self.commands.send(Command::Detach(reply)).await.map_err(|_| gone())?;
+        detached.await.map_err(|_| gone())?.map_err(RunError::Detach)?;
+        tracing::info!("stopped: withdrawn and detached");
+        Ok(())
+    }
+}
+
+/// The parts that `/readyz` waits for.
+struct Latches {
+    readiness: Readiness,
+    dataplane: Latch,
+    speaker: Latch,
+}
+
+impl Latches {
+    fn new() -> Self {
+        let readiness = Readiness::new();
+        let [dataplane, speaker] = ["dataplane", "speaker"].map(|part| readiness.latch(part));
+        Self { readiness, dataplane, speaker }
+    }
+}
+
+/// Forward and attach, before any peer can hear of it.
+async fn first_pass(reconciler: &mut Reconciler<KernelForwarder, SpeakerAnnouncer>) -> Result<(), RunError> {
+    reconciler.pass().await;
+    let status = reconciler.status();
+    let status = status.borrow();
+    match status.failed.first() {
+        Some((step, error)) => Err(RunError::FirstPass { step: *step, error: error.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// After a failed start: what this process made goes, what it adopted stays.
+fn undo(reconciler: &mut Reconciler<KernelForwarder, SpeakerAnnouncer>, is_adopted: bool) {
+    if is_adopted {
+        tracing::warn!("links and pins of the process before stay in place");
+    } else if let Err(error) = reconciler.detach() {
+        tracing::error!(%error, "the dataplane was not taken down after the failed start");
+    }
+}
+
+/// Runs until told to stop (`None`) or until the reconciler ends.
+async fn serve(
+    signals: &mut Signals,
+    reconcile: &mut JoinHandle<Result<(), PortError>>,
+    store: &Store,
+    next_hops: &NextHopHandle,
+) -> Option<PortError> {
+    loop {
+        let request = tokio::select! {
+            // CANCEL: a signal not seen stays pending.
+            request = signals.next() => request,
+            // CANCEL: the handle is polled again in the next turn.
+            ended = &mut *reconcile => {
+                let gone = PortError::Gone { part: "the reconciler" };
+                return Some(ended.map_or(gone.clone(), |outcome| outcome.err().unwrap_or(gone)));
+            }
+        };
+        match request {
+            Request::Stop => return None,
+            Request::Reload => reload(store, next_hops).await,
+        }
+    }
+}
+
+/// All or nothing: reads the document, gets next hops for its backends, then makes it the wanted one.
+async fn reload(store: &Store, next_hops: &NextHopHandle) {
+    let outcome = try_reload(store, next_hops).await;
+    if let Err(error) = outcome {
+        for line in error.to_string().lines() {
+            tracing::warn!(error = line, "document refused, the one before stays");
+        }
+    }
+}
+
+async fn try_reload(store: &Store, next_hops: &NextHopHandle) -> Result<(), ReloadError> {
+    let candidate = store.load()?;
+    let new = destinations(candidate.document());
+    let old = destinations(&store.accepted().borrow().document);
+    // New backends get their next hops before anything refers to them, else they would count as unreachable.
+    next_hops.set_destinations(new.union(&old).copied().collect());
+    resolved(&mut next_hops.watch(), &new).await;
+    let outcome = store.accept(candidate);
+    next_hops.set_destinations(if outcome.is_ok() { new } else { old });
+    let generation = outcome?;
+    tracing::info!(generation = generation.0, "document accepted");
+    Ok(())
+}
+
+/// Waits until each destination has an answer that only an event will change, or [`NEXT_HOPS_WAIT_MAX`].
+async fn resolved(next_hops: &mut watch::Receiver<Arc<NextHops>>, wanted: &BTreeSet<IpAddr>) {
+    let is_pending = |answer: Option<&Result<_, Unresolved>>| {
+        matches!(answer, None | Some(Err(Unresolved::NoNeighbour { .. })))
+    };
+    let settled = next_hops.wait_for(|hops| !wanted.iter().any(|address| is_pending(hops.get(address))));
+    if tokio::time::timeout(NEXT_HOPS_WAIT_MAX, settled).await.is_err() {
+        let hops = next_hops.borrow();
+        let pending = wanted.iter().filter(|address| is_pending(hops.get(address))).count();
+        tracing::warn!(pending, "going on without the next hops of some backends");
+    }
+}
+
+/// Waits for `done`; `None` when a signal to stop came first.
+async fn unless_stopped<T>(signals: &mut Signals, done: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        // CANCEL: only a wait is lost.
+        done = done => Some(done),
+        // CANCEL: a signal not seen stays pending.
+        () = signals.stop() => None,
+    }
+}
+
+/// Folder of the instance's pins.
+fn instance_dir(document: &Document) -> PathBuf {
+    Path::new(&document.bootstrap.pin_dir).join(&document.bootstrap.instance)
+}
