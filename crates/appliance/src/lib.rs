@@ -13,5 +13,12 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod instance;
 pub mod logging;
 pub mod model;
+pub mod reconcile;
+pub mod signals;
+pub mod store;
+pub mod supervisor;
+pub mod translate;

@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
 use super::Exit;
 use crate::config::{self, DownLinks};
-use crate::logging;
+use crate::{logging, supervisor};
 
 /// Arguments of `weir run`.
 #[derive(Debug, clap::Args)]
@@ -25,5 +27,8 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     logging::install(document.bootstrap.log)?;
-    anyhow::bail!("the appliance is not part of this build")
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(supervisor::run(args.config.clone(), document))?;
+    Ok(Exit::Ok)
 }
