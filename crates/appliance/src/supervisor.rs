@@ -196,7 +196,6 @@ impl Running {
             return Err(RunError::Ended(error));
         }
         self.control.stopping();
-        self.admin.send_replace(Admin { is_stopping: true });
         let outcome = self.stop(signals).await;
         drop(self.stop_api);
         if let Err(error) = self.api.await {
@@ -208,7 +207,9 @@ impl Running {
     /// Withdraws, waits, says goodbye, detaches. A second signal cuts the waits short.
     async fn stop(&mut self, signals: &mut Signals) -> Result<(), RunError> {
         tracing::info!(drain_wait_s = self.drain_wait.as_secs_f64(), "stopping: withdrawing");
+        // Before the reconciler hears of the stop: a moment later the answer may be gone.
         let was_announced = self.status.borrow().vips.values().any(|vip| vip.is_told);
+        self.admin.send_replace(Admin { is_stopping: true });
         // An error means that the reconciler has ended: then there is nothing to wait for.
         let withdrawn = self.status.wait_for(|status| status.vips.values().all(|vip| !vip.is_told));
         let withdrawn = unless_stopped(signals, tokio::time::timeout(WITHDRAW_WAIT_MAX, withdrawn)).await;
