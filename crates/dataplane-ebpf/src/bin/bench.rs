@@ -1,16 +1,91 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Floors that the bench measures the appliance against.
+//! The bench's kernel object: floors, the appliance's logic on the appliance's tables, and the same with a kernel LRU map,
+//! each behind the harness that puts the packet back between two runs. Never attached, only run by test-run.
+//!
+//! Every program is entry -> harness (inlined) -> call of the program under test, so what the harness and the call cost is
+//! the same everywhere and is what `floor_empty_*` measures.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "programs and maps are found by name, not by path")]
 
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+#[path = "../appliance/mod.rs"]
+mod appliance;
+#[path = "../bench/mod.rs"]
+mod bench;
+
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use weir_dataplane_ebpf as _;
+use bench::{agent, floors, harness, lru};
 
-/// Does nothing.
+/// Nothing, behind the IPv4 harness.
 #[xdp]
-pub fn floor_empty(_context: XdpContext) -> u32 {
-    XDP_PASS
+pub fn floor_empty_v4(context: XdpContext) -> u32 {
+    harness::v4(context, floors::empty)
+}
+
+/// Nothing, behind the IPv6 harness.
+#[xdp]
+pub fn floor_empty_v6(context: XdpContext) -> u32 {
+    harness::v6(context, floors::empty)
+}
+
+/// One `adjust_head`; the harness undoes it by another.
+#[xdp]
+pub fn floor_adjust(context: XdpContext) -> u32 {
+    harness::v4(context, floors::adjust_head)
+}
+
+/// Parse, swap the MAC addresses.
+#[xdp]
+pub fn floor_mac_swap(context: XdpContext) -> u32 {
+    harness::v4(context, floors::mac_swap)
+}
+
+/// Parse, IPv4 in IPv4.
+#[xdp]
+pub fn floor_encap_v4(context: XdpContext) -> u32 {
+    harness::v4(context, floors::encap_v4)
+}
+
+/// Parse, IPv6 in IPv6.
+#[xdp]
+pub fn floor_encap_v6(context: XdpContext) -> u32 {
+    harness::v6(context, floors::encap_v6)
+}
+
+/// Parse, IPv4 in GUE.
+#[xdp]
+pub fn floor_encap_gue(context: XdpContext) -> u32 {
+    harness::v4(context, floors::encap_gue)
+}
+
+/// The appliance, IPv4 packets.
+#[xdp]
+pub fn case_weir_v4(context: XdpContext) -> u32 {
+    harness::v4(context, weir)
+}
+
+/// The appliance, IPv6 packets.
+#[xdp]
+pub fn case_weir_v6(context: XdpContext) -> u32 {
+    harness::v6(context, weir)
+}
+
+/// The variant with a kernel LRU map.
+#[xdp]
+pub fn case_lru_v4(context: XdpContext) -> u32 {
+    harness::v4(context, lru::ingress)
+}
+
+/// The agent.
+#[xdp]
+pub fn case_decap(context: XdpContext) -> u32 {
+    harness::same(context, agent::decap)
+}
+
+/// The whole of the appliance's program.
+#[inline(never)]
+fn weir(context: XdpContext) -> u32 {
+    appliance::ingress(context)
 }
