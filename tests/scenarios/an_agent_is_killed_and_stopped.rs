@@ -4,14 +4,10 @@
 //! Then tunnels are opened while it is dead, the next one adopts the same link and maps and goes on counting where the
 //! last one ended, and after the stop nothing is attached or pinned and tunnels stay closed.
 
-use std::path::Path;
-
 use weir_lab::document::{Subnet, VIP_V4, own_addresses};
-use weir_lab::{Capture, Fabric, TunnelSyn, pinned, wait_until};
+use weir_lab::{Capture, Fabric, TunnelSyn, wait_until};
 
 use crate::{PATIENCE, quiet_fabric};
-
-const PIN_DIR: &str = "/sys/fs/bpf/weir/b1";
 
 #[test]
 #[ignore = "needs root and netns"]
@@ -30,7 +26,7 @@ fn decapsulation_outlives_the_process_and_ends_with_a_stop() {
         .expect("the tunnel is opened");
     };
     is_opened(&fabric, 2001);
-    let before = pinned(Path::new(PIN_DIR)).expect("pins");
+    let before = fabric.backends[0].pins().expect("pins");
     assert!(before.values().any(|number| number.starts_with("link_id")), "{before:?}");
 
     fabric.backends[0].agent().expect("an agent").kill().expect("it dies");
@@ -38,7 +34,7 @@ fn decapsulation_outlives_the_process_and_ends_with_a_stop() {
     fabric.backends[0].spawn_agent().expect("it starts");
     fabric.backends[0].wait_agent().expect("it runs");
     is_opened(&fabric, 2003);
-    assert_eq!(pinned(Path::new(PIN_DIR)).expect("pins"), before);
+    assert_eq!(fabric.backends[0].pins().expect("pins"), before);
     let metrics = fabric.backends[0].agent_metrics().expect("metrics");
     assert_eq!(metrics.count("weir_agent_packets_total", &["verdict=\"decapsulated\""]), 3.0);
 
@@ -46,7 +42,7 @@ fn decapsulation_outlives_the_process_and_ends_with_a_stop() {
     agent.signal(libc::SIGTERM).expect("a signal");
     assert_eq!(agent.wait(PATIENCE).expect("it ends").code(), Some(0));
     assert!(!fabric.backends[0].has_program().expect("ip link"));
-    assert!(pinned(Path::new(PIN_DIR)).expect("pins").is_empty());
+    assert!(fabric.backends[0].pins().expect("pins").is_empty());
     // The ping's answer comes behind where the SYN's would be, so that silence is not just slowness.
     syn(2004).send(fabric.appliances[0].netns()).expect("sent");
     weir_lab::ping(&fabric.client, Subnet::Backend(1).host().0.into()).expect("the host still answers");

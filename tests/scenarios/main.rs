@@ -12,6 +12,7 @@ mod a_session_reset_comes_back;
 mod agents_open_only_our_tunnels;
 mod an_agent_is_killed_and_stopped;
 mod an_interrupt_leaves_nothing_behind;
+mod an_uplink_flap_comes_back;
 mod bad_input_attaches_nothing;
 mod hosts_keep_their_own_traffic;
 mod large_packets_fit;

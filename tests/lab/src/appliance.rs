@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::api::{Metrics, get_over_socket};
-use crate::bpf::pinned;
+use crate::bpf::{PinDir, pinned};
 use crate::command::output;
 use crate::logs::LogDir;
 use crate::netns::Netns;
@@ -26,9 +26,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// The fleet's hash seed, equal on every appliance.
 const HASH_SEED: &str = "5ee1d0c0ffee5ee1d0c0ffee5ee1d0c0ffee5ee1d0c0ffee5ee1d0c0ffee0001";
 
-/// Where pins are; the documents leave it at its default.
-const PIN_DIR: &str = "/sys/fs/bpf/weir";
-
 /// One appliance; its daemon, if any runs, is killed when this is dropped.
 #[derive(Debug)]
 pub struct Appliance {
@@ -37,12 +34,19 @@ pub struct Appliance {
     dir: PathBuf,
     log: PathBuf,
     weir: PathBuf,
+    pin_dir: PathBuf,
     netns: Netns,
 }
 
 impl Appliance {
     /// Prepares the files of an appliance in a namespace that has its links; starts nothing.
-    pub(crate) fn prepare(netns: Netns, name: &str, weir: &Path, logs: &LogDir) -> Result<Appliance> {
+    pub(crate) fn prepare(
+        netns: Netns,
+        name: &str,
+        weir: &Path,
+        logs: &LogDir,
+        pins: &PinDir,
+    ) -> Result<Appliance> {
         let dir = logs.folder(name)?;
         let mut seed = std::fs::OpenOptions::new();
         let mut seed =
@@ -54,6 +58,7 @@ impl Appliance {
             log: logs.file(&format!("{name}-weir.log")),
             dir,
             weir: weir.to_path_buf(),
+            pin_dir: pins.path().join(name),
             netns,
         })
     }
@@ -177,12 +182,12 @@ impl Appliance {
 
     /// What it has pinned, by path below its instance's folder.
     pub fn pins(&self) -> Result<std::collections::BTreeMap<PathBuf, String>> {
-        pinned(&self.pin_dir())
+        pinned(&self.pin_dir)
     }
 
     /// Folder of its pins.
-    pub fn pin_dir(&self) -> PathBuf {
-        Path::new(PIN_DIR).join(&self.name)
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
     }
 
     /// Number of the XDP program on its uplink, if there is one.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A backend of the lab: a web server that holds the VIPs on its loopback, and `weir agent`, which decapsulates.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::api::Metrics;
 use crate::appliance::xdp_program;
+use crate::bpf::{PinDir, pinned};
+use crate::document;
 use crate::http::get;
 use crate::logs::LogDir;
 use crate::netns::Netns;
@@ -29,6 +32,7 @@ pub struct Backend {
     _nginx: Nginx,
     name: String,
     document: PathBuf,
+    pin_dir: PathBuf,
     log: PathBuf,
     weir: PathBuf,
     netns: Netns,
@@ -38,18 +42,21 @@ impl Backend {
     /// Starts the web server in a namespace that has its links and addresses.
     pub(crate) fn prepare(
         netns: Netns,
-        name: &str,
+        number: u8,
         weir: &Path,
         logs: &LogDir,
-        agent: &str,
+        pins: &PinDir,
     ) -> Result<Backend> {
+        let name = &format!("b{number}");
         let document = logs.folder(name)?.join("agent.toml");
-        std::fs::write(&document, agent).context("write the agent's document")?;
+        let text = document::agent(number, pins.path());
+        std::fs::write(&document, text).context("write the agent's document")?;
         Ok(Backend {
             agent: None,
             _nginx: Nginx::start(&netns, logs, name)?,
             name: name.to_owned(),
             document,
+            pin_dir: pins.path().join(name),
             log: logs.file(&format!("{name}-agent.log")),
             weir: weir.to_path_buf(),
             netns,
@@ -83,6 +90,11 @@ impl Backend {
             }
             self.agent_metrics().map(drop)
         })
+    }
+
+    /// What its agent has pinned, by path below its instance's folder.
+    pub fn pins(&self) -> Result<BTreeMap<PathBuf, String>> {
+        pinned(&self.pin_dir)
     }
 
     /// Whether an XDP program is on its interface.

@@ -41,9 +41,36 @@ pub(crate) fn descriptor<T>(command: libc::c_long, attributes: &T) -> Result<Own
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A folder on bpffs that nobody else uses; removed, and with it all that is pinned there, when dropped.
+#[derive(Debug)]
+pub struct PinDir(PathBuf);
+
+impl PinDir {
+    /// A folder named after the lab whose files are in `lab`.
+    pub(crate) fn create(lab: &Path) -> Result<PinDir> {
+        let name = lab.file_name().context("a lab's folder has a name")?;
+        let path = Path::new("/sys/fs/bpf").join(name);
+        std::fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
+        Ok(PinDir(path))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PinDir {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("lab: remove {}: {error}", self.0.display());
+        }
+    }
+}
+
 /// Everything pinned below `dir` by its path there, with the kernel's number for it: `map_id 7`, `link_id 3`, `prog_id 5`.
 /// Empty if the folder is missing.
-pub fn pinned(dir: &Path) -> Result<BTreeMap<PathBuf, String>> {
+pub(crate) fn pinned(dir: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut found = BTreeMap::new();
     if dir.exists() {
         walk(dir, dir, DEPTH_MAX, &mut found)?;

@@ -77,16 +77,18 @@ pub fn own_addresses(number: u8) -> (Ipv4Addr, Ipv6Addr) {
     (Ipv4Addr::new(192, 0, 2, number), Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, u16::from(number)))
 }
 
-/// Document of appliance `number`, which keeps its files in `dir` and balances over `backends` backends.
-pub fn appliance(number: u8, backends: u8, dir: &Path) -> String {
+/// Document of appliance `number`, which keeps its files in `dir` and its pins below `pins`, and balances over `backends`
+/// backends.
+pub fn appliance(number: u8, backends: u8, dir: &Path, pins: &Path) -> String {
     let (tor_v4, tor_v6) = Subnet::Appliance(number).tor();
     let (own_v4, own_v6) = own_addresses(number);
-    let dir = dir.display();
+    let (dir, pins) = (dir.display(), pins.display());
     let mut text = format!(
         r#"[bootstrap]
 instance = "lb{number}"
 api_socket = "{dir}/api.sock"
 state_dir = "{dir}/state"
+pin_dir = "{pins}"
 [bootstrap.capacity]
 services = 64
 backends = 64
@@ -134,15 +136,16 @@ address = "{VIP_V6}"
     text
 }
 
-/// Document of the agent of backend `number`.
-pub fn agent(number: u8) -> String {
+/// Document of the agent of backend `number`, which keeps its pins below `pins`.
+pub fn agent(number: u8, pins: &Path) -> String {
+    let pins = pins.display();
     format!(
         r#"instance = "b{number}"
 interfaces = {{ eth0 = {{ xdp = "native" }} }}
 appliances = ["192.0.2.0/24", "2001:db8:ffff::/48"]
 vips = ["198.51.100.0/24", "2001:db8:100::/48"]
 metrics_listen = "127.0.0.1:9181"
-pin_dir = "/sys/fs/bpf/weir"
+pin_dir = "{pins}"
 "#
     )
 }
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn documents_name_every_backend_in_both_families() {
-        let text = appliance(1, 3, Path::new("/x"));
+        let text = appliance(1, 3, Path::new("/x"), Path::new("/y"));
         for name in ["pools.web4.backends.b3", "pools.web6.backends.b3", "10.1.3.2", "2001:db8:1003::2"] {
             assert!(text.contains(name), "{name}");
         }

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::appliance::Appliance;
 use crate::backend::Backend;
+use crate::bpf::PinDir;
 use crate::command::output;
 use crate::document::{self, APPLIANCE_AS, Subnet, TOR_AS, VIP_V4, VIP_V6};
 use crate::frr::Frr;
@@ -77,6 +78,7 @@ pub struct Fabric {
     pub client: Netns,
     /// The router between all.
     pub tor: Netns,
+    _pins: PinDir,
     /// Folder and logs of everything.
     pub logs: LogDir,
 }
@@ -86,6 +88,7 @@ impl Fabric {
     pub fn build(layout: &Layout) -> Result<Fabric> {
         ensure!((1..=9).contains(&layout.appliances) && (1..=9).contains(&layout.backends), "1 to 9 of each");
         let logs = LogDir::create(layout.keep_logs.clone())?;
+        let pins = PinDir::create(logs.path())?;
         let tor = Netns::create("tor")?;
         for key in [
             "ipv4/ip_forward",
@@ -106,16 +109,21 @@ impl Fabric {
             passing.push(XdpPass::attach(&tor, &name)?);
             let (v4, v6) = document::own_addresses(number);
             addresses((&netns, "lo"), &[format!("{v4}/32"), format!("{v6}/128")])?;
-            let appliance = Appliance::prepare(netns, &name, &layout.weir, &logs)?;
-            appliance.write_document(&document::appliance(number, layout.backends, appliance.dir()))?;
+            let appliance = Appliance::prepare(netns, &name, &layout.weir, &logs, &pins)?;
+            appliance.write_document(&document::appliance(
+                number,
+                layout.backends,
+                appliance.dir(),
+                pins.path(),
+            ))?;
             appliances.push(appliance);
         }
         let mut backends = Vec::new();
         for number in 1..=layout.backends {
-            backends.push(backend(number, &tor, &layout.weir, &logs)?);
+            backends.push(backend(number, &tor, &layout.weir, &logs, &pins)?);
         }
         let frr = Frr::start(&tor, &logs, "tor", &tor_configuration(layout.appliances))?;
-        Ok(Fabric { appliances, backends, frr, _passing: passing, client, tor, logs })
+        Ok(Fabric { appliances, backends, frr, _passing: passing, client, tor, _pins: pins, logs })
     }
 
     /// Builds the network, starts all agents and appliances, and waits until the ToR routes to every appliance.
@@ -198,7 +206,7 @@ fn attach(tor: &Netns, tor_end: &str, host: &Netns, subnet: Subnet, mtu: u16) ->
     default_route(host, &tor_v4.to_string(), &tor_v6.to_string())
 }
 
-fn backend(number: u8, tor: &Netns, weir: &Path, logs: &LogDir) -> Result<Backend> {
+fn backend(number: u8, tor: &Netns, weir: &Path, logs: &LogDir, pins: &PinDir) -> Result<Backend> {
     let name = format!("b{number}");
     let netns = Netns::create(&name)?;
     attach(tor, &name, &netns, Subnet::Backend(number), MTU_FABRIC)?;
@@ -206,7 +214,7 @@ fn backend(number: u8, tor: &Netns, weir: &Path, logs: &LogDir) -> Result<Backen
     // The VIP is everybody's: never answer who has it.
     netns.sysctl("ipv4/conf/all/arp_ignore", "1")?;
     netns.sysctl("ipv4/conf/all/arp_announce", "2")?;
-    Backend::prepare(netns, &name, weir, logs, &document::agent(number))
+    Backend::prepare(netns, number, weir, logs, pins)
 }
 
 fn tor_configuration(appliances: u8) -> String {

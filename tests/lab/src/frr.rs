@@ -38,15 +38,10 @@ impl Frr {
         }
         std::fs::write(folder.join("vtysh.conf"), "service integrated-vtysh-config\n")?;
         std::fs::write(folder.join("frr.conf"), config)?;
-        let zebra = daemon(netns, logs, role, "zebra", &[])?;
-        let bgpd = daemon(netns, logs, role, "bgpd", &[])?;
+        // One after the other: a bgpd that finds no zebra tries again ten seconds later.
+        let zebra = daemon(netns, logs, role, "zebra")?;
+        let bgpd = daemon(netns, logs, role, "bgpd")?;
         let frr = Frr { name, bgpd, _zebra: zebra };
-        for daemon in ["zebra", "bgpd"] {
-            wait_until(&format!("{daemon} to answer"), START_LIMIT, || {
-                output(Command::new("vtysh").args(["-N", &frr.name, "-d", daemon, "-c", "show version"]))
-                    .map(drop)
-            })?;
-        }
         run(Command::new("vtysh").args(["-N", &frr.name, "-b"])).context("load FRR's configuration")?;
         Ok(frr)
     }
@@ -85,10 +80,16 @@ impl Frr {
     }
 }
 
-fn daemon(netns: &Netns, logs: &LogDir, role: &str, name: &str, more: &[&str]) -> Result<Process> {
+/// Starts a daemon and waits until its vty answers.
+fn daemon(netns: &Netns, logs: &LogDir, role: &str, name: &str) -> Result<Process> {
     let mut command = netns.command(format!("{DAEMONS}/{name}"));
-    command.args(["-N", netns.name(), "--log", "stdout", "--log-level", "informational"]).args(more);
-    // The vty listens on its unix socket only.
-    command.args(["-P", "0"]);
-    Process::spawn(&format!("{name} of {role}"), &mut command, &logs.file(&format!("{role}-{name}.log")))
+    // No port: the vty listens on its unix socket only.
+    command.args(["-N", netns.name(), "--log", "stdout", "--log-level", "informational", "-P", "0"]);
+    let log = logs.file(&format!("{role}-{name}.log"));
+    let mut process = Process::spawn(&format!("{name} of {role}"), &mut command, &log)?;
+    wait_until(&format!("{name} to answer"), START_LIMIT, || {
+        process.check_running()?;
+        run(Command::new("vtysh").args(["-N", netns.name(), "-d", name, "-c", "show version"]))
+    })?;
+    Ok(process)
 }

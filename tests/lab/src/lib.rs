@@ -39,7 +39,7 @@ mod xdp_pass;
 pub use api::{Metrics, get_over_socket};
 pub use appliance::Appliance;
 pub use backend::Backend;
-pub use bpf::pinned;
+pub use bpf::PinDir;
 pub use capture::Capture;
 pub use command::{output, run};
 pub use fabric::{Fabric, Layout};

@@ -41,6 +41,9 @@ impl Netns {
             ("ipv6/conf/default/accept_dad", "0"),
             ("ipv6/conf/default/dad_transmits", "0"),
             ("ipv6/conf/default/accept_ra", "0"),
+            // A link that flaps keeps its addresses, as IPv4 does.
+            ("ipv6/conf/all/keep_addr_on_down", "1"),
+            ("ipv6/conf/default/keep_addr_on_down", "1"),
             ("ipv4/conf/all/rp_filter", "0"),
             ("ipv4/conf/default/rp_filter", "0"),
         ] {

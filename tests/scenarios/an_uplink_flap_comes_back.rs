@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Given two appliances with traffic through both,
+//! When the link of one goes down and comes up again,
+//! Then the ToR uses the other one alone meanwhile, and both afterwards, without a restart; no request fails once the routes
+//! have settled, and the first one forwards again.
+
+use weir_lab::{document, requests, wait_until};
+
+use crate::{PATIENCE, fabric};
+
+#[test]
+#[ignore = "needs root and netns"]
+fn link_down_and_up_again() {
+    let fabric = fabric();
+    let flows = || {
+        Ok::<f64, anyhow::Error>(
+            fabric.appliances[0].metrics()?.count("weir_service_flows_created_total", &[]),
+        )
+    };
+    fabric.tor.ip("link set lb1 down").expect("down");
+    fabric.wait_routes(&[2], PATIENCE).expect("the other one alone");
+    let tally = requests(&fabric.client, &document::targets(), 200).expect("the load runs");
+    assert_eq!(tally.failed, 0, "{:?}", tally.reasons);
+
+    fabric.tor.ip("link set lb1 up").expect("up");
+    fabric.wait_routes(&[1, 2], PATIENCE).expect("both again");
+    let before = flows().expect("metrics");
+    let tally = requests(&fabric.client, &document::targets(), 200).expect("the load runs");
+    assert_eq!(tally.failed, 0, "{:?}", tally.reasons);
+    wait_until("lb1 to forward again", PATIENCE, || {
+        let new = flows()? - before;
+        anyhow::ensure!(new > 40.0, "{new} flows");
+        Ok(())
+    })
+    .expect("its share");
+}
