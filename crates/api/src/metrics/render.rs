@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! From a [`Status`] to the text that Prometheus reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -193,11 +193,12 @@ fn session(peer: &str, of_peer: &PeerStatus, status: &Status, families: &mut Fam
         families.count(&names::BGP_PREFIXES_RECEIVED, &[peer, family, "announce"], announced);
         families.count(&names::BGP_PREFIXES_RECEIVED, &[peer, family, "withdraw"], withdrawn);
     }
+    let told: BTreeSet<&str> =
+        of_peer.prefixes.values().flat_map(|family| &family.advertised).map(String::as_str).collect();
     // Zero rather than absence: a VIP that a peer was not told of is what people look for.
     for vip in status.vips.values() {
         let prefix = format!("{}/{}", vip.address, if vip.address.is_ipv4() { 32 } else { 128 });
-        let told = of_peer.prefixes.values().any(|family| family.advertised.contains(&prefix));
-        families.flag(&names::BGP_PREFIX_ANNOUNCED, &[peer, &prefix], told);
+        families.flag(&names::BGP_PREFIX_ANNOUNCED, &[peer, &prefix], told.contains(prefix.as_str()));
     }
     families.count(&names::BGP_TREAT_AS_WITHDRAW, &[peer], of_peer.treat_as_withdraw_total);
     let remote_as = of_peer.remote_as.to_string();

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! From what the parts publish to the status document. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use weir_api::v1::{
     ApplianceStatus, BackendState, BackendStatus, Counter, DataplaneStatus, DocumentStatus, Lifecycle,
-    NextHopStatus, PoolStatus, ReconcileStatus as ReconcileDto, Rejection, ServiceStatus, SessionState,
-    Status, Timestamp, UplinkStatus, VipStatus, WithheldReason, XdpMode,
+    NextHopStatus, PeerStatus, PoolStatus, ReconcileStatus as ReconcileDto, Rejection, ServiceStatus,
+    SessionState, Status, Timestamp, UplinkStatus, VipStatus, WithheldReason, XdpMode,
 };
-use weir_bgp::SpeakerStatus;
+use weir_bgp::{Prefix, SpeakerStatus};
 
 use super::peers;
 use crate::model::{self, Document};
@@ -102,14 +102,15 @@ fn reconcile(status: &ReconcileStatus) -> ReconcileDto {
     }
 }
 
-fn vips(view: &View<'_>, peers: &BTreeMap<String, weir_api::v1::PeerStatus>) -> BTreeMap<String, VipStatus> {
+fn vips(view: &View<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<String, VipStatus> {
+    let established = peers.values().filter(|peer| peer.state == SessionState::Established);
+    let told: BTreeSet<&str> = established
+        .flat_map(|peer| peer.prefixes.values())
+        .flat_map(|family| family.advertised.iter().map(String::as_str))
+        .collect();
     let of_vip = |(name, vip): (&String, &model::Vip)| {
         let outcome = view.reconcile.vips.get(name);
-        let prefix = format!("{}/{}", vip.address, if vip.address.is_ipv4() { 32 } else { 128 });
-        let is_told = |peer: &weir_api::v1::PeerStatus| {
-            peer.state == SessionState::Established
-                && peer.prefixes.values().any(|family| family.advertised.contains(&prefix))
-        };
+        let prefix = Prefix::host(vip.address).to_string();
         let withheld =
             outcome.map(|outcome| outcome.withheld.iter().map(|reason| reason_dto(*reason)).collect());
         let transitions = [
@@ -119,7 +120,7 @@ fn vips(view: &View<'_>, peers: &BTreeMap<String, weir_api::v1::PeerStatus>) -> 
         let status = VipStatus {
             address: vip.address,
             announce_desired: outcome.is_some_and(|outcome| outcome.withheld.is_empty()),
-            announced: peers.values().any(is_told),
+            announced: told.contains(prefix.as_str()),
             // Before the first pass nothing is known of the dataplane.
             withheld: withheld.unwrap_or_else(|| vec![WithheldReason::Dataplane]),
             transitions: transitions.into_iter().map(|(to, times)| (to, Counter(times))).collect(),

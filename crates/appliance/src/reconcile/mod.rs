@@ -25,7 +25,8 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -237,9 +238,11 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
         before: &BTreeMap<String, VipOutcome>,
     ) -> BTreeMap<String, VipOutcome> {
         let mut withheld = plan::withheld(desired, &self.observed);
+        let told: BTreeSet<IpAddr> =
+            self.observed.advertised.iter().map(|one| one.prefix.address()).collect();
         let mut outcome = |name: &String, address| {
             let before = before.get(name);
-            let is_told = self.observed.advertised.iter().any(|one| one.prefix.address() == address);
+            let is_told = told.contains(&address);
             let was_told = before.is_some_and(|before| before.is_told);
             VipOutcome {
                 address,
