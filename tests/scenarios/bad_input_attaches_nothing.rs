@@ -59,7 +59,7 @@ fn what_the_host_does_not_have_is_refused() {
     .expect("the VIP is there");
     let seed = lb1.dir().join("hash-seed");
     std::fs::set_permissions(&seed, std::fs::Permissions::from_mode(0o644)).expect("the mode is set");
-    refused(&mut fabric, "hash-seed");
+    refused(&mut fabric, "hash_seed_file");
     nothing_pinned(&fabric.appliances[0]);
 
     // And with all that put right, it runs: each refusal was for its own reason.

@@ -160,13 +160,33 @@ impl Fabric {
     /// Waits until the ToR's kernel routes both VIPs to exactly these appliances.
     pub fn wait_routes(&self, appliances: &[u8], limit: Duration) -> Result<()> {
         let want: BTreeSet<u8> = appliances.iter().copied().collect();
-        wait_until(&format!("routes to appliances {want:?}"), limit, || {
+        let routed = wait_until(&format!("routes to appliances {want:?}"), limit, || {
             for prefix in document::vip_prefixes() {
                 let have = self.routes(&prefix)?;
                 ensure!(have == want, "{prefix} goes to {have:?}");
             }
             Ok(())
-        })
+        });
+        routed.with_context(|| self.router_state())
+    }
+
+    /// What the ToR knows: its sessions, what it learnt, what it made of that.
+    fn router_state(&self) -> String {
+        let [v4, v6] = document::vip_prefixes();
+        let questions = [
+            "show bgp ipv4 unicast summary".to_owned(),
+            "show bgp ipv6 unicast summary".to_owned(),
+            format!("show bgp ipv4 unicast {v4}"),
+            format!("show bgp ipv6 unicast {v6}"),
+            "show ip route".to_owned(),
+            "show ipv6 route".to_owned(),
+            "show bgp nexthop".to_owned(),
+        ];
+        let answer = |question: &String| {
+            let answer = self.frr.vtysh(question).unwrap_or_else(|error| format!("{error:#}"));
+            format!("ToR: {question}\n{answer}")
+        };
+        questions.iter().map(answer).collect::<Vec<_>>().join("\n")
     }
 
     /// Waits until both sessions of an appliance are Established.
@@ -218,8 +238,10 @@ fn backend(number: u8, tor: &Netns, weir: &Path, logs: &LogDir, pins: &PinDir) -
 }
 
 fn tor_configuration(appliances: u8) -> String {
+    // Without kernel nexthop objects: FRR 8.4 takes a group up again that the kernel has shortened when a link went down,
+    // believes it whole, and never installs the returned next hop.
     let mut text = format!(
-        "router bgp {TOR_AS}\n bgp router-id 10.255.0.1\n bgp bestpath as-path multipath-relax\n \
+        "no zebra nexthop kernel enable\nrouter bgp {TOR_AS}\n bgp router-id 10.255.0.1\n bgp bestpath as-path multipath-relax\n \
          no bgp default ipv4-unicast\n no bgp ebgp-requires-policy\n"
     );
     let neighbours: Vec<_> = (1..=appliances).map(|number| Subnet::Appliance(number).host()).collect();
