@@ -46,7 +46,12 @@ impl Session {
             Action::SendOpen => self.with_connection(slot, |c| c.is_open_due = true),
             Action::SendKeepalive => self.with_connection(slot, |c| c.is_keepalive_due = true),
             Action::ArmOpenHold => self.link_mut(slot).timers.hold = Some(now + timers::OPEN_HOLD),
-            Action::ArmHold => self.link_mut(slot).timers.hold = self.hold_time(slot).map(|hold| now + hold),
+            Action::ArmHold => match self.hold_time(slot) {
+                Some(hold) => self.link_mut(slot).timers.hold = Some(now + hold),
+                // Without a hold time only an Established session waits for ever; before it the first wait runs on.
+                None if self.link(slot).state == State::Established => self.link_mut(slot).timers.hold = None,
+                None => {}
+            },
             Action::ArmKeepalive => {
                 let interval = self.hold_time(slot).map(|hold| self.random.jittered(hold / 3));
                 self.link_mut(slot).timers.keepalive = interval.map(|interval| now + interval);

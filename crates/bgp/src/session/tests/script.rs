@@ -170,6 +170,17 @@ fn without_a_hold_time_nothing_expires() {
 }
 
 #[test]
+fn without_a_hold_time_a_peer_that_never_confirms_is_still_given_up() {
+    let mut script = Script::open_sent();
+    script.hear(&Open { hold_time_s: 0, ..open(65000) }.encode());
+    assert_eq!(script.session.state(), State::OpenConfirm);
+    script.wait(239);
+    assert_eq!(script.events(), [] as [&str; 0]);
+    script.wait(1);
+    assert_eq!(script.events(), ["sent 4/0", "close 4/0"]);
+}
+
+#[test]
 fn a_bad_open_is_answered_by_its_subcode() {
     let cases = [
         (open(65001).encode(), "2/2"),
