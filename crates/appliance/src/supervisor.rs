@@ -210,10 +210,14 @@ impl Running {
         // Before the reconciler hears of the stop: a moment later the answer may be gone.
         let was_announced = self.status.borrow().vips.values().any(|vip| vip.is_told);
         self.admin.send_replace(Admin { is_stopping: true });
-        // An error means that the reconciler has ended: then there is nothing to wait for.
-        let withdrawn = self.status.wait_for(|status| status.vips.values().all(|vip| !vip.is_told));
+        let status = &mut self.status;
+        let withdrawn = async {
+            // The answer of `wait_for` holds the reconciler off its status: it must not outlive this block. An error
+            // means that the reconciler has ended: then there is nothing to wait for.
+            status.wait_for(|status| status.vips.values().all(|vip| !vip.is_told)).await.is_ok()
+        };
         let withdrawn = unless_stopped(signals, tokio::time::timeout(WITHDRAW_WAIT_MAX, withdrawn)).await;
-        if !matches!(withdrawn, Some(Ok(_))) {
+        if withdrawn != Some(Ok(true)) {
             tracing::warn!("not waiting for the withdraw any longer");
         }
         if was_announced && unless_stopped(signals, tokio::time::sleep(self.drain_wait)).await.is_none() {
