@@ -2,7 +2,7 @@
 //! Octets of BGP to typed messages and back.
 //!
 //! Owns every format on the wire and the reaction each mistake deserves; knows no session, no clock, no socket. A
-//! decoder takes a slice of known length through a checked [`cursor::Cursor`], advances or fails, and allocates no more
+//! decoder takes a slice of known length through a checked `cursor::Cursor`, advances or fails, and allocates no more
 //! than the message is long. A mistake is a value: [`WireError`] (the session ends, with the NOTIFICATION it names) or
 //! a [`Finding`] inside an [`Update`] (RFC 7606: the session lives).
 //!
@@ -11,7 +11,7 @@
 //!   stream ──► FrameBuffer ──► (type, body) ──► Message::decode ──► Open │ Update │ Notification │ Keepalive │ Refresh
 //! ```
 //!
-//! The crate `zettabgp` is used for leaf values only ([`leaf`]), on slices whose length was checked here; none of its
+//! The crate `zettabgp` is used for leaf values only (`leaf`), on slices whose length was checked here; none of its
 //! types leave that file.
 
 pub mod as_path;
