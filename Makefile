@@ -5,14 +5,16 @@
 #   make demo         the lab's story; KEEP=1 leaves the lab up
 #   make check        fmt, clippy as errors, licences, house rules
 #   make test         every test; last line `N passed, N failed`
+#   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
 #   make bench        what rows do and what packets cost, to target/bench/; BENCH_ROUNDS=3 for a quick look
 
 SHELL := /bin/bash
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 KEEP ?=
 BENCH_ROUNDS ?= 15
+FUZZ_SECONDS ?= 30
 
-.PHONY: demo check test bench
+.PHONY: demo check test bench fuzz-short
 demo: setup-lab
 	@KEEP='$(KEEP)' cargo xtask demo
 
@@ -27,6 +29,13 @@ bench: setup-build
 	@cargo bench -p weir-dataplane --bench dataplane --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(BENCH_ROUNDS)'
 
-.PHONY: setup-build setup-lab setup-check
-setup-build setup-lab setup-check: setup-%:
+# The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.
+fuzz-short: export RUSTC_BOOTSTRAP = 1
+fuzz-short: setup-fuzz
+	@cd fuzz && cargo run --quiet --release --bin seed
+	@cd fuzz && set -e && for target in $$(cargo fuzz list); do \
+		cargo fuzz run $$target -- -max_total_time='$(FUZZ_SECONDS)' -max_len=4096 -timeout=5 -rss_limit_mb=512; done
+
+.PHONY: setup-build setup-lab setup-check setup-fuzz
+setup-build setup-lab setup-check setup-fuzz: setup-%:
 	@scripts/setup.sh $*

@@ -5,6 +5,7 @@
 #   scripts/setup.sh build    compiler toolchain and bpf-linker: enough for `cargo build` and unit tests
 #   scripts/setup.sh lab      build, and what the labs run: FRR, nginx, iproute2, tcpdump (default)
 #   scripts/setup.sh check    build, and cargo-deny for `make check`
+#   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
 #
 # Needs root, or sudo, only if Debian packages are missing. Starts no service: while packages are installed a policy file
 # forbids it, and services that the packages enabled are disabled again. The policy file is removed however this ends.
@@ -13,6 +14,7 @@ cd "$(dirname "$0")/.."
 
 readonly BPF_LINKER=0.10.4
 readonly CARGO_DENY=0.20.2
+readonly CARGO_FUZZ=0.13.2
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr)
@@ -97,5 +99,7 @@ case "${1:-lab}" in
     lab)   debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
     check) debian_packages "${BUILD_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-deny "$CARGO_DENY" ;;
-    *) printf 'usage: %s [build|lab|check]\n' "$0" >&2; exit 2 ;;
+    fuzz)  debian_packages "${BUILD_PACKAGES[@]}" g++; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
+           cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
+    *) printf 'usage: %s [build|lab|check|fuzz]\n' "$0" >&2; exit 2 ;;
 esac
