@@ -4,6 +4,8 @@
 //! Given servers on loopback, good and bad / When a monitor checks them for a while / Then verdicts are right and every
 //! descriptor comes back.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
