@@ -19,7 +19,7 @@ use weir_dataplane::kernel::maps::shapes;
 use weir_dataplane::kernel::test_run::{Ran, test_run};
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops, object};
-use weir_dataplane_core::flow::{Slot, state, tagged};
+use weir_dataplane_core::flow::{Slot, state};
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::limits::SLOTS_PER_SET;
 use weir_dataplane_core::{ABI_VERSION, Protocol, Verdict, decap, names};
@@ -142,7 +142,7 @@ impl Bed {
             for slot in 0..SLOTS_PER_SET {
                 random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mixed = (random ^ random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                let hash = tagged((mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb));
+                let hash = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
                 let stranger = Slot::new(hash, state::ESTABLISHED, used.tick(), used.backend());
                 flows.word(set, slot).store(stranger.0, Ordering::Release);
             }
