@@ -33,19 +33,51 @@ pub mod state {
     pub const CLOSING: u8 = 4;
 }
 
+/// A slot whose state stays the same is written again only when its age has reached this many ticks: a locked write for each
+/// flow and second would keep the CPU from overlapping one packet's cache miss with the next one's (measured: at 131,072
+/// flows it cost as much as the miss). A flow so lives up to this much longer than its idle time, never shorter.
+pub const REFRESH: u16 = 8;
 /// Ticks are 14 bits wide.
 pub const TICK_MASK: u16 = 0x3fff;
 const TAG_SHIFT: u32 = 33;
 const STATE_SHIFT: u32 = 30;
 const AGE_SHIFT: u32 = 16;
 
-/// What the flow table must know of a packet.
+/// What the flow table must know of a packet: whether it opens or ends a connection.
+///
+/// The TCP flags as they are, judged where they are needed; a packet of another protocol counts as a plain ACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
-    /// TCP SYN without ACK, FIN or RST: opens a connection.
-    pub opens: bool,
-    /// TCP FIN or RST: ends one.
-    pub ends: bool,
+pub struct Kind(u8);
+
+impl Kind {
+    /// A TCP SYN.
+    pub const OPENS: Self = Self(Self::SYN);
+    /// A TCP FIN or RST.
+    pub const ENDS: Self = Self(Self::FIN | Self::ACK);
+    /// Anything else.
+    pub const GOES_ON: Self = Self(Self::ACK);
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+
+    /// Kind of a TCP segment with these flags (RFC 9293 §3.1, the octet with CWR to FIN).
+    #[inline(always)]
+    pub const fn of_tcp(flags: u8) -> Self {
+        Self(flags)
+    }
+
+    /// SYN without ACK, FIN or RST.
+    #[inline(always)]
+    pub const fn opens(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::FIN | Self::RST) == Self::SYN
+    }
+
+    /// FIN or RST.
+    #[inline(always)]
+    pub const fn ends(self) -> bool {
+        self.0 & (Self::FIN | Self::RST) != 0
+    }
 }
 
 /// Idle times in ticks, packed by state so that a lookup needs no branch: the search over eight slots is straight-line
@@ -55,9 +87,24 @@ pub struct Idle(u64);
 
 impl Idle {
     /// `established`: of an established flow; `new`: of one that is not established yet.
-    #[inline(always)]
     pub const fn new(established: u16, new: u16) -> Self {
         Self((established as u64) << 48 | (new as u64) << 32 | (new as u64) << 16 | 0xffff)
+    }
+
+    /// As it lies in a service's record.
+    #[inline(always)]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// As it lies in a service's record: 0xffff, new, new, established, 16 bits each from the lowest.
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// Idle time of an established flow in ticks.
+    pub const fn established(self) -> u16 {
+        (self.0 >> 48) as u16
     }
 
     /// Of a slot in `state`. Larger than any age for an empty one.
@@ -89,7 +136,7 @@ impl Slot {
         )
     }
 
-    /// Whether the tag is that of `hash`; never so for an empty slot.
+    /// Whether the tag is that of `hash`. An empty slot has tag 0.
     #[inline(always)]
     pub const fn has_tag_of(self, hash: u64) -> bool {
         (self.0 ^ hash) >> TAG_SHIFT == 0
@@ -123,10 +170,10 @@ impl Slot {
         (now.wrapping_sub(self.tick()).wrapping_add(TICK_SKEW) & TICK_MASK) as u32
     }
 
-    /// 1 if it has outlived the idle time of its state, else 0; 0 for an empty slot.
+    /// 1 if it has outlived the idle time of its state (and [`REFRESH`]), else 0; 0 for an empty slot.
     #[inline(always)]
     const fn expired(self, now: u16, idle: Idle) -> u32 {
-        (idle.limit(self.state()) + TICK_SKEW as u32).wrapping_sub(self.skewed_age(now)) >> 31
+        (idle.limit(self.state()) + (TICK_SKEW + REFRESH) as u32).wrapping_sub(self.skewed_age(now)) >> 31
     }
 
     /// Whether it has outlived the idle time of its state. False for an empty slot.
@@ -135,12 +182,19 @@ impl Slot {
         self.expired(now, idle) != 0
     }
 
+    /// Whether it is an established flow that was heard of within [`REFRESH`]: it is live, and a packet that does not end it
+    /// leaves it as it is.
+    #[inline(always)]
+    pub const fn is_settled(self, now: u16) -> bool {
+        self.state() == state::ESTABLISHED && self.skewed_age(now) < (TICK_SKEW + REFRESH) as u32
+    }
+
     /// What the slot becomes when another packet of its flow arrives and goes to the same backend.
     #[inline(always)]
     pub const fn touched(self, kind: Kind, now: u16) -> Self {
-        let next = if kind.ends {
+        let next = if kind.ends() {
             state::CLOSING
-        } else if kind.opens {
+        } else if kind.opens() {
             // A SYN alone never makes a live flow evictable; it revives one that was ending.
             match self.state() {
                 state::CLOSING => state::NEW_UNANSWERED,
@@ -153,6 +207,9 @@ impl Slot {
                 other => other,
             }
         };
+        if next == self.state() && self.skewed_age(now) < (TICK_SKEW + REFRESH) as u32 {
+            return self;
+        }
         const CLEAR: u64 = !(7 << STATE_SHIFT | (TICK_MASK as u64) << AGE_SHIFT);
         Self(self.0 & CLEAR | (next as u64) << STATE_SHIFT | (now as u64) << AGE_SHIFT)
     }
@@ -161,49 +218,63 @@ impl Slot {
 /// State in which a flow is first remembered.
 #[inline(always)]
 pub const fn first_state(kind: Kind) -> u8 {
-    if kind.opens { state::NEW_UNANSWERED } else { state::NEW_ANSWERED }
+    if kind.opens() { state::NEW_UNANSWERED } else { state::NEW_ANSWERED }
 }
 
-/// `hash` with a tag other than 0, which is that of empty slots.
+/// The slot that a flow takes if it may: bits of the hash between set index and tag. In a table with room most flows lie
+/// there, so that the first look finds them, which the CPU can predict; which of eight slots matches it cannot.
 #[inline(always)]
-pub const fn tagged(hash: u64) -> u64 {
-    // 1 if the tag is 0: the subtraction borrows.
-    let none = (hash >> TAG_SHIFT).wrapping_sub(1) >> 63;
-    hash | none << TAG_SHIFT
+const fn preferred(hash: u64) -> usize {
+    const PREFERRED_SHIFT: u32 = 30;
+    (hash >> PREFERRED_SHIFT) as usize & (SLOTS_PER_SET - 1)
 }
 
-/// The live slot of `hash` ([`tagged`]) in its set.
+/// The live slot of `hash` in its set.
 #[inline(always)]
 pub fn find<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
+    let likely = preferred(hash);
+    let slot = Slot(slots.load(likely));
+    let (index, slot) = if slot.has_tag_of(hash) && slot.state() != state::EMPTY {
+        (likely, slot)
+    } else {
+        search(slots, hash)?
+    };
+    // An expired match is no match, but its slot is the first to be taken.
+    if !slot.is_settled(now) && slot.is_expired(now, idle) { None } else { Some((index, slot)) }
+}
+
+/// The first slot with the tag of `hash`.
+#[inline(always)]
+fn search<S: Slots>(slots: &S, hash: u64) -> Option<(usize, Slot)> {
     let mut index = 0;
     while index < SLOTS_PER_SET {
         let slot = Slot(slots.load(index));
-        if slot.has_tag_of(hash) {
-            // An expired match is no match, but its slot is the first to be taken.
-            return if slot.is_expired(now, idle) { None } else { Some((slots.launder(index, hash), slot)) };
+        if slot.has_tag_of(hash) && slot.state() != state::EMPTY {
+            return Some((slots.launder(index, hash), slot));
         }
         index += 1;
     }
     None
 }
 
-/// The slot that a new flow may take: an expired one of its own tag, else the first empty, expired or closing one, else
-/// the oldest that is not established yet. `None`: all are established and live, and stay.
+/// The slot that a new flow may take: an expired one of its own tag, else an empty, an expired or a closing one, else the
+/// oldest that is not established yet; among equals the [`preferred`] or the next to it. `None`: all are established and
+/// live, and stay.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "an index below 8")]
 pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
+    let likely = preferred(hash);
     let mut best = 0;
     let mut index = 0;
     while index < SLOTS_PER_SET {
         let rank = preference(Slot(slots.load(index)), hash, now, idle);
-        // Ties go to the first.
-        best = slots.larger(best, (rank << 3) as u64 | (SLOTS_PER_SET - 1 - index) as u64);
+        let nearness = SLOTS_PER_SET - 1 - (index ^ likely);
+        best = slots.larger(best, (rank << 3) as u64 | nearness as u64);
         index += 1;
     }
     if best >> 3 == 0 {
         return None;
     }
-    let index = slots.launder(SLOTS_PER_SET - 1 - (best & 7) as usize, hash);
+    let index = (SLOTS_PER_SET - 1 - (best & 7) as usize) ^ likely;
     // Loaded again: should it have changed meanwhile, it must still be one that may go.
     let slot = Slot(slots.load(index));
     if preference(slot, hash, now, idle) == 0 { None } else { Some((index, slot)) }

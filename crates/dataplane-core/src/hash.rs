@@ -4,11 +4,11 @@
 //! The words of the tuple are summed as products of key-shifted halves (NH, the universal hash inside UMAC, RFC 4418
 //! §5.2.2: for a random key two different tuples collide with probability at most 2^-32, so nobody who does not know the
 //! key can prepare tuples that meet), then mixed so that every bit depends on all. It needs only 64-bit multiplications,
-//! which BPF has. The same seed gives the same value on every appliance; big-endian loads make it independent of the host.
+//! which BPF has. The same seed gives the same value on every appliance; the words are read as little-endian, which makes it independent of the host.
 //!
 //! ```text
-//!  63            33 32          0        set index: low bits, as many as the table has sets
-//! |   tag 31 bits  |             |       row: multiply-shift of the fold of both halves
+//!  63            33 32    30 29        0     set index: low bits, as many as the table has sets
+//! |   tag 31 bits  | slot   |           |    row: multiply-shift of the fold of both halves
 //! ```
 
 use crate::bytes::Address;
@@ -68,17 +68,17 @@ impl HashKeys {
 /// destination.
 #[inline(always)]
 pub fn flow_v4(key: &KeyV4, source_be: u32, destination_be: u32, ports_be: u32, protocol: u8) -> u64 {
-    let addresses = (u32::from_be(source_be) as u64) << 32 | u32::from_be(destination_be) as u64;
-    let rest = (u32::from_be(ports_be) as u64) << 32 | protocol as u64;
+    let addresses = (u32::from_le(source_be) as u64) << 32 | u32::from_le(destination_be) as u64;
+    let rest = (u32::from_le(ports_be) as u64) << 32 | protocol as u64;
     mix(nh(addresses, key.words[0]).wrapping_add(nh(rest, key.words[1])).wrapping_add(key.seal))
 }
 
 /// Hash of an IPv6 flow; arguments as in [`flow_v4`].
 #[inline(always)]
 pub fn flow_v6(key: &KeyV6, source: &Address, destination: &Address, ports_be: u32, protocol: u8) -> u64 {
-    let word = |high: u32, low: u32| (u32::from_be(high) as u64) << 32 | u32::from_be(low) as u64;
+    let word = |high: u32, low: u32| (u32::from_le(high) as u64) << 32 | u32::from_le(low) as u64;
     let (s, d) = (&source.0, &destination.0);
-    let rest = (u32::from_be(ports_be) as u64) << 32 | protocol as u64;
+    let rest = (u32::from_le(ports_be) as u64) << 32 | protocol as u64;
     let sum = nh(word(s[0], s[1]), key.words[0])
         .wrapping_add(nh(word(s[2], s[3]), key.words[1]))
         .wrapping_add(nh(word(d[0], d[1]), key.words[2]))

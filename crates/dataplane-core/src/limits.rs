@@ -3,6 +3,8 @@
 
 /// Services, VIP markers not counted. About 120 bytes each in the hash map, 24 bytes per CPU of counters.
 pub const SERVICES_DEFAULT: u32 = 16_384;
+/// Slots of the direct-mapped table in front of the service table, a power of two: 64 bytes each, 1 MiB.
+pub const SERVICE_SLOTS: u32 = 16_384;
 /// Backends. 64 bytes each, 16 bytes per CPU of counters.
 pub const BACKENDS_DEFAULT: u32 = 16_384;
 /// Ids are 16 bits and 0 means none.
@@ -15,7 +17,7 @@ pub const NEXT_HOPS_MAX: u32 = 4_096;
 pub const NEXT_HOPS_PER_BACKEND: usize = 4;
 /// Flow slots, a power of two: 8 bytes each, so 4,194,304 take 32 MiB.
 pub const FLOW_SLOTS_DEFAULT: u32 = 4_194_304;
-/// Largest flow table: 4 GiB of memory, and the set index stays clear of the tag bits.
+/// Largest flow table: 4 GiB of memory; the set index, 26 bits, stays clear of the bits for slot (30 to 32) and tag.
 pub const FLOW_SLOTS_HARD_MAX: u32 = 1 << 29;
 /// Slots of one set: a cache line of 64 bytes.
 pub const SLOTS_PER_SET: usize = 8;

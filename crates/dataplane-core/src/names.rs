@@ -10,6 +10,8 @@ pub const PROGRAM_AGENT: &str = "weir_agent";
 
 /// Hash: [`crate::ServiceKey`] to [`crate::ServiceValue`].
 pub const MAP_SERVICES: &str = "SERVICES";
+/// Array: direct-mapped [`crate::bytes::ServiceSlot`]s in front of the former.
+pub const MAP_SERVICE_SLOTS: &str = "SERVICE_SLOTS";
 /// Array: pool id to [`crate::PoolValue`].
 pub const MAP_POOLS: &str = "POOLS";
 /// Array: row index to [`crate::Row`].
@@ -30,8 +32,9 @@ pub const MAP_SERVICE_COUNTERS: &str = "SERVICE_COUNTS";
 pub const MAP_BACKEND_COUNTERS: &str = "BACKEND_COUNTS";
 
 /// The maps of the appliance that hold state and are pinned by name.
-pub const PINNED_MAPS: [&str; 10] = [
+pub const PINNED_MAPS: [&str; 11] = [
     MAP_SERVICES,
+    MAP_SERVICE_SLOTS,
     MAP_POOLS,
     MAP_ROWS,
     MAP_BACKENDS,

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! The lines between the points lie below log2, so `L` is never smaller than the true value and strictly monotone but for
-//! rounding: backends of one weight are ordered by their draws alone. Its relative error is at most 2.5e-4 and only
+//! rounding: backends of one weight are ordered by their draws alone. Its relative error is at most 2^-11 and only
 //! bends shares of unequal weights, far below the noise of a few hundred rows per backend.
 //!
 //! For a given row the draw is a bijection of the name's hash: two backends tie only if their name hashes are equal (once

@@ -35,8 +35,7 @@ pub fn steer<'t, T: Tables>(
     kind: Kind,
 ) -> Result<Decision<'t>, Verdict> {
     let is_stateless = service.flags & ServiceFlags::STATELESS != 0;
-    let hash = flow::tagged(hash);
-    let idle = Idle::new(service.idle, service.idle_new);
+    let idle = Idle::from_raw(service.idle);
     let slots = if is_stateless { None } else { tables.flow_set(hash) };
     let mut now = 0;
     let mut found = None;
@@ -46,9 +45,14 @@ pub fn steer<'t, T: Tables>(
         if let Some((index, slot)) = found
             && let Some(backend) = keeps(tables, service, slot, kind)
         {
-            touch(slots, index, slot, kind, now);
+            if kind.ends() || !slot.is_settled(now) {
+                touch(slots, index, slot, kind, now);
+            }
             return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
         }
+    }
+    if let (Some(slots), Some((index, _))) = (&slots, &mut found) {
+        *index = slots.launder(*index, hash);
     }
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, hash)?;
@@ -75,7 +79,7 @@ fn keeps<'t, T: Tables>(
     }
     let needed = if backend.has(BackendFlags::USABLE) {
         return Some(backend);
-    } else if kind.opens {
+    } else if kind.opens() {
         return None;
     } else if slot.state() == state::ESTABLISHED || slot.state() == state::CLOSING {
         BackendFlags::KEEPS_ESTABLISHED
@@ -148,7 +152,7 @@ fn remember<S: Slots>(
     idle: Idle,
 ) -> Verdict {
     // Nobody knows the flow and it is ending: an entry would only push out somebody else.
-    if kind.ends {
+    if kind.ends() {
         return Verdict::ForwardEnding;
     }
     let fresh = Slot::new(hash, first_state(kind), now, id);

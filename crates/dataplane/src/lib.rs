@@ -25,6 +25,7 @@ mod next_hop_ids;
 pub mod object;
 mod regions;
 pub mod rows;
+mod service_slots;
 
 pub use config::{Capacity, DataplaneConfig, Uplink, XdpMode};
 pub use counters::{Counters, ServiceCounters, VerdictCounters};

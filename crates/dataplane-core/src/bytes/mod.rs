@@ -11,7 +11,7 @@ pub use backend::{BackendFlags, BackendValue, Outer, UNUSED_ID};
 pub use counters::{PacketCounter, ServiceCounter};
 pub use next_hop::NextHopValue;
 pub use pool::PoolValue;
-pub use service::{Address, Protocol, ServiceFlags, ServiceKey, ServiceValue};
+pub use service::{Address, Protocol, ServiceFlags, ServiceKey, ServiceSlot, ServiceValue, SlotControl};
 
 /// Declares that the types are plain bytes without padding, for the loader.
 macro_rules! pod {
@@ -21,5 +21,14 @@ macro_rules! pod {
         unsafe impl aya::Pod for $type {}
     )+};
 }
-pod!(ServiceKey, ServiceValue, PoolValue, BackendValue, NextHopValue, PacketCounter, ServiceCounter);
+pod!(
+    ServiceKey,
+    ServiceValue,
+    ServiceSlot,
+    PoolValue,
+    BackendValue,
+    NextHopValue,
+    PacketCounter,
+    ServiceCounter
+);
 pod!(crate::hash::HashKeys);

@@ -13,23 +13,19 @@ pub struct NextHopValue {
     /// VLAN id to push, 0 = none. Always 0 in this layout version.
     pub vlan: u16,
     /// Destination MAC, then source MAC, as on the wire: the first twelve octets of the frame.
-    pub macs: [u16; 6],
+    pub macs: [u32; 3],
     /// Always 0.
     pub zero: u32,
 }
 const _: () = assert!(size_of::<NextHopValue>() == 24);
 
 impl NextHopValue {
-    /// The frame's first twelve octets from the two addresses.
-    pub fn macs(destination: [u8; 6], source: [u8; 6]) -> [u16; 6] {
-        let pair = |m: &[u8; 6], i: usize| u16::from_ne_bytes([m[2 * i], m[2 * i + 1]]);
+    /// The frame's first twelve octets from destination `d` and source `s`.
+    pub const fn macs(d: [u8; 6], s: [u8; 6]) -> [u32; 3] {
         [
-            pair(&destination, 0),
-            pair(&destination, 1),
-            pair(&destination, 2),
-            pair(&source, 0),
-            pair(&source, 1),
-            pair(&source, 2),
+            u32::from_ne_bytes([d[0], d[1], d[2], d[3]]),
+            u32::from_ne_bytes([d[4], d[5], s[0], s[1]]),
+            u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
         ]
     }
 }

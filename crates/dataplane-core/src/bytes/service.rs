@@ -3,7 +3,7 @@
 
 /// Sixteen octets of an address in network order, as four words as read from memory; IPv4 is mapped (`::ffff:a.b.c.d`).
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Address(pub [u32; 4]);
 
 impl Address {
@@ -48,7 +48,7 @@ pub enum Protocol {
 /// Port 0 and protocol 0 together are the *VIP marker*: the record that says an address is a VIP at all, consulted when
 /// no service matches, so that what is for a VIP can be told from what is for the host.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ServiceKey {
     /// Destination address.
     pub address: Address,
@@ -79,6 +79,53 @@ impl ServiceKey {
     }
 }
 
+/// Bits of [`ServiceSlot::control`].
+pub struct SlotControl;
+impl SlotControl {
+    /// Key and value are valid.
+    pub const HOLDS: u64 = 1;
+    /// No key but the one it holds, if any, belongs to this slot: a key that differs is in no table.
+    pub const ALONE: u64 = 2;
+}
+
+/// A slot of the direct-mapped table in front of the service table, 64 bytes.
+///
+/// The hash map is the truth; a slot answers for it when it can, in a third of the instructions: with the service it holds,
+/// or with "no such service" when nothing else belongs to it. Zero means "ask the map", which is how a fresh table starts
+/// and what a slot says while user space rewrites it.
+#[repr(C, align(8))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceSlot {
+    /// See [`SlotControl`].
+    pub control: u64,
+    /// The key it holds.
+    pub key: ServiceKey,
+    /// Always 0.
+    pub zero: u32,
+    /// The value of the key it holds.
+    pub value: ServiceValue,
+    /// Always 0.
+    pub zeros: u64,
+}
+const _: () = assert!(size_of::<ServiceSlot>() == 64);
+
+impl ServiceKey {
+    /// Slot of this key among [`crate::limits::SERVICE_SLOTS`]. Not keyed: only the operator's own services can meet in a
+    /// slot, and then the map answers.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the highest bits of a word, as many as an index has"
+    )]
+    pub const fn slot(&self) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let a = &self.address.0;
+        let address = (a[0] ^ a[1] ^ a[2] ^ a[3]) as u64;
+        let word = address << 24 ^ (self.port_be as u64) << 8 ^ self.protocol as u64;
+        (word.wrapping_mul(ODD) >> (64 - crate::limits::SERVICE_SLOTS.trailing_zeros())) as u32
+    }
+}
+
 /// Bits of [`ServiceValue::flags`].
 pub struct ServiceFlags;
 impl ServiceFlags {
@@ -86,7 +133,7 @@ impl ServiceFlags {
     pub const STATELESS: u32 = 1;
 }
 
-/// Value of the service table, 16 bytes. Zero in a marker.
+/// Value of the service table, 24 bytes. Zero in a marker.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServiceValue {
@@ -96,9 +143,9 @@ pub struct ServiceValue {
     pub pool: u32,
     /// See [`ServiceFlags`].
     pub flags: u32,
-    /// Idle time of an established flow in ticks.
-    pub idle: u16,
-    /// Idle time of a flow that is not confirmed yet, in ticks.
-    pub idle_new: u16,
+    /// Always 0.
+    pub zero: u32,
+    /// Idle times, see [`crate::flow::Idle`].
+    pub idle: u64,
 }
-const _: () = assert!(size_of::<ServiceValue>() == 16);
+const _: () = assert!(size_of::<ServiceValue>() == 24);

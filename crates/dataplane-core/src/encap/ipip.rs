@@ -5,7 +5,7 @@
 //! the outer header (RFC 6040, normal mode). The outer IPv4 header has DF set and id 0 (RFC 6864): it is never
 //! fragmented. The outer IPv6 flow label comes from the flow hash (RFC 6437), so that the fabric can spread tunnels.
 
-use super::{OUTER_TTL, checksum, ethernet};
+use super::{OUTER_TTL, checksum, headers};
 use crate::Packet;
 use crate::bytes::{BackendValue, NextHopValue};
 use crate::hash::flow_label;
@@ -42,8 +42,7 @@ pub fn ipip_v4<P: Packet>(
         backend.outer.source[0],
         backend.outer.destination[0],
     ];
-    ethernet(packet, next_hop, ETHERTYPE_IPV4).ok_or(Verdict::DropNoRoom)?;
-    packet.write(ETHERNET_HEADER, header).ok_or(Verdict::DropNoRoom)
+    headers(packet, next_hop, ETHERTYPE_IPV4, header).ok_or(Verdict::DropNoRoom)
 }
 
 /// Puts an outer IPv6 header in front of the IPv6 packet `segment` with flow hash `hash`.
@@ -78,8 +77,7 @@ pub fn ipip_v6<P: Packet>(
         d[2],
         d[3],
     ];
-    ethernet(packet, next_hop, ETHERTYPE_IPV6).ok_or(Verdict::DropNoRoom)?;
-    packet.write(ETHERNET_HEADER, header).ok_or(Verdict::DropNoRoom)
+    headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom)
 }
 
 /// Length of the outer packet, if TTL and path allow it.

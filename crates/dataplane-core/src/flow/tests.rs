@@ -31,9 +31,9 @@ impl Slots for Memory {
 }
 
 const IDLE: Idle = Idle::new(300, 30);
-const OPENS: Kind = Kind { opens: true, ends: false };
-const DATA: Kind = Kind { opens: false, ends: false };
-const ENDS: Kind = Kind { opens: false, ends: true };
+const OPENS: Kind = Kind::OPENS;
+const DATA: Kind = Kind::GOES_ON;
+const ENDS: Kind = Kind::ENDS;
 
 #[test]
 fn fields_do_not_touch_each_other() {
@@ -64,8 +64,12 @@ fn transition_table() {
         (CLOSING, ENDS, CLOSING),
     ];
     for (before, kind, after) in table {
-        let slot = Slot::new(7 << 40, before, 5, 9).touched(kind, 6);
-        assert_eq!((slot.state(), slot.tick(), slot.backend()), (after, 6, 9), "{before} on {kind:?}");
+        let slot = Slot::new(7 << 40, before, 5, 9).touched(kind, 5 + REFRESH);
+        assert_eq!(
+            (slot.state(), slot.tick(), slot.backend()),
+            (after, 5 + REFRESH, 9),
+            "{before} on {kind:?}"
+        );
         assert!(slot.has_tag_of(7 << 40));
     }
     assert_eq!((first_state(OPENS), first_state(DATA)), (NEW_UNANSWERED, NEW_ANSWERED));
@@ -81,9 +85,12 @@ fn a_slot_expires_after_the_idle_time_of_its_state_and_not_before() {
     ] {
         for written in [0, 5, 8_000, TICK_MASK - 3, TICK_MASK] {
             let slot = Slot::new(1 << 40, st, written, 1);
-            for (later, expired) in
-                [(0, false), (limit, false), (limit + 1, true), (TICK_MASK - TICK_SKEW, true)]
-            {
+            for (later, expired) in [
+                (0, false),
+                (limit + REFRESH, false),
+                (limit + REFRESH + 1, true),
+                (TICK_MASK - TICK_SKEW, true),
+            ] {
                 let now = (written + later) & TICK_MASK;
                 assert_eq!(slot.is_expired(now, IDLE), expired, "state {st} written {written} after {later}");
             }
@@ -100,18 +107,46 @@ fn a_slot_expires_after_the_idle_time_of_its_state_and_not_before() {
 }
 
 #[test]
-fn no_hash_has_the_tag_of_an_empty_slot() {
-    for hash in [0, 1, 0x1_ffff_ffff, 1 << 33, u64::MAX] {
-        assert!(!Slot::EMPTY.has_tag_of(tagged(hash)), "{hash:#x}");
-        assert_eq!(tagged(hash) & 0x1_ffff_ffff, hash & 0x1_ffff_ffff, "the set stays the same");
+fn flags_of_tcp() {
+    for flags in 0..=255_u8 {
+        let (fin, syn, rst, ack) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0, flags & 16 != 0);
+        let kind = Kind::of_tcp(flags);
+        assert_eq!(kind.opens(), syn && !ack && !fin && !rst, "{flags:#x}");
+        assert_eq!(kind.ends(), fin || rst, "{flags:#x}");
     }
-    assert_eq!(tagged(5 << 40), 5 << 40);
+}
+
+#[test]
+fn a_settled_flow_is_written_once_in_a_while_only() {
+    for written in [0, 100, TICK_MASK - 2] {
+        let at = |later: u16| (written + later) & TICK_MASK;
+        let slot = Slot::new(1 << 40, state::ESTABLISHED, written, 1);
+        for later in 0..REFRESH {
+            assert!(slot.is_settled(at(later)));
+            assert_eq!(slot.touched(DATA, at(later)), slot);
+            assert_eq!(slot.touched(ENDS, at(later)).state(), state::CLOSING, "an end is never put off");
+        }
+        assert!(!slot.is_settled(at(REFRESH)));
+        assert_eq!(slot.touched(DATA, at(REFRESH)).tick(), at(REFRESH));
+        assert!(!Slot::new(1 << 40, state::NEW_ANSWERED, written, 1).is_settled(written));
+    }
+}
+
+/// A flow whose tag is 0 is found behind an empty slot, and an empty slot is never found.
+#[test]
+fn tag_zero_is_a_tag_like_others() {
+    let mut slots = [0; SLOTS_PER_SET];
+    assert_eq!(find(&Memory::of(slots), 5, 0, IDLE), None);
+    slots[3] = Slot::new(5, state::ESTABLISHED, 0, 9).0;
+    assert_eq!(find(&Memory::of(slots), 5, 0, IDLE), Some((3, Slot(slots[3]))));
 }
 
 /// The rule of DESIGN §5.2 in plain words: empty, expired, closing, oldest new, nothing else. (An expired slot of the
 /// flow's own tag goes before all, so that no second one is made.)
 fn plain_victim(slots: &[u64; SLOTS_PER_SET], hash: u64, now: u16) -> Option<usize> {
-    let all: Vec<(usize, Slot)> = slots.iter().map(|&s| Slot(s)).enumerate().collect();
+    // Nearest to the preferred slot first.
+    let mut all: Vec<(usize, Slot)> = slots.iter().map(|&s| Slot(s)).enumerate().collect();
+    all.sort_by_key(|(i, _)| i ^ preferred(hash));
     let first = |f: &dyn Fn(&Slot) -> bool| all.iter().find(|(_, s)| f(s)).map(|(i, _)| *i);
     first(&|s| s.is_expired(now, IDLE) && s.has_tag_of(hash))
         .or_else(|| first(&|s| s.state() == state::EMPTY))
@@ -121,7 +156,8 @@ fn plain_victim(slots: &[u64; SLOTS_PER_SET], hash: u64, now: u16) -> Option<usi
             let new =
                 all.iter().filter(|(_, s)| [state::NEW_ANSWERED, state::NEW_UNANSWERED].contains(&s.state()));
             let age = |s: &Slot| (now.wrapping_sub(s.tick()).wrapping_add(TICK_SKEW)) & TICK_MASK;
-            new.max_by_key(|(i, s)| (age(s), SLOTS_PER_SET - i)).map(|(i, _)| *i)
+            // `max_by_key` takes the last of equals, so go from the farthest to the nearest.
+            new.rev().max_by_key(|(_, s)| age(s)).map(|(i, _)| *i)
         })
 }
 
@@ -137,8 +173,9 @@ proptest! {
     #[test]
     fn the_victim_is_the_one_the_rule_names(
         slots in proptest::array::uniform8(any_slot()), tag in 1_u64..6, now in prop_oneof![0_u16..64, 0..=TICK_MASK],
+        likely in 0_u64..8,
     ) {
-        let hash = tag << 33;
+        let hash = tag << 33 | likely << 30;
         let found = victim(&Memory::of(slots), hash, now, IDLE).map(|(index, slot)| {
             assert_eq!(slot.0, slots[index]);
             index
@@ -148,9 +185,9 @@ proptest! {
 
     #[test]
     fn the_flow_is_found_wherever_it_lies(
-        mut slots in proptest::array::uniform8(any_slot()), at in 0_usize..8, now in 0..=TICK_MASK,
+        mut slots in proptest::array::uniform8(any_slot()), at in 0_usize..8, now in 0..=TICK_MASK, likely in 0_u64..8,
     ) {
-        let hash = 77 << 33 | 5;
+        let hash = 77 << 33 | likely << 30 | 5;
         slots[at] = Slot::new(hash, state::ESTABLISHED, now, 3).0;
         prop_assert_eq!(find(&Memory::of(slots), hash, now, IDLE), Some((at, Slot(slots[at]))));
     }

@@ -52,7 +52,7 @@ pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
         return Parsed::Other(destination, other_protocol(header.protocol));
     }
     let ip_len = u16::from_be(header.total_length) as u32;
-    let available = packet.len().saturating_sub(ETHERNET_LEN);
+    let available = packet.len().wrapping_sub(ETHERNET_LEN);
     let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + header_len as usize, header.protocol)
     else {
         return Parsed::Other(destination, Verdict::DropTruncated);

@@ -46,7 +46,7 @@ pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
         return Parsed::Other(header.destination, verdict);
     }
     let ip_len = u16::from_be(header.payload_length) as u32 + IPV6_LEN;
-    let available = packet.len().saturating_sub(ETHERNET_LEN);
+    let available = packet.len().wrapping_sub(ETHERNET_LEN);
     let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + IPV6_HEADER, next) else {
         return Parsed::Other(header.destination, Verdict::DropTruncated);
     };

@@ -99,16 +99,10 @@ fn transport<P: crate::Packet>(packet: &P, off: usize, protocol: u8) -> Option<(
             window: u16,
         }
         let header: Tcp = packet.read(off)?;
-        const FIN: u8 = 1;
-        const SYN: u8 = 2;
-        const RST: u8 = 4;
-        const ACK: u8 = 16;
-        let flags = header.flags;
-        let kind = Kind { opens: flags & (SYN | ACK | FIN | RST) == SYN, ends: flags & (FIN | RST) != 0 };
-        Some((header.ports, kind))
+        Some((header.ports, Kind::of_tcp(header.flags)))
     } else {
         let ports: u32 = packet.read(off)?;
-        Some((ports, Kind { opens: false, ends: false }))
+        Some((ports, Kind::GOES_ON))
     }
 }
 

@@ -131,7 +131,8 @@ proptest! {
         let exact = 64.0 - (x.max(1) as f64).log2();
         let ours = neg_log2(x) as f64 / unit;
         prop_assert!(ours >= exact - 1e-13);
-        prop_assert!(ours - exact <= exact * 2.5e-4 + 1e-13, "{} and {}", ours, exact);
+        // The chord of the last segment, 2^-10 wide, is off by half its width at most where the log goes to 0.
+        prop_assert!(ours - exact <= exact / 2048.0 + 1e-13, "{} and {}", ours, exact);
         prop_assert!(neg_log2(x.saturating_add(step)) <= neg_log2(x));
     }
 

@@ -4,7 +4,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
-use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter};
+use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter, ServiceSlot};
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::limits as l;
 use weir_dataplane_core::verdict::VERDICTS as VERDICT_COUNT;
@@ -14,6 +14,10 @@ use weir_dataplane_core::{BackendValue, NextHopValue, PoolValue, Row, ServiceKey
 #[map]
 pub static SERVICES: HashMap<ServiceKey, ServiceValue> =
     HashMap::with_max_entries(2 * l::SERVICES_DEFAULT, 0);
+
+/// Direct-mapped slots in front of the former. Written by user space, the control word last.
+#[map]
+pub static SERVICE_SLOTS: Array<ServiceSlot> = Array::with_max_entries(l::SERVICE_SLOTS, BPF_F_MMAPABLE);
 
 /// Pool id to its rows. Written by user space, one word at a time.
 #[map]

@@ -5,6 +5,7 @@ use core::arch::asm;
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::bpf_jiffies64;
+use weir_dataplane_core::bytes::SlotControl;
 use weir_dataplane_core::flow::TICK_MASK;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
@@ -28,6 +29,7 @@ impl Slots for KernelSlots {
 
     #[inline(always)]
     fn swap(&self, index: usize, old: u64, new: u64) -> bool {
+        let index = launder(index, new);
         let seen: u64;
         // SAFETY: as in `load`, and values of a memory-mappable array are eight-byte aligned. `AtomicU64` has no
         // compare-exchange on this target.
@@ -46,20 +48,7 @@ impl Slots for KernelSlots {
 
     #[inline(always)]
     fn launder(&self, index: usize, salt: u64) -> usize {
-        let mut laundered = index as u64;
-        // SAFETY: plain arithmetic that ends where it began. The verifier does not see that the two cancel out; it keeps
-        // the range 0 to 7 and forgets the constant (needed on 6.18; guarded by the bench's count of instructions).
-        unsafe {
-            asm!(
-                "{index} ^= {salt}",
-                "{index} ^= {salt}",
-                "{index} &= 7",
-                index = inout(reg) laundered,
-                salt = in(reg) salt,
-                options(nomem, nostack, pure)
-            );
-        }
-        laundered as usize
+        launder(index, salt)
     }
 
     #[inline(always)]
@@ -90,6 +79,21 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
+        if let Some(slot) = maps::SERVICE_SLOTS.get_ptr(key.slot()) {
+            // SAFETY: a map value. Volatile and first: user space clears this word, and waits for all programs that run,
+            // before it touches the rest.
+            let control = unsafe { read_volatile(&raw const (*slot).control) };
+            if control & SlotControl::HOLDS != 0 {
+                // SAFETY: a map value that the control word says is whole.
+                let (held, value) = unsafe { (&(*slot).key, &(*slot).value) };
+                if held.address == key.address && held.port_be == key.port_be && held.protocol == key.protocol {
+                    return Some(*value);
+                }
+            }
+            if control & SlotControl::ALONE != 0 {
+                return None;
+            }
+        }
         // SAFETY: the value is copied at once; an element that is replaced meanwhile is not freed before this run ends.
         unsafe { maps::SERVICES.get(key).copied() }
     }
@@ -141,4 +145,23 @@ impl Tables for KernelTables {
         // SAFETY: as in `flow_set`.
         unsafe { read_volatile(&raw const maps::HASH_KEYS.v6) }
     }
+}
+
+/// See [`Slots::launder`].
+#[inline(always)]
+fn launder(index: usize, salt: u64) -> usize {
+    let mut laundered = index as u64;
+    // SAFETY: plain arithmetic that ends where it began. The verifier does not see that the two cancel out; it keeps
+    // the range 0 to 7 and forgets the constant (needed on 6.18; guarded by the bench's count of instructions).
+    unsafe {
+        asm!(
+            "{index} ^= {salt}",
+            "{index} ^= {salt}",
+            "{index} &= 7",
+            index = inout(reg) laundered,
+            salt = in(reg) salt,
+            options(nomem, nostack, pure)
+        );
+    }
+    laundered as usize
 }

@@ -137,7 +137,7 @@ fn known(service: &ServiceValue, segment: &Segment, tuple: &Tuple) -> Option<Dec
         return None;
     }
     let usable = backend.has(BackendFlags::USABLE);
-    if !usable && (segment.kind.opens || !backend.has(BackendFlags::KEEPS_ESTABLISHED)) {
+    if !usable && (segment.kind.opens() || !backend.has(BackendFlags::KEEPS_ESTABLISHED)) {
         return None;
     }
     Some(Decision { id, backend, verdict: Verdict::ForwardFlow })
@@ -151,7 +151,7 @@ fn choose(service: &ServiceValue, segment: &Segment, tuple: &Tuple) -> Result<De
     // Without the flow table, which leaves the row.
     let stateless = ServiceValue { flags: ServiceFlags::STATELESS, ..*service };
     let mut decision = steer(&KernelTables, &stateless, hash, segment.kind)?;
-    decision.verdict = if segment.kind.ends {
+    decision.verdict = if segment.kind.ends() {
         Verdict::ForwardEnding
     } else if LRU_FLOWS.insert(tuple, decision.id as u32, 0).is_ok() {
         Verdict::ForwardNew

@@ -2,6 +2,7 @@
 //! Reads the tables back, so that a new process goes on where the last one ended, wherever that was.
 
 use weir_dataplane_core::PoolValue;
+use weir_dataplane_core::flow::Idle;
 
 use super::OpenError;
 use super::tables::Tables;
@@ -48,7 +49,7 @@ pub(super) fn tables(maps: &Maps, capacity: &Capacity) -> Result<Tables, OpenErr
         if !key.is_marker() {
             tables.services.adopt(value.id, identity::service(&key));
             let idle = tables.pool_idle.entry(value.pool).or_default();
-            *idle = value.idle.max(*idle);
+            *idle = Idle::from_raw(value.idle).established().max(*idle);
         }
         tables.service_map.insert(key, value);
     }

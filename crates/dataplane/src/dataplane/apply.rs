@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::maps::MapError;
-use weir_dataplane_core::bytes::Outer;
+use weir_dataplane_core::bytes::{Outer, ServiceSlot};
+use weir_dataplane_core::flow::Idle;
 use weir_dataplane_core::limits::{IDLE_S_MAX, NEW_IDLE_S_MAX};
 use weir_dataplane_core::rendezvous::PoolSeed;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceKey, ServiceValue};
@@ -24,10 +25,12 @@ use super::Dataplane;
 use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
 use crate::identity;
 use crate::ids::NoneFree;
+use crate::kernel::grace;
 use crate::next_hop::NextHop;
 use crate::next_hop_ids::{self, TooMany};
 use crate::regions::NoRoom;
 use crate::rows::{self, Algorithm, MemberInput, Ranking, RowsError, RowsInput};
+use crate::service_slots;
 
 /// Protocol number of IPv4 in an outer IPv4 header.
 const PROTOCOL_IPIP: u8 = 4;
@@ -331,7 +334,16 @@ impl Dataplane {
             let idle = idle.ok_or_else(|| ApplyError::Idle { service: name.clone(), found: service.idle })?;
             let pool = *pools.get(&service.pool).expect("every service's pool was checked at the start");
             let flags = if service.flow_table { 0 } else { ServiceFlags::STATELESS };
-            wanted.insert(key, ServiceValue { id, pool, flags, idle, idle_new: idle.min(NEW_IDLE_S_MAX) });
+            wanted.insert(
+                key,
+                ServiceValue {
+                    id,
+                    pool,
+                    flags,
+                    zero: 0,
+                    idle: Idle::new(idle, idle.min(NEW_IDLE_S_MAX)).raw(),
+                },
+            );
             wanted.entry(ServiceKey::marker(service.vip.into())).or_default();
             names.insert(name.clone(), id);
             let longest = idles.entry(pool).or_default();
@@ -341,6 +353,35 @@ impl Dataplane {
         for (&pool, &idle) in &idles {
             let longest = self.tables.pool_idle.entry(pool).or_default();
             *longest = idle.max(*longest);
+        }
+        self.switch_services(wanted, applied)?;
+        let ids: BTreeSet<u32> = names.values().copied().collect();
+        self.tables.services.retain(&ids);
+        // A service id only indexes counters: nothing in flight can do harm with it.
+        let retired: Vec<u32> = self.tables.services.retired().collect();
+        for id in retired {
+            self.tables.services.release(id);
+        }
+        self.tables.service_names = names;
+        self.tables.pool_idle = idles;
+        Ok(())
+    }
+
+    /// Brings the service map and the slots in front of it to `wanted`. Slots that change first say "ask the map", so that
+    /// a packet finds the map's old or new answer and never half a slot.
+    fn switch_services(
+        &mut self,
+        wanted: HashMap<ServiceKey, ServiceValue>,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        let slots = service_slots::slots(&wanted);
+        let changed: Vec<(u32, ServiceSlot)> =
+            (0..).zip(slots).filter(|(index, slot)| self.maps.service_slots.read(*index) != *slot).collect();
+        for (index, _) in &changed {
+            self.maps.service_slots.word(*index, 0).store(0, Ordering::Release);
+        }
+        if !changed.is_empty() {
+            grace::wait();
         }
         for (key, value) in &wanted {
             if self.tables.service_map.get(key) != Some(value) {
@@ -359,15 +400,10 @@ impl Dataplane {
             self.tables.service_map.remove(&key);
             applied.writes += 1;
         }
-        let ids: BTreeSet<u32> = names.values().copied().collect();
-        self.tables.services.retain(&ids);
-        // A service id only indexes counters: nothing in flight can do harm with it.
-        let retired: Vec<u32> = self.tables.services.retired().collect();
-        for id in retired {
-            self.tables.services.release(id);
+        for (index, slot) in &changed {
+            self.maps.service_slots.write(*index, slot);
+            applied.writes += 1;
         }
-        self.tables.service_names = names;
-        self.tables.pool_idle = idles;
         Ok(())
     }
 

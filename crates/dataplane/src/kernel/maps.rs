@@ -6,8 +6,8 @@ use std::io;
 use aya::Ebpf;
 use aya::maps::xdp::DevMapHash;
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
-use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter};
-use weir_dataplane_core::limits::{NEXT_HOPS_MAX, SLOTS_PER_SET, UPLINKS_MAX};
+use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter, ServiceSlot};
+use weir_dataplane_core::limits::{NEXT_HOPS_MAX, SERVICE_SLOTS, SLOTS_PER_SET, UPLINKS_MAX};
 use weir_dataplane_core::verdict::VERDICTS;
 use weir_dataplane_core::{BackendValue, NextHopValue, PoolValue, Row, ServiceKey, ServiceValue, names};
 
@@ -47,7 +47,7 @@ pub enum MapsError {
 }
 
 /// Names and shapes of all pinned maps for `capacity`.
-pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); 10] {
+pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); 11] {
     let size = |bytes: usize| u32::try_from(bytes).expect("keys and values are small");
     let shape = |key: usize, value: usize, entries, flags| MapShape {
         key: size(key),
@@ -61,6 +61,7 @@ pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); 10] {
             names::MAP_SERVICES,
             shape(size_of::<ServiceKey>(), size_of::<ServiceValue>(), capacity.service_entries(), 0),
         ),
+        (names::MAP_SERVICE_SLOTS, array(size_of::<ServiceSlot>(), SERVICE_SLOTS, MMAPABLE)),
         (names::MAP_POOLS, array(size_of::<PoolValue>(), capacity.services, MMAPABLE)),
         (names::MAP_ROWS, array(size_of::<Row>(), capacity.rows, MMAPABLE)),
         (names::MAP_BACKENDS, array(size_of::<BackendValue>(), capacity.backend_entries(), MMAPABLE)),
@@ -78,6 +79,8 @@ pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); 10] {
 pub struct Maps {
     /// Destination to service, and VIP markers.
     pub services: HashMap<MapData, ServiceKey, ServiceValue>,
+    /// Direct-mapped slots in front of the services.
+    pub service_slots: Mapped<ServiceSlot>,
     /// Pool id to rows.
     pub pools: Mapped<PoolValue>,
     /// Rows of all pools.
@@ -106,6 +109,7 @@ impl Maps {
     pub fn take(object: &mut Ebpf, capacity: &Capacity) -> Result<Self, MapsError> {
         Ok(Self {
             services: typed(object, names::MAP_SERVICES)?,
+            service_slots: mapped(object, names::MAP_SERVICE_SLOTS, SERVICE_SLOTS)?,
             pools: mapped(object, names::MAP_POOLS, capacity.services)?,
             rows: mapped(object, names::MAP_ROWS, capacity.rows)?,
             backends: mapped(object, names::MAP_BACKENDS, capacity.backend_entries())?,

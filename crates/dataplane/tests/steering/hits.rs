@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! DESIGN §5.2, rule by rule.
 
-use weir_dataplane_core::flow::{Slot, state};
+use weir_dataplane_core::flow::{REFRESH, Slot, state};
 use weir_dataplane_core::{PoolValue, Row, ServiceFlags, ServiceValue, Verdict};
 
 use super::table::*;
@@ -120,9 +120,9 @@ fn what_ends_an_unknown_flow_is_not_remembered() {
 fn an_expired_flow_is_chosen_anew_in_its_own_slot() {
     let mut tables = tables(4);
     establish(&tables, FLOW);
-    pass(&tables, SERVICE.idle);
+    pass(&tables, IDLE);
     assert_eq!(send(&tables, FLOW, DATA), Ok((1, Verdict::ForwardFlow)), "just in time");
-    pass(&tables, SERVICE.idle + 1);
+    pass(&tables, IDLE + REFRESH + 1);
     tables.rows[0] = Row::from_ids([2, 1, 3, 4]);
     assert_eq!(send(&tables, FLOW, DATA), Ok((2, Verdict::ForwardNew)));
     assert_eq!(slot_of(&tables, FLOW).map(Slot::backend), Some(2));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use weir_dataplane::host::HostTables;
 use weir_dataplane_core::bytes::Outer;
-use weir_dataplane_core::flow::{Kind, Slot, state};
+use weir_dataplane_core::flow::{Idle, Kind, Slot, state};
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::steer::steer;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, Row, ServiceValue, Verdict};
@@ -15,11 +15,15 @@ pub const DRAINING: u8 = BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_N
 pub const FAILED: u8 = BackendFlags::KEEPS_ESTABLISHED;
 pub const REMOVED: u8 = 0;
 
-pub const SYN: Kind = Kind { opens: true, ends: false };
-pub const DATA: Kind = Kind { opens: false, ends: false };
-pub const FIN: Kind = Kind { opens: false, ends: true };
+pub const SYN: Kind = Kind::OPENS;
+pub const DATA: Kind = Kind::GOES_ON;
+pub const FIN: Kind = Kind::ENDS;
 
-pub const SERVICE: ServiceValue = ServiceValue { id: 0, pool: 3, flags: 0, idle: 300, idle_new: 60 };
+/// Idle time of established flows.
+pub const IDLE: u16 = 300;
+
+pub const SERVICE: ServiceValue =
+    ServiceValue { id: 0, pool: 3, flags: 0, zero: 0, idle: Idle::new(IDLE, 60).raw() };
 
 /// `sets` flow sets; pool 3 with backends 1 to 4, whose single row is 1, 2, 3, 4.
 pub fn tables(sets: usize) -> HostTables {
@@ -56,9 +60,10 @@ pub fn establish(tables: &HostTables, hash: u64) -> u16 {
 
 /// The slot that holds `hash`.
 pub fn slot_of(tables: &HostTables, hash: u64) -> Option<Slot> {
-    let hash = weir_dataplane_core::flow::tagged(hash);
     let set = &tables.flows[usize::try_from(hash & (tables.flows.len() as u64 - 1)).unwrap()];
-    set.iter().map(|slot| Slot(slot.load(Ordering::Relaxed))).find(|slot| slot.has_tag_of(hash))
+    set.iter()
+        .map(|slot| Slot(slot.load(Ordering::Relaxed)))
+        .find(|slot| slot.has_tag_of(hash) && slot.state() != state::EMPTY)
 }
 
 /// Lets `seconds` pass.
