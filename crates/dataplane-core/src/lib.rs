@@ -40,7 +40,7 @@ pub use bytes::{
     BackendFlags, BackendValue, NextHopValue, PoolValue, Protocol, ServiceFlags, ServiceKey, ServiceValue,
 };
 pub use packet::Packet;
-pub use process::{Outcome, process};
+pub use process::{Count, Outcome, process, process_by};
 pub use row::Row;
 pub use tables::{Slots, Tables};
 pub use verdict::{Action, Verdict};

@@ -3,7 +3,8 @@
 
 use crate::bytes::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceValue};
 use crate::flow::{self, Idle, Kind, Slot, first_state, state};
-use crate::hash::row_index;
+use crate::hash::{self, row_index};
+use crate::parse::Segment;
 use crate::row::Row;
 use crate::tables::{Slots, Tables};
 use crate::verdict::Verdict;
@@ -21,6 +22,45 @@ pub struct Decision<'t> {
     pub backend: &'t BackendValue,
     /// How it was chosen.
     pub verdict: Verdict,
+}
+
+/// A way to choose backends: the appliance's, and the one the bench compares it with.
+pub trait Steer {
+    /// The backend for `segment`, and the flow's hash.
+    ///
+    /// # Errors
+    /// The verdict to drop with.
+    fn steer<'t, T: Tables, const V6: bool>(
+        tables: &'t T,
+        service: &ServiceValue,
+        segment: &Segment,
+    ) -> Result<(Decision<'t>, u64), Verdict>;
+}
+
+/// Flow table, else row.
+pub struct FlowTable;
+
+impl Steer for FlowTable {
+    #[inline(always)]
+    fn steer<'t, T: Tables, const V6: bool>(
+        tables: &'t T,
+        service: &ServiceValue,
+        segment: &Segment,
+    ) -> Result<(Decision<'t>, u64), Verdict> {
+        let hash = flow_hash::<T, V6>(tables, segment);
+        Ok((steer(tables, service, hash, segment.kind)?, hash))
+    }
+}
+
+/// The keyed hash of a packet's flow.
+#[inline(always)]
+pub fn flow_hash<T: Tables, const V6: bool>(tables: &T, segment: &Segment) -> u64 {
+    let (s, d) = (&segment.source, &segment.destination);
+    if V6 {
+        hash::flow_v6(&tables.key_v6(), s, d, segment.ports_be, segment.protocol)
+    } else {
+        hash::flow_v4(&tables.key_v4(), s.0[3], d.0[3], segment.ports_be, segment.protocol)
+    }
 }
 
 /// Chooses the backend for a packet of `service` with flow hash `hash`, and remembers the choice.

@@ -3,6 +3,7 @@
 
 use crate::bytes::{BackendValue, NextHopValue, ServiceKey, ServiceValue};
 use crate::hash::{KeyV4, KeyV6};
+use crate::process::Count;
 use crate::row::Row;
 
 /// One set of the flow table: eight slots of one word, shared by all CPUs.
@@ -54,6 +55,9 @@ pub trait Tables {
 
     /// The clock in ticks of one second, 14 bits.
     fn tick(&self) -> u16;
+
+    /// Counts a packet for a service.
+    fn count(&self, count: &Count);
 
     /// Fleet-wide secret for IPv4 flows.
     fn key_v4(&self) -> KeyV4;

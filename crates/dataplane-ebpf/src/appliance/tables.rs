@@ -5,11 +5,11 @@ use core::arch::asm;
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::bpf_jiffies64;
-use weir_dataplane_core::bytes::SlotControl;
+use weir_dataplane_core::bytes::{ServiceCounter, SlotControl};
 use weir_dataplane_core::flow::TICK_MASK;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
-use weir_dataplane_core::{BackendValue, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
+use weir_dataplane_core::{BackendValue, Count, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
 
 use super::maps;
 
@@ -86,7 +86,7 @@ impl Tables for KernelTables {
             if control & SlotControl::HOLDS != 0 {
                 // SAFETY: a map value that the control word says is whole.
                 let (held, value) = unsafe { (&(*slot).key, &(*slot).value) };
-                if held.address == key.address && held.port_be == key.port_be && held.protocol == key.protocol {
+                if held.is(key) {
                     return Some(*value);
                 }
             }
@@ -135,6 +135,18 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn count(&self, count: &Count) {
+        if let Some(counter) = maps::SERVICE_COUNTS.get_ptr_mut(count.service) {
+            add(counter, count);
+        }
+        if count.backend != 0
+            && let Some(counter) = maps::BACKEND_COUNTS.get_ptr_mut(count.backend as u32)
+        {
+            add(counter, count);
+        }
+    }
+
+    #[inline(always)]
     fn key_v4(&self) -> KeyV4 {
         // SAFETY: as in `flow_set`.
         unsafe { read_volatile(&raw const maps::HASH_KEYS.v4) }
@@ -144,6 +156,16 @@ impl Tables for KernelTables {
     fn key_v6(&self) -> KeyV6 {
         // SAFETY: as in `flow_set`.
         unsafe { read_volatile(&raw const maps::HASH_KEYS.v6) }
+    }
+}
+
+#[inline(always)]
+fn add(counter: *mut ServiceCounter, count: &Count) {
+    // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
+    unsafe {
+        (*counter).packets += 1;
+        (*counter).bytes += count.ip_len as u64;
+        (*counter).new_flows += count.is_new_flow as u64;
     }
 }
 

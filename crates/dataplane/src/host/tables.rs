@@ -2,12 +2,12 @@
 //! The tables in ordinary memory.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use weir_dataplane_core::hash::{HashKeys, KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
-use weir_dataplane_core::{BackendValue, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
+use weir_dataplane_core::{BackendValue, Count, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
 
 /// The tables in ordinary memory, filled by whoever owns them.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub struct HostTables {
     pub tick: AtomicU16,
     /// The fleet's secret.
     pub keys: HashKeys,
+    /// What the last packet for a service added to the counters.
+    pub counted: Mutex<Option<Count>>,
 }
 
 impl HostTables {
@@ -85,6 +87,10 @@ impl Tables for HostTables {
 
     fn tick(&self) -> u16 {
         self.tick.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, count: &Count) {
+        *self.counted.lock().expect("nobody panics while counting") = Some(*count);
     }
 
     fn key_v4(&self) -> KeyV4 {
