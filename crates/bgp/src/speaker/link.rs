@@ -68,6 +68,9 @@ impl Link {
                     has_progress = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A peer that is always a little behind must not make what was written pile up.
+                    self.out.drain(..self.written);
+                    self.written = 0;
                     return Ok(Written::Blocked(has_progress));
                 }
                 Err(error) => return Err(error),
@@ -113,6 +116,38 @@ impl Link {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "close"),
             Err(_) => tracing::debug!("closed without the peer's consent"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_slow_reader_holds_no_more_than_the_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut reader, _) = listener.accept().await.unwrap();
+        let mut link = Link::new(stream);
+        let message = vec![7; 4096];
+        let mut taken = vec![0; 32 * 1024];
+        let mut sent = 0;
+        // Always something more to say, and a reader that is always a little behind.
+        while sent < 64 << 20 {
+            while link.has_room() {
+                link.push(&message);
+                sent += message.len();
+            }
+            link.write().unwrap();
+            assert!(link.out.len() <= OUT_MAX + message.len(), "{} octets kept", link.out.len());
+            tokio::select! {
+                // CANCEL: a read that lost has taken nothing.
+                read = reader.read(&mut taken) => assert_ne!(read.unwrap(), 0),
+                // CANCEL: only a wait is lost.
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ const READ_LEN: usize = 64 * 1024;
 const READS_IN_A_ROW: usize = 4;
 /// Longest time a change of what is advertised waits for one peer's socket before it is reported as handed over.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// Connections that may be closing at once: beyond it they are cut without their last word, the peer dials too often.
+const CLOSING_MAX: usize = 16;
 /// Longest time the last connections are waited for at the end.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
@@ -170,7 +172,7 @@ impl Driver {
 
     fn take_accepted(&mut self, stream: TcpStream) {
         socket::prepare_accepted(&stream, self.config.address);
-        let mut link = Link::new(stream);
+        let link = Link::new(stream);
         let Some(local) = link.local_address() else { return };
         match self.session.handle_accepted(Instant::now(), local) {
             Ok(()) => {
@@ -180,9 +182,16 @@ impl Driver {
             }
             Err(farewell) => {
                 tracing::debug!(peer = %self.config.name, %farewell, "connection refused");
-                link.push(&farewell.encode());
-                self.closing.spawn(link.close());
+                self.close(link, &farewell.encode());
             }
+        }
+    }
+
+    fn close(&mut self, mut link: Link, farewell: &[u8]) {
+        while self.closing.try_join_next().is_some() {}
+        if self.closing.len() < CLOSING_MAX {
+            link.push(farewell);
+            self.closing.spawn(link.close());
         }
     }
 
@@ -279,9 +288,8 @@ impl Driver {
             }
             SessionEvent::AbortDial => self.dial = None,
             SessionEvent::Close { slot, farewell } => {
-                if let Some(mut link) = self.link_mut(slot).take() {
-                    link.push(&farewell.unwrap_or_default());
-                    self.closing.spawn(link.close());
+                if let Some(link) = self.link_mut(slot).take() {
+                    self.close(link, &farewell.unwrap_or_default());
                 }
             }
             SessionEvent::Up => {
