@@ -33,7 +33,7 @@ use crate::control::{Control, Sources};
 use crate::instance::{InstanceLock, LockError};
 use crate::model::Document;
 use crate::reconcile::adapters::{KernelForwarder, SpeakerAnnouncer};
-use crate::reconcile::desired::{Admin, destinations};
+use crate::reconcile::desired::{Admin, Reason, destinations};
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
@@ -131,7 +131,8 @@ async fn start(
     let is_adopted = dataplane.adopted();
     let (admin, admin_seen) = watch::channel(Admin::default());
     let inputs = Inputs { documents: store.accepted(), next_hops: next_hops.watch(), admin: admin_seen };
-    let mut reconciler = Reconciler::new(inputs, KernelForwarder::new(dataplane));
+    let mut reconciler =
+        Reconciler::new(inputs, KernelForwarder::new(dataplane, document.uplinks.keys().cloned()));
     let (commands, commands_seen) = mpsc::channel(COMMAND_QUEUE_DEPTH);
     let control = Arc::new(Control::new(Sources {
         accepted: store.accepted(),
@@ -204,23 +205,30 @@ impl Running {
         outcome
     }
 
-    /// Withdraws, waits, says goodbye, detaches. A second signal cuts the waits short.
+    /// Withdraws, waits, says goodbye, detaches. A second signal cuts both waits short.
     async fn stop(&mut self, signals: &mut Signals) -> Result<(), RunError> {
         tracing::info!(drain_wait_s = self.drain_wait.as_secs_f64(), "stopping: withdrawing");
         // Before the reconciler hears of the stop: a moment later the answer may be gone.
-        let was_announced = self.status.borrow().vips.values().any(|vip| vip.is_told);
+        let before = Told::of(&self.status.borrow());
         self.admin.send_replace(Admin { is_stopping: true });
         let status = &mut self.status;
         let withdrawn = async {
             // The answer of `wait_for` holds the reconciler off its status: it must not outlive this block. An error
             // means that the reconciler has ended: then there is nothing to wait for.
-            status.wait_for(|status| status.vips.values().all(|vip| !vip.is_told)).await.is_ok()
+            status.wait_for(|status| is_withdrawn(status)).await.is_ok()
         };
         let withdrawn = unless_stopped(signals, tokio::time::timeout(WITHDRAW_WAIT_MAX, withdrawn)).await;
         if withdrawn != Some(Ok(true)) {
             tracing::warn!("not waiting for the withdraw any longer");
         }
-        if was_announced && unless_stopped(signals, tokio::time::sleep(self.drain_wait)).await.is_none() {
+        // Also what was announced by a pass that was under way when the stop came.
+        let was_announced = before.is_any || Told::of(&self.status.borrow()).withdrawn > before.withdrawn;
+        let drained = async {
+            if was_announced && withdrawn.is_some() {
+                tokio::time::sleep(self.drain_wait).await;
+            }
+        };
+        if withdrawn.is_none() || unless_stopped(signals, drained).await.is_none() {
             tracing::warn!("second signal: not waiting for the drain");
         }
         self.speaker.shutdown(SHUTDOWN_TEXT).await;
@@ -231,6 +239,28 @@ impl Running {
         tracing::info!("stopped: withdrawn and detached");
         Ok(())
     }
+}
+
+/// What the speaker was told of VIPs.
+struct Told {
+    /// Whether any is announced.
+    is_any: bool,
+    /// Withdraws so far.
+    withdrawn: u64,
+}
+
+impl Told {
+    fn of(status: &ReconcileStatus) -> Self {
+        Self {
+            is_any: status.vips.values().any(|vip| vip.is_told),
+            withdrawn: status.vips.values().map(|vip| vip.withdrawn).sum(),
+        }
+    }
+}
+
+/// Whether the reconciler has heard of the stop and withdrawn every VIP.
+fn is_withdrawn(status: &ReconcileStatus) -> bool {
+    status.vips.values().all(|vip| !vip.is_told && vip.withheld.contains(&Reason::Admin))
 }
 
 /// The parts that `/readyz` waits for.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The real siblings behind the ports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use nix::net::if_::if_nametoindex;
 use tokio::task::block_in_place;
 use weir_bgp::{Advertisement, SpeakerGone, SpeakerHandle};
 use weir_dataplane::{Dataplane, ServiceCounters};
@@ -14,12 +15,14 @@ use super::ports::{Announcer, Count, Forwarder, PortError, Traffic};
 pub struct KernelForwarder {
     /// `None` once detached.
     dataplane: Option<Dataplane>,
+    /// Interfaces that were attached to, each with its index then.
+    uplinks: BTreeMap<String, u32>,
 }
 
 impl KernelForwarder {
-    /// Drives `dataplane`.
-    pub fn new(dataplane: Dataplane) -> Self {
-        Self { dataplane: Some(dataplane) }
+    /// Drives `dataplane`, which was opened for these uplinks.
+    pub fn new(dataplane: Dataplane, uplinks: impl Iterator<Item = String>) -> Self {
+        Self { dataplane: Some(dataplane), uplinks: uplinks.map(|name| (name, 0)).collect() }
     }
 
     fn with<T, E: std::error::Error>(
@@ -39,7 +42,15 @@ impl Forwarder for KernelForwarder {
     }
 
     fn attach(&mut self) -> Result<(), PortError> {
+        // Before the attach: an interface replaced meanwhile is then seen as another one.
+        for (name, index) in &mut self.uplinks {
+            *index = if_nametoindex(name.as_str()).unwrap_or(0);
+        }
         self.with(Dataplane::attach)
+    }
+
+    fn is_attached(&mut self) -> bool {
+        self.uplinks.iter().all(|(name, index)| if_nametoindex(name.as_str()) == Ok(*index))
     }
 
     fn detach(&mut self) -> Result<(), PortError> {

@@ -20,6 +20,10 @@ pub async fn pass<F: Forwarder, A: Announcer>(
     mut announcer: Option<&mut A>,
     now: Instant,
 ) -> Vec<(StepKind, PortError)> {
+    if observed.is_attached && !forwarder.is_attached() {
+        tracing::warn!("an uplink has gone or is another one now: XDP is not attached any more");
+        observed.is_attached = false;
+    }
     let mut failed = Vec::new();
     let mut tried = BTreeSet::new();
     if announcer.is_none() {

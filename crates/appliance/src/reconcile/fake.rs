@@ -26,6 +26,8 @@ pub(super) enum Fate {
     Fails,
     /// It fails after it did what the bits say, service by service.
     FailsHalfWay(u64),
+    /// It has ended.
+    Gone,
 }
 
 /// Kernel, speaker and clock.
@@ -138,7 +140,7 @@ impl Forwarder for Shared {
         world.check_removals(target);
         match world.forwarding_fate {
             Fate::Works => world.write(target, u64::MAX),
-            Fate::Fails => return Err(failed()),
+            Fate::Fails | Fate::Gone => return Err(failed()),
             Fate::FailsHalfWay(bits) => {
                 world.write(target, bits);
                 return Err(failed());
@@ -152,9 +154,13 @@ impl Forwarder for Shared {
         world.log.push("attach".into());
         match world.attach_fate {
             Fate::Works => world.is_attached = true,
-            Fate::Fails | Fate::FailsHalfWay(_) => return Err(failed()),
+            Fate::Fails | Fate::FailsHalfWay(_) | Fate::Gone => return Err(failed()),
         }
         Ok(())
+    }
+
+    fn is_attached(&mut self) -> bool {
+        self.world().is_attached
     }
 
     fn detach(&mut self) -> Result<(), PortError> {
@@ -184,7 +190,7 @@ impl Announcer for Shared {
         let fate = world.announce_fate;
         let is_told = match fate {
             Fate::Works => true,
-            Fate::Fails => false,
+            Fate::Fails | Fate::Gone => false,
             Fate::FailsHalfWay(bits) => bits & 1 == 1,
         };
         if is_told {
@@ -193,7 +199,11 @@ impl Announcer for Shared {
             world.withdrawn_at.extend(gone.into_iter().map(|vip| (vip, now)));
             world.advertised = set;
         }
-        if fate == Fate::Works { Ok(()) } else { Err(failed()) }
+        match fate {
+            Fate::Works => Ok(()),
+            Fate::Gone => Err(PortError::Gone { part: "the speaker" }),
+            Fate::Fails | Fate::FailsHalfWay(_) => Err(failed()),
+        }
     }
 }
 

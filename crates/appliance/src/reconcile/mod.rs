@@ -162,7 +162,9 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
                 // CANCEL: a tick that was not seen comes again.
                 _ = sweep.tick() => {
                     self.sweep();
-                    continue;
+                    if !self.observed.is_attached || self.forwarder.is_attached() {
+                        continue;
+                    }
                 }
             }
             wake = self.pass().await;
@@ -199,8 +201,11 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
         }
     }
 
-    /// A sibling that has ended is not worth a retry.
+    /// A sibling that has ended is not worth a retry. While stopping, siblings end before this loop does.
     fn check_siblings(&self) -> Result<(), PortError> {
+        if self.inputs.admin.borrow().is_stopping {
+            return Ok(());
+        }
         let status = self.status.borrow();
         let gone = status.failed.iter().find(|(_, error)| matches!(error, PortError::Gone { .. }));
         gone.map_or(Ok(()), |(_, error)| Err(error.clone()))

@@ -138,6 +138,37 @@ async fn an_input_that_ends_ends_the_loop_and_leaves_forwarding() {
     assert!(running.shared.world().is_attached);
 }
 
+#[tokio::test]
+async fn an_uplink_that_loses_its_program_is_attached_again() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    {
+        let mut world = running.shared.world();
+        world.is_attached = false;
+        world.attach_fate = Fate::Fails;
+    }
+    // No input changes: the sweep's tick finds out.
+    running.until("withdrawn", |status| !is_v1_told(status) && !status.is_attached).await;
+    running.shared.world().attach_fate = Fate::Works;
+    running.until("announced again", |status| is_v1_told(status) && status.is_attached).await;
+    assert!(running.shared.world().is_attached);
+}
+
+#[tokio::test]
+async fn a_speaker_that_ends_before_a_stop_is_through_does_not_keep_the_dataplane() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    running.shared.world().announce_fate = Fate::Gone;
+    running.admin.send_replace(Admin { is_stopping: true });
+    running.until("failed", |status| !status.failed.is_empty()).await;
+    let (reply, answer) = oneshot::channel();
+    running.commands.send(Command::Detach(reply)).await.expect("the loop runs");
+    answer.await.expect("answered").expect("detached");
+    assert!(!running.shared.world().is_attached);
+}
+
 #[test]
 fn retries_wait_longer_each_time_up_to_a_limit() {
     let waits: Vec<u128> = [1, 2, 3, 7, 8, 9, u32::MAX].map(|n| retry_wait(n).as_millis()).to_vec();
