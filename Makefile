@@ -5,6 +5,7 @@
 #   make demo         the lab's story; KEEP=1 leaves the lab up
 #   make check        fmt, clippy as errors, licences, house rules
 #   make test         every test; last line `N passed, N failed`
+#   make test-all     everything long: ten million packets on host and kernel, the demo, fuzzing, the bench
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
 #   make bench        what rows do and what packets cost, to target/bench/; BENCH_ROUNDS=3 for a quick look
 
@@ -29,11 +30,15 @@ bench: setup-build
 	@cargo bench -p weir-dataplane --bench dataplane --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(BENCH_ROUNDS)'
 
+.PHONY: test-all
+test-all: export WEIR_DIFF_PACKETS = 10000000
+test-all: check test demo fuzz-short bench
+
 # The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.
 fuzz-short: export RUSTC_BOOTSTRAP = 1
 fuzz-short: setup-fuzz
 	@cd fuzz && cargo run --quiet --release --bin seed
-	@cd fuzz && set -e && for target in $$(cargo fuzz list); do \
+	@cd fuzz && set -e && for target in $$(cargo fuzz list | grep -v '^seed$$'); do \
 		cargo fuzz run $$target -- -max_total_time='$(FUZZ_SECONDS)' -max_len=4096 -timeout=5 -rss_limit_mb=512; done
 
 .PHONY: setup-build setup-lab setup-check setup-fuzz
