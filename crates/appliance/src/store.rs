@@ -57,11 +57,11 @@ pub enum ReloadError {
     /// It is not valid, or does not fit this host.
     #[error("{0}")]
     Invalid(LoadErrors),
-    /// A part changed that this process cannot change while it runs.
-    #[error("a change of `{section}` needs a restart")]
+    /// Parts changed that this process cannot change while it runs.
+    #[error("a change of `{}` needs a restart", sections.join("`, `"))]
     NeedsRestart {
-        /// The part of the document.
-        section: &'static str,
+        /// The parts of the document.
+        sections: Vec<&'static str>,
     },
     /// Its generation could not be kept.
     #[error(transparent)]
@@ -109,9 +109,11 @@ impl Store {
     pub fn load(&self) -> Result<Candidate, ReloadError> {
         let loaded = config::load_on_host(&self.file, DownLinks::Accept).map_err(ReloadError::Invalid);
         let checked = loaded.and_then(|document| {
-            match fixed_section_changed(&self.accepted.borrow().document, &document) {
-                Some(section) => Err(ReloadError::NeedsRestart { section }),
-                None => Ok(Candidate(document)),
+            let sections = fixed_sections_changed(&self.accepted.borrow().document, &document);
+            if sections.is_empty() {
+                Ok(Candidate(document))
+            } else {
+                Err(ReloadError::NeedsRestart { sections })
             }
         });
         self.record(checked.as_ref().err());
@@ -150,8 +152,8 @@ impl Store {
     }
 }
 
-/// The first part that differs and is fixed for the life of the process.
-fn fixed_section_changed(old: &Document, new: &Document) -> Option<&'static str> {
+/// The parts that differ and are fixed for the life of the process.
+fn fixed_sections_changed(old: &Document, new: &Document) -> Vec<&'static str> {
     let differs = [
         ("bootstrap", old.bootstrap != new.bootstrap),
         ("appliance", old.appliance != new.appliance),
@@ -159,7 +161,7 @@ fn fixed_section_changed(old: &Document, new: &Document) -> Option<&'static str>
         ("bgp", old.bgp != new.bgp),
         ("peers", old.peers != new.peers),
     ];
-    differs.into_iter().find(|(_, differs)| *differs).map(|(section, _)| section)
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
 
 /// The generation of the document with this hash: the kept one if it is the same document, else the next, kept.
@@ -196,6 +198,8 @@ fn replace(path: &Path, content: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -207,6 +211,20 @@ mod tests {
         assert_eq!(number(&state, a).unwrap(), Generation(1));
         assert_eq!(number(&state, b).unwrap(), Generation(2));
         assert_eq!(number(&state, a).unwrap(), Generation(3));
+    }
+
+    #[test]
+    fn every_part_that_needs_a_restart_is_named() {
+        let text = include_str!("../tests/check/good/least.toml");
+        let old = config::parse("weir.toml", text).unwrap();
+        assert_eq!(fixed_sections_changed(&old, &old), [""; 0]);
+        let mut new = old.clone();
+        new.appliance.drain_wait += Duration::from_secs(1);
+        new.peers.clear();
+        new.vips.clear();
+        let sections = fixed_sections_changed(&old, &new);
+        let error = ReloadError::NeedsRestart { sections };
+        assert_eq!(error.to_string(), "a change of `appliance`, `peers` needs a restart");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use weir_dataplane::next_hop::{
 use weir_dataplane::{Dataplane, OpenError};
 
 use crate::config::{HashSeed, SeedError, read_hash_seed};
-use crate::control::{Control, Sources};
+use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
 use crate::model::Document;
 use crate::reconcile::adapters::{KernelForwarder, SpeakerAnnouncer};
@@ -273,7 +273,7 @@ struct Latches {
 impl Latches {
     fn new() -> Self {
         let readiness = Readiness::new();
-        let [dataplane, speaker] = ["dataplane", "speaker"].map(|part| readiness.latch(part));
+        let [dataplane, speaker] = [DATAPLANE, "speaker"].map(|part| readiness.latch(part));
         Self { readiness, dataplane, speaker }
     }
 }

@@ -25,6 +25,9 @@ use status::View;
 /// Age of the reconciler's last turn beyond which the process counts as stuck: several of its slowest rounds.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
+/// Name of the dataplane among the parts that `/readyz` waits for.
+pub const DATAPLANE: &str = "dataplane";
+
 /// What the parts publish.
 #[derive(Debug)]
 pub struct Sources {
@@ -113,6 +116,10 @@ impl ControlPlane for Control {
     fn probes(&self) -> Probes {
         let is_stuck = self.sources.heartbeat.borrow().elapsed() > STUCK_AFTER;
         let mut not_ready = self.sources.readiness.waiting();
+        // Up once does not mean up now: an uplink may have gone.
+        if !self.sources.reconcile.borrow().is_attached && !not_ready.contains(&DATAPLANE) {
+            not_ready.push(DATAPLANE);
+        }
         if self.is_stopping.load(Ordering::Relaxed) {
             not_ready.push("stopping");
         }

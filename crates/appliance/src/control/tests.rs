@@ -234,11 +234,15 @@ async fn a_full_queue_is_busy_and_a_closed_one_stopped() {
 
 #[tokio::test]
 async fn probes_follow_latches_and_heartbeat() {
-    let (control, _commands, readiness, heartbeat) = control(1);
+    let (mut control, _commands, readiness, heartbeat) = control(1);
     let latch = readiness.latch("speaker");
     assert_eq!(control.probes().not_ready, ["speaker"]);
     drop(latch);
     assert_eq!(control.probes(), Default::default());
+    let lost = ReconcileStatus { is_attached: false, ..reconciled(&accepted()) };
+    control.sources.reconcile = watch::Sender::new(Arc::new(lost)).subscribe();
+    assert_eq!(control.probes().not_ready, ["dataplane"]);
+    control.sources.reconcile = watch::Sender::new(Arc::new(reconciled(&accepted()))).subscribe();
     control.stopping();
     assert_eq!(control.probes().not_ready, ["stopping"]);
     if let Some(long_ago) = Instant::now().checked_sub(STUCK_AFTER + Duration::from_secs(1)) {
