@@ -268,11 +268,21 @@ fn ipv6<P: Packet, T: AgentTables>(packet: &mut P, tables: &T) -> Result<(u32, u
         }
         _ => return Err(AgentVerdict::PassNotTunnel),
     }
+    // As IPv4 addresses in IPv6 form these would find what the tables hold for IPv4.
+    if outer.source.is_mapped() {
+        return Err(AgentVerdict::PassForeignSource);
+    }
+    if outer.destination.is_mapped() {
+        return Err(AgentVerdict::PassForeignAddress);
+    }
     ours(tables, &outer.source, &outer.destination)?;
     let inner: HeaderV6 = packet.read(INNER_V6).ok_or(AgentVerdict::PassInnerMalformed)?;
     let inner_first = u32::from_be(inner.first);
     if inner_first >> 28 != 6 {
         return Err(AgentVerdict::PassInnerMalformed);
+    }
+    if inner.destination.is_mapped() {
+        return Err(AgentVerdict::PassNotVip);
     }
     let vip = tables.vip(&inner.destination).ok_or(AgentVerdict::PassNotVip)?;
 

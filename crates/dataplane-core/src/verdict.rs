@@ -41,7 +41,8 @@ macro_rules! verdicts {
 verdicts! {
     /// Neither IPv4 nor IPv6.
     PassNotIp = 0, "pass_not_ip", Pass;
-    /// An IP header too short or of the wrong version: whose it is cannot be told, so the host judges it.
+    /// An IP header too short or of the wrong version, or an IPv6 packet to an IPv4 address in IPv6 form: whose it is cannot
+    /// be told, so the host judges it.
     PassMalformed = 1, "pass_malformed", Pass;
     /// Not for a VIP.
     PassNotVip = 2, "pass_not_vip", Pass;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The packet fixtures: a frame in, the verdict and the frame that must come out. One list for host and kernel.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use weir_dataplane_core::decap::AgentVerdict::{self, *};
 
@@ -251,7 +251,28 @@ fn others() -> Vec<Case> {
         v4.kept("IPv4 EtherType over something else passes", ethernet(&[0x12; 40]), PassMalformed),
     ];
     cases.extend(by_prefix);
+    cases.extend(v4_in_v6_form(&v6));
     cases
+}
+
+/// IPv6 packets with IPv4 addresses in IPv6 form, which is how the tables write IPv4 addresses: nobody's.
+fn v4_in_v6_form(v6: &Family) -> [Case; 3] {
+    let form = |[v4, _]: [&str; 2]| IpAddr::V6(v4.parse::<Ipv4Addr>().unwrap().to_ipv6_mapped());
+    let inner = v6.inner(0);
+    let to_v4_vip = udp(v6.client, form(VIP), 0, 53, b"no VIP");
+    [
+        v6.kept(
+            "IPv4 appliance in IPv6 form passes",
+            ethernet(&tunnel(form(APPLIANCE), v6.host, 0, &inner)),
+            PassForeignSource,
+        ),
+        v6.kept(
+            "own IPv4 address in IPv6 form passes",
+            ethernet(&tunnel(v6.appliance, form(HOST), 0, &inner)),
+            PassForeignAddress,
+        ),
+        v6.kept("IPv4 VIP in IPv6 form passes", ethernet(&v6.outer(0, &to_v4_vip)), PassNotVip),
+    ]
 }
 
 /// All of them.

@@ -22,6 +22,13 @@ impl Address {
     pub const fn mapped(v4_be: u32) -> Self {
         Self([0, 0, 0xffff_u32.to_be(), v4_be])
     }
+
+    /// Whether this is how an IPv4 address is written here. Such an address in an IPv6 packet is nobody's: it must not reach
+    /// a table, where it would find what is IPv4's.
+    #[inline(always)]
+    pub const fn is_mapped(&self) -> bool {
+        self.0[0] | self.0[1] | (self.0[2] ^ 0xffff_u32.to_be()) == 0
+    }
 }
 
 impl From<core::net::IpAddr> for Address {

@@ -37,7 +37,7 @@ const fn is_extension(next_header: u8) -> bool {
 pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
     let Some(header) = packet.read::<Header>(ETHERNET_HEADER) else { return Parsed::Unreadable };
     let first = u32::from_be(header.first);
-    if first >> 28 != 6 {
+    if first >> 28 != 6 || header.destination.is_mapped() {
         return Parsed::Unreadable;
     }
     let next = header.next_header;

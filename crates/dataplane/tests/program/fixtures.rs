@@ -198,6 +198,13 @@ fn what_cannot_be_forwarded_is_dropped_by_name() {
     }
 }
 
+/// The IPv6 frame towards `::ffff:198.51.100.10`, which is how the tables write the IPv4 VIP.
+fn mapped(frame: &Frame) -> Vec<u8> {
+    let mut octets = frame.octets();
+    octets[38..54].copy_from_slice(&"::ffff:198.51.100.10".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    octets
+}
+
 /// The frame with another protocol number in its IP header.
 fn protocol(frame: &Frame, number: u8) -> Vec<u8> {
     let mut octets = frame.octets();
@@ -221,6 +228,8 @@ fn what_is_not_for_a_vip_passes_untouched_whatever_is_wrong_with_it() {
     let mut bad_sum = host4(SYN).octets();
     bad_sum[24] ^= 0xff;
     let tagged = [&ethernet(OWN_MAC, CLIENT_MAC, 0x8100)[..], &[0, 5, 8, 0], &tcp4(SYN).ip()].concat();
+    let mut icmp_to_mapped = mapped(&tcp6(0));
+    icmp_to_mapped[14 + 6] = 58;
     let cases: Vec<(&str, Vec<u8>, Verdict)> = vec![
         ("pass v4 ssh", host4(SYN).octets(), PassNotVip),
         ("pass v6 ssh", host6(SYN).octets(), PassNotVip),
@@ -247,6 +256,8 @@ fn what_is_not_for_a_vip_passes_untouched_whatever_is_wrong_with_it() {
         ("pass v6 hop-by-hop", protocol(&host6(0), 0), PassNotVip),
         ("pass v4 answer of a vip", Frame::tcp(VIP4, 80, CLIENT4, 40_000, SYN | ACK).octets(), PassNotVip),
         ("pass ipip to us", protocol(&host4(0), 4), PassNotVip),
+        ("pass v6 to a v4 vip in v6 form", mapped(&tcp6(SYN)), PassMalformed),
+        ("pass v6 icmp to a v4 vip in v6 form", icmp_to_mapped, PassMalformed),
         ("pass v4 ethertype with version 6", versions, PassMalformed),
         ("pass v4 header shorter than a header", short_ihl, PassMalformed),
         ("pass v6 ethertype with version 4", v6_as_4, PassMalformed),
