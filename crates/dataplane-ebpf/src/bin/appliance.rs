@@ -21,8 +21,8 @@ pub fn weir_ingress(context: XdpContext) -> u32 {
     appliance::ingress(context)
 }
 
-/// Writes the kernel's jiffies, host order, into the first eight octets of its packet. Never attached: the loader runs it
-/// to learn HZ, the sweeper to learn the tick.
+/// Writes the kernel's jiffies, host order, into the first eight octets of its packet. Never attached: the
+/// sweeper runs it to learn the tick.
 #[xdp]
 pub fn weir_clock(context: XdpContext) -> u32 {
     let mut packet = KernelPacket::new(context);

@@ -221,6 +221,8 @@ impl Dataplane {
         };
         let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
         let (id, new) = self.tables.backends.want(identity).map_err(full)?;
+        // Should it be retired again before the next sweep, that sweep is its first.
+        self.tables.retired_before_sweep.remove(&id);
         if new {
             Self::reset_counter(&mut self.maps.backend_counters, id).map_err(map_error("BACKEND_COUNTS"))?;
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The handle: opens or adopts, attaches, applies, counts, sweeps, detaches.
 //!
-//! Synchronous, and owned by one task. Times: opening measures HZ for about a fifth of a second; applying takes
-//! milliseconds, and more for pools that need new rows; a sweep reads the whole flow table.
+//! Synchronous, and owned by one task. Times: applying takes milliseconds, and more for pools that need new rows; a sweep
+//! reads the whole flow table.
 
 mod adopt;
 mod apply;
@@ -62,7 +62,7 @@ pub enum OpenError {
     /// A map is not as expected.
     #[error(transparent)]
     Maps(#[from] MapsError),
-    /// The clock does not run.
+    /// The clock cannot be read.
     #[error(transparent)]
     Clock(#[from] ClockError),
     /// The adopted services could not be read.
@@ -109,8 +109,7 @@ impl Dataplane {
         for (name, shape) in shapes(&config.capacity) {
             adopted |= pins.check_map(name, shape)?;
         }
-        // The tick's factor is a constant of the object, so HZ comes from a first, private copy of the clock.
-        let hz = measure_hz()?;
+        let hz = clock::hz()?;
         let tick_factor = clock::tick_factor(hz);
         let mut object = load(&config, tick_factor, Some(&pins))?;
         load_program(&mut object, names::PROGRAM_INGRESS)?;
@@ -126,7 +125,7 @@ impl Dataplane {
         self.adopted
     }
 
-    /// HZ of the running kernel as measured.
+    /// HZ of the running kernel.
     pub fn hz(&self) -> u32 {
         self.hz
     }
@@ -229,14 +228,21 @@ impl Dataplane {
     /// Takes the program off every interface and removes the pins. Packets pass to the host from then on.
     ///
     /// # Errors
-    /// When a pin could not be removed; all others are.
+    /// When a link could not be taken off: all others are, and the tables stay for the program that still runs. When a pin
+    /// could not be removed: all others are.
     pub fn detach(self) -> Result<(), PinsError> {
         let Self { pins, object, maps, .. } = self;
         // The links go first: they are pins like the others, and the program must stop before its tables vanish.
         let links = pins.names("link_")?;
+        let mut failed = None;
         for name in &links {
             let path = pins.path(name);
-            unlink(&path).map_err(|source| PinsError::Io { action: "detach", path, source })?;
+            if let Err(source) = unlink(&path) {
+                failed.get_or_insert(PinsError::Io { action: "detach", path, source });
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         drop((object, maps));
         pins.remove()?;
@@ -274,17 +280,6 @@ fn load(config: &DataplaneConfig, tick_factor: u64, pins: Option<&Pins>) -> Resu
         }
     }
     loader.load(object::APPLIANCE).map_err(|source| OpenError::Load(Box::new(source)))
-}
-
-/// HZ by a copy of the object with the smallest tables, which is gone again afterwards.
-fn measure_hz() -> Result<u32, OpenError> {
-    let mut loader = EbpfLoader::new();
-    let smallest = crate::config::Capacity { services: 1, backends: 1, flow_slots: 64, rows: 4_096 };
-    for (name, shape) in shapes(&smallest) {
-        loader.map_max_entries(name, shape.entries);
-    }
-    let mut object = loader.load(object::APPLIANCE).map_err(|source| OpenError::Load(Box::new(source)))?;
-    Ok(clock::measure_hz(load_program(&mut object, names::PROGRAM_CLOCK)?)?)
 }
 
 fn program<'o>(object: &'o mut Ebpf, name: &'static str) -> Option<&'o mut Xdp> {

@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The kernel's clock as programs see it: jiffies, HZ and the 14-bit tick.
 
-use std::time::{Duration, Instant};
-
 use aya::programs::{ProgramError, Xdp};
 use weir_dataplane_core::flow::TICK_MASK;
 
 use super::test_run::test_run;
-
-/// Rates that Linux can be built with (kernel/Kconfig.hz, and arm64's own).
-const KNOWN_HZ: [u32; 6] = [100, 128, 250, 256, 300, 1000];
-/// Jiffies that are counted to tell the rates apart: 25 tell 250 from 256 and 300 only roughly, see [`measure_hz`].
-const JIFFIES_COUNTED: u64 = 50;
-/// Longest time to wait for them: HZ 100 needs half a second.
-const MEASURE_MAX: Duration = Duration::from_secs(2);
 
 /// Why the clock could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +20,9 @@ pub enum ClockError {
         /// Length of the frame.
         octets: usize,
     },
-    /// Jiffies do not advance.
-    #[error("the kernel's jiffies advanced by {jiffies} in {elapsed_ms} ms")]
-    Stopped {
-        /// Jiffies counted.
-        jiffies: u64,
-        /// Time taken.
-        elapsed_ms: u128,
-    },
+    /// The length of a jiffy is not to be had.
+    #[error("ask for the resolution of the kernel's coarse clock")]
+    Resolution(#[source] std::io::Error),
 }
 
 /// The kernel's jiffies, by running `clock`.
@@ -51,46 +37,24 @@ pub fn jiffies(clock: &Xdp) -> Result<u64, ClockError> {
     }
 }
 
-/// HZ of the running kernel: counts jiffies over a stretch of time and takes the nearest rate a kernel can have.
-///
-/// It need not be exact: a tick that is 2 % short only makes idle times 2 % shorter.
+/// HZ of the running kernel. The coarse clocks advance once a jiffy, and the kernel says so (`clock_getres(2)`): exact, so
+/// that a daemon which adopts a flow table counts the same ticks as the one before it.
 ///
 /// # Errors
-/// [`ClockError`]; [`ClockError::Stopped`] when jiffies stand still.
-pub fn measure_hz(clock: &Xdp) -> Result<u32, ClockError> {
-    // Begin and end on an edge, so that the error is one read and not one jiffy.
-    let (first, started) = edge(clock)?;
-    loop {
-        let (now, at) = edge(clock)?;
-        let (counted, elapsed) = (now.wrapping_sub(first), at - started);
-        if counted >= JIFFIES_COUNTED {
-            let rate = counted as f64 / elapsed.as_secs_f64();
-            let nearest = KNOWN_HZ.into_iter().min_by(|a, b| {
-                let distance = |hz: u32| (f64::from(hz) - rate).abs();
-                distance(*a).total_cmp(&distance(*b))
-            });
-            return Ok(nearest.expect("the list is not empty"));
-        }
-        if elapsed > MEASURE_MAX {
-            return Err(ClockError::Stopped { jiffies: counted, elapsed_ms: elapsed.as_millis() });
-        }
+/// [`ClockError::Resolution`].
+pub fn hz() -> Result<u32, ClockError> {
+    const SECOND_NS: libc::c_long = 1_000_000_000;
+    let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one `timespec`, which outlives it.
+    let status = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut resolution) };
+    if status != 0 {
+        return Err(ClockError::Resolution(std::io::Error::last_os_error()));
     }
-}
-
-/// Waits until jiffies change, polling a tenth of a millisecond at a time.
-fn edge(clock: &Xdp) -> Result<(u64, Instant), ClockError> {
-    let before = jiffies(clock)?;
-    let started = Instant::now();
-    loop {
-        let (now, at) = (jiffies(clock)?, Instant::now());
-        if now != before {
-            return Ok((now, at));
-        }
-        if at - started > MEASURE_MAX {
-            return Err(ClockError::Stopped { jiffies: 0, elapsed_ms: (at - started).as_millis() });
-        }
-        std::thread::sleep(Duration::from_micros(100));
-    }
+    // Nanoseconds of a jiffy are rounded (HZ 300: 3,333,333), and so is this.
+    let jiffy_ns = resolution.tv_nsec;
+    let hz = if resolution.tv_sec == 0 { (SECOND_NS + jiffy_ns / 2).checked_div(jiffy_ns) } else { None };
+    hz.and_then(|hz| u32::try_from(hz).ok())
+        .ok_or_else(|| ClockError::Resolution(std::io::Error::from_raw_os_error(libc::ERANGE)))
 }
 
 /// The factor that programs multiply jiffies with: 2^32 / HZ.

@@ -2,8 +2,10 @@
 //! Opening, adopting, refusing.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use weir_dataplane::{Dataplane, OpenError};
+use weir_dataplane_core::flow::TICK_MASK;
 
 use crate::support::bed::{self, PinDir, config, open, usual};
 use crate::support::build::{ACK, Frame, SYN};
@@ -73,8 +75,22 @@ fn pinned_maps_of_another_size_are_refused() {
 #[ignore = "needs root and a private bpffs"]
 fn the_tick_is_a_second_long() {
     let pins = PinDir::new();
-    let dataplane = open(&pins);
+    let mut dataplane = open(&pins);
     assert!([100, 250, 300, 1000].contains(&dataplane.hz()), "HZ {}", dataplane.hz());
+    // Two ticks, from edge to edge.
+    let edge = |dataplane: &mut Dataplane, until: u16| {
+        let started = Instant::now();
+        while dataplane.tick().unwrap() != until {
+            assert!(started.elapsed() < Duration::from_secs(10), "the tick does not come to {until}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Instant::now()
+    };
+    let next = |tick: u16, later: u16| tick.wrapping_add(later) & TICK_MASK;
+    let first = next(dataplane.tick().unwrap(), 1);
+    let begin = edge(&mut dataplane, first);
+    let seconds = (edge(&mut dataplane, next(first, 2)) - begin).as_secs_f64();
+    assert!((1.8..2.2).contains(&seconds), "two ticks took {seconds} s");
 }
 
 /// Guards the straight-line search of `flow.rs` and the laundering of `tables.rs`: with branches instead, the verifier gave

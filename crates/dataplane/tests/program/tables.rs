@@ -134,6 +134,26 @@ fn an_id_is_given_to_another_backend_only_when_no_slot_names_it() {
     dataplane.detach().unwrap();
 }
 
+/// A sweep under way when an id retires does not see slots that packets are storing at that moment, so the next one decides;
+/// also for an id that had been retired before and came back.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn an_id_is_freed_by_the_second_sweep_since_it_last_retired() {
+    let pins = PinDir::new();
+    let mut dataplane = open(&pins);
+    let without = usual().edit_pool("web4", |pool| {
+        pool.backends.remove("b1").unwrap();
+    });
+    usual().apply(&mut dataplane);
+    without.apply(&mut dataplane);
+    assert_eq!(dataplane.sweep().unwrap().ids_freed, 0, "the first");
+    usual().apply(&mut dataplane);
+    without.apply(&mut dataplane);
+    assert_eq!(dataplane.sweep().unwrap().ids_freed, 0, "the first since it came back");
+    assert_eq!(dataplane.sweep().unwrap().ids_freed, 1);
+    dataplane.detach().unwrap();
+}
+
 /// Lets the flows in the pinned table have been silent for `seconds` more.
 fn make_older(pins: &PinDir, seconds: u16) {
     let map = MapData::from_pin(pins.path().join("v1").join(MAP_FLOWS)).unwrap();
