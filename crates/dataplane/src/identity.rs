@@ -46,12 +46,18 @@ fn hash(kind: u8, fields: &[&[u8]]) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_dataplane_core::Protocol;
 
     #[test]
     fn identities_are_what_former_versions_wrote() {
         // Recorded with layout version 1; a change here orphans every adopted table.
-        assert_eq!(pool("web"), hash(b'p', &[b"web"]));
         let a = backend("web", "b1", IpAddr::from([10, 1, 0, 1]), Mode::Ipip);
+        let v6 = backend("web", "b1", "2001:db8:1::1".parse().unwrap(), Mode::Ipip);
+        let http = service(&ServiceKey::new(IpAddr::from([198, 51, 100, 10]), Protocol::Tcp, 80));
+        assert_eq!(
+            [pool("web"), a, v6, http],
+            [0xdad5_bb80_db7a_9b2a, 0xb045_2398_cae9_0801, 0x53fa_c89d_48e2_5530, 0x23e9_e5c8_bd63_aad7]
+        );
         let b = backend("web", "b1", IpAddr::from([10, 1, 0, 2]), Mode::Ipip);
         assert_ne!(a, b);
         assert_ne!(
