@@ -86,6 +86,11 @@ impl Regions {
         debug_assert!(false, "{region:?} was not taken");
     }
 
+    /// Ends every grace time: the caller knows that no packet reads by an old descriptor any more.
+    pub(crate) fn end_grace(&mut self) {
+        self.taken.retain(|(_, until)| until.is_none());
+    }
+
     fn insert(&mut self, region: Region) {
         let at = self.taken.partition_point(|(other, _)| other.first < region.first);
         self.taken.insert(at, (region, None));
@@ -104,6 +109,11 @@ mod tests {
         assert_eq!(regions.take(60, start), Err(NoRoom { count: 60, size: 100 }));
         regions.give_back(a, start);
         assert!(regions.take(60, start).is_err(), "still in grace");
+        let mut sooner = regions.clone();
+        sooner.end_grace();
+        assert_eq!(sooner.take(60, start), Ok(Region { first: 0, count: 60 }));
+        sooner.end_grace();
+        assert!(sooner.take(60, start).is_err(), "in use");
         assert_eq!(regions.take(60, start + GRACE), Ok(Region { first: 0, count: 60 }));
     }
 

@@ -274,11 +274,14 @@ impl Dataplane {
         if differing == 0 {
             return Ok(());
         }
-        let region = self
-            .tables
-            .regions
-            .take(count, Self::now())
-            .map_err(|source| ApplyError::RowsFull { pool: name.to_owned(), source })?;
+        let regions = &mut self.tables.regions;
+        let region = regions.take(count, Self::now()).or_else(|_| {
+            // Changes follow each other fast: make sure that nobody reads the regions in grace instead of waiting it out.
+            grace::wait();
+            regions.end_grace();
+            regions.take(count, Self::now())
+        });
+        let region = region.map_err(|source| ApplyError::RowsFull { pool: name.to_owned(), source })?;
         for (index, row) in (region.first..).zip(rows) {
             self.maps.rows.word(index, 0).store(row.raw(), Ordering::Release);
         }

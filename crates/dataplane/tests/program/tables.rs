@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::maps::MapData;
-use weir_dataplane::forwarding::Protocol;
+use weir_dataplane::forwarding::{BackendState, Protocol};
 use weir_dataplane::kernel::mapped::Mapped;
 use weir_dataplane::{ApplyError, Capacity, Dataplane};
 use weir_dataplane_core::Verdict;
@@ -63,6 +63,22 @@ fn what_cannot_be_put_in_force_is_refused_in_words() {
         assert_eq!(dataplane.run(&frame).unwrap().action, 3, "what was in force goes on after: {message}");
     }
     one.apply(&mut dataplane);
+    dataplane.detach().unwrap();
+}
+
+/// Twice the rows of the pool are enough, however fast its backends come and go.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn changes_in_quick_succession_need_no_further_rows() {
+    let pins = PinDir::new();
+    let capacity = Capacity { rows: 8_192, ..crate::support::bed::capacity() };
+    let mut dataplane = Dataplane::open(config(&pins, capacity)).unwrap();
+    let both = State::default().pool("a", &[("b1", "10.1.0.1"), ("b2", "10.1.0.2")]);
+    let one = both.clone().backend_state("a", "b2", BackendState::Draining);
+    for round in 0..10 {
+        let applied = if round % 2 == 0 { &both } else { &one }.apply(&mut dataplane);
+        assert!(applied.pools_rebuilt.contains_key("a"), "round {round}: {applied:?}");
+    }
     dataplane.detach().unwrap();
 }
 
