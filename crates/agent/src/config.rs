@@ -15,6 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -106,12 +107,14 @@ impl AgentConfig {
             problems: vec![Problem { line: 0, column: 0, message }],
             more: 0,
         };
-        let size = std::fs::metadata(path).map_err(|error| whole(format!("cannot be read: {error}")))?.len();
-        if size > DOCUMENT_BYTES_MAX {
-            return Err(whole(format!("{size} bytes, expected at most {DOCUMENT_BYTES_MAX}")));
+        // Not by the size that the file states: a device states none.
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text))
+            .map_err(|error| whole(format!("cannot be read: {error}")))?;
+        if text.len() as u64 > DOCUMENT_BYTES_MAX {
+            return Err(whole(format!("expected at most {DOCUMENT_BYTES_MAX} bytes")));
         }
-        let text =
-            std::fs::read_to_string(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
         Self::parse(&text, path)
     }
 

@@ -100,3 +100,9 @@ fn file_that_cannot_be_read_is_one_problem() {
     let errors = AgentConfig::load(Path::new("/nonexistent/agent.toml")).unwrap_err();
     assert_eq!((errors.problems.len(), errors.problems[0].line), (1, 0));
 }
+
+#[test]
+fn a_document_without_end_is_refused() {
+    let errors = AgentConfig::load(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(errors.problems[0].message, "expected at most 1048576 bytes");
+}
