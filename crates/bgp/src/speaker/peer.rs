@@ -129,12 +129,18 @@ pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
 impl Driver {
     async fn serve(&mut self) {
         let mut buffer = vec![0; READ_LEN];
+        let mut has_more = false;
         loop {
             self.drain();
             self.settle_hand_over();
             self.publish();
             if self.is_stopped {
                 return;
+            }
+            // Waiting for a socket that is ready never yields, and a task that never yields can stop the whole process:
+            // sockets and timers of all tasks are looked at between two of them.
+            if std::mem::take(&mut has_more) {
+                tokio::task::yield_now().await;
             }
             let hand_over = self.handing_over.map(|(_, deadline)| deadline);
             let deadline = [self.session.poll_timeout(), hand_over].into_iter().flatten().min();
@@ -148,8 +154,12 @@ impl Driver {
                 Some(stream) = self.ports.accepted.recv() => self.take_accepted(stream),
                 // CANCEL: the attempt stays in `self.dial` and goes on when polled again.
                 outcome = outcome(&mut self.dial) => self.take_dialled(outcome),
-                ready = ready(self.dialled.as_ref()) => self.exchange(Slot::Dialled, ready, &mut buffer),
-                ready = ready(self.accepted.as_ref()) => self.exchange(Slot::Accepted, ready, &mut buffer),
+                ready = ready(self.dialled.as_ref()) => {
+                    has_more = self.exchange(Slot::Dialled, ready, &mut buffer);
+                }
+                ready = ready(self.accepted.as_ref()) => {
+                    has_more = self.exchange(Slot::Accepted, ready, &mut buffer);
+                }
                 () = sleep_until(deadline) => self.session.handle_timeout(Instant::now()),
                 // CANCEL: a finished close is reaped next time.
                 Some(_) = self.closing.join_next() => {}
@@ -210,24 +220,33 @@ impl Driver {
         }
     }
 
-    /// Reads from a connection that is ready; what is to be written goes with the next drain.
-    fn exchange(&mut self, slot: Slot, ready: io::Result<()>, buffer: &mut [u8]) {
+    /// Reads from a connection that is ready; what is to be written goes with the next drain. `true` if there may be more
+    /// to read.
+    fn exchange(&mut self, slot: Slot, ready: io::Result<()>, buffer: &mut [u8]) -> bool {
         if let Err(error) = ready {
-            return self.lose(slot, format!("wait: {error}"));
+            self.lose(slot, format!("wait: {error}"));
+            return false;
         }
         for _ in 0..READS_IN_A_ROW {
-            let Some(link) = self.link_mut(slot).as_mut() else { return };
+            let Some(link) = self.link_mut(slot).as_mut() else { return false };
             match link.read(buffer) {
-                Ok(None) => return,
-                Ok(Some(0)) => return self.lose(slot, "closed by the peer".into()),
+                Ok(None) => return false,
+                Ok(Some(0)) => {
+                    self.lose(slot, "closed by the peer".into());
+                    return false;
+                }
                 Ok(Some(count)) => {
                     self.session.handle_octets(Instant::now(), slot, &buffer[..count]);
                     // What follows may concern a connection that these octets have ended.
                     self.drain_events();
                 }
-                Err(error) => return self.lose(slot, format!("read: {error}")),
+                Err(error) => {
+                    self.lose(slot, format!("read: {error}"));
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn lose(&mut self, slot: Slot, text: String) {

@@ -328,3 +328,44 @@ async fn figures() {
         );
     }
 }
+
+/// Plays a peer that comes up and then sends as fast as it can, never reading, for at most `long`.
+fn flood(listener: &std::net::TcpListener, long: Duration) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    let (mut stream, _) = listener.accept()?;
+    let open = Open {
+        two_octet_as: 65000,
+        hold_time_s: 9,
+        router_id: Ipv4Addr::new(10, 0, 0, 1),
+        capabilities: vec![Capability::FourOctetAs(65000)],
+    };
+    stream.write_all(&open.encode())?;
+    stream.write_all(&encode_keepalive())?;
+    // Their OPEN and KEEPALIVE may be cut anywhere; nothing depends on them.
+    stream.read_exact(&mut [0; 48])?;
+    let (octets, end) = (encode_keepalive().repeat(20_000), Instant::now() + long);
+    while Instant::now() < end {
+        stream.write_all(&octets)?;
+    }
+    Ok(())
+}
+
+// One thread for everything, as in a process whose other threads sleep: who does not yield is alone.
+#[tokio::test]
+async fn a_flood_of_messages_leaves_time_for_others() {
+    const LONG: Duration = Duration::from_secs(4);
+    let ours = free("127.0.0.1");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let remote = listener.local_addr().unwrap();
+    let flooding = std::thread::spawn(move || flood(&listener, LONG));
+    let speaker = Speaker::start(config(65010, ours, peer(remote, 65000, ours))).await.unwrap();
+    until(&speaker, "up", |p| p.state == State::Established).await;
+    let started = Instant::now();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    speaker.shutdown("enough").await;
+    assert!(started.elapsed() < LONG / 2, "others waited for {:?}", started.elapsed());
+    // An error is as good: the speaker has closed on it.
+    drop(flooding.join().unwrap());
+}
