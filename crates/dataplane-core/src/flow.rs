@@ -258,7 +258,7 @@ fn search<S: Slots>(slots: &S, hash: u64) -> Option<(usize, Slot)> {
 }
 
 /// The slot that a new flow may take: an expired one of its own tag, else an empty, an expired or a closing one, else the
-/// oldest that is not established yet; among equals the [`preferred`] or the next to it. `None`: all are established and
+/// oldest that is not established yet; among equals the `preferred` one or the next to it. `None`: all are established and
 /// live, and stay.
 #[inline(always)]
 pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Bytes to a summary of the packet.
 //!
-//! Nothing here drops: a parser says what it found ([`Parsed`]), and [`crate::process`] first asks whether the packet is
+//! Nothing here drops: a parser says what it found ([`Parsed`]), and [`crate::process()`] first asks whether the packet is
 //! for a VIP. What is not for a VIP passes to the host whatever is wrong with it.
 
 mod ipv4;
