@@ -52,7 +52,8 @@ fn filter(level: LogLevel, wanted: Option<&str>) -> Result<EnvFilter, ParseError
     };
     match wanted {
         Some(text) if !text.trim().is_empty() => EnvFilter::try_new(text),
-        Some(_) | None => EnvFilter::try_new(level),
+        // The netlink library warns at length of sockets that close while it waits, which they do at every stop.
+        Some(_) | None => EnvFilter::try_new(format!("{level},netlink_proto=error")),
     }
 }
 
@@ -70,8 +71,8 @@ mod tests {
 
     #[test]
     fn the_variable_wins_over_the_document() {
-        assert_eq!(filter(LogLevel::Info, None).unwrap().to_string(), "info");
-        assert_eq!(filter(LogLevel::Info, Some(" ")).unwrap().to_string(), "info");
+        assert_eq!(filter(LogLevel::Info, None).unwrap().to_string(), "netlink_proto=error,info");
+        assert_eq!(filter(LogLevel::Info, Some(" ")).unwrap().to_string(), "netlink_proto=error,info");
         assert_eq!(filter(LogLevel::Info, Some("weir_bgp=trace")).unwrap().to_string(), "weir_bgp=trace");
         assert!(filter(LogLevel::Info, Some("weir_bgp=loud")).is_err());
     }

@@ -97,6 +97,9 @@ pub fn steer<'t, T: Tables>(
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, hash)?;
     let verdict = match &slots {
+        Some(_) if found.is_some_and(|(_, slot)| is_strangers(tables, service, slot)) => {
+            Verdict::ForwardUncached
+        }
         Some(slots) => remember(slots, found, id, hash, kind, now, idle),
         None if is_stateless => Verdict::ForwardStateless,
         None => Verdict::ForwardUncached,
@@ -127,6 +130,14 @@ fn keeps<'t, T: Tables>(
         BackendFlags::KEEPS_NEW
     };
     if backend.has(needed) { Some(backend) } else { None }
+}
+
+/// Whether the slot is another pool's live established flow that has the same tag by chance: that flow keeps it, and this
+/// one goes by its row (DESIGN §5.2: a false match affects only the new flow).
+#[inline(always)]
+fn is_strangers<T: Tables>(tables: &T, service: &ServiceValue, slot: Slot) -> bool {
+    slot.state() == state::ESTABLISHED
+        && tables.backend(slot.backend()).is_some_and(|backend| backend.pool != service.pool)
 }
 
 /// Writes the slot's new age and state, if they differ. A lost race is retried from what the other CPU wrote, as long as

@@ -40,7 +40,7 @@ metrics! {
     START_TIME = Gauge "weir_start_time_seconds" []
         "When this process started, in seconds since 1970.";
     READY = Gauge "weir_ready" []
-        "Whether every part is up: document applied, dataplane attached, API and speaker running.";
+        "Whether the start is over: document applied, dataplane attached, API and speaker running. `/readyz` also says what was lost since.";
     DOCUMENT_GENERATION = Gauge "weir_document_generation" ["stage"]
         "Generation of the document by stage; equal when the accepted one is in force.";
     DOCUMENT_INFO = Gauge "weir_document_info" ["hash", "owner"]

@@ -9,7 +9,7 @@ pub use tables::KernelTables;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::programs::XdpContext;
 use weir_dataplane_core::steer::{FlowTable, Steer};
-use weir_dataplane_core::{Action, Packet, process_by};
+use weir_dataplane_core::{Action, Packet, Verdict, process_by};
 use weir_dataplane_ebpf::KernelPacket;
 
 /// Decides about the frame of `context`, counts, and gives the XDP action.
@@ -24,17 +24,22 @@ pub fn ingress_by<S: Steer>(context: XdpContext) -> u32 {
     let mut packet = KernelPacket::new(context);
     let frame_len = packet.len();
     let outcome = process_by::<_, _, S>(&mut packet, &KernelTables);
-    if let Some(counter) = maps::VERDICTS.get_ptr_mut(outcome.verdict as u32) {
+    let (action, verdict) = match outcome.verdict.action() {
+        Action::Pass => (XDP_PASS, outcome.verdict),
+        Action::Drop => (XDP_DROP, outcome.verdict),
+        Action::Forward if outcome.egress_ifindex == packet.ingress_ifindex() => (XDP_TX, outcome.verdict),
+        Action::Forward => match maps::EGRESS.redirect(outcome.egress_ifindex, 0) {
+            Ok(action) => (action, outcome.verdict),
+            // The interface is no uplink (any more): the next hop is as good as none.
+            Err(_) => (XDP_DROP, Verdict::DropNoNextHop),
+        },
+    };
+    if let Some(counter) = maps::VERDICTS.get_ptr_mut(verdict as u32) {
         // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
         unsafe {
             (*counter).packets += 1;
             (*counter).bytes += frame_len as u64;
         }
     }
-    match outcome.verdict.action() {
-        Action::Pass => XDP_PASS,
-        Action::Drop => XDP_DROP,
-        Action::Forward if outcome.egress_ifindex == packet.ingress_ifindex() => XDP_TX,
-        Action::Forward => maps::EGRESS.redirect(outcome.egress_ifindex, XDP_DROP as u64).unwrap_or(XDP_DROP),
-    }
+    action
 }

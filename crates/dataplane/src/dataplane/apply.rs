@@ -86,6 +86,22 @@ pub enum ApplyError {
         #[source]
         source: RowsError,
     },
+    /// The mode cannot carry the service's packets to a backend of its pool.
+    #[error(
+        "service `{service}` has VIP {vip}, but backend `{pool}.{backend}` has address {address}: mode ipip carries one family"
+    )]
+    Family {
+        /// The service.
+        service: String,
+        /// Its VIP.
+        vip: IpAddr,
+        /// Its pool.
+        pool: String,
+        /// The backend.
+        backend: String,
+        /// Its address.
+        address: IpAddr,
+    },
     /// There is no outer source address of the backend's family.
     #[error(
         "backend `{pool}.{backend}` has address {address}, but the appliance has no source address of that family"
@@ -133,9 +149,7 @@ impl Dataplane {
         let mut applied = Applied::default();
         self.settled = false;
         for (name, service) in &wanted.services {
-            if !wanted.pools.contains_key(&service.pool) {
-                return Err(ApplyError::UnknownPool { service: name.clone(), pool: service.pool.clone() });
-            }
+            check_pool(name, service, wanted)?;
         }
         let mut live = Live::default();
         for (name, pool) in &wanted.pools {
@@ -442,6 +456,23 @@ impl Dataplane {
         if self.tables.pool_regions.contains_key(&id) {
             self.switch_rows(id, None);
         }
+    }
+}
+
+/// That the service's pool is there, and can carry its packets.
+fn check_pool(name: &str, service: &Service, wanted: &ForwardingState) -> Result<(), ApplyError> {
+    let Some(pool) = wanted.pools.get(&service.pool) else {
+        return Err(ApplyError::UnknownPool { service: name.to_owned(), pool: service.pool.clone() });
+    };
+    match pool.backends.iter().find(|(_, backend)| backend.address.is_ipv4() != service.vip.is_ipv4()) {
+        None => Ok(()),
+        Some((backend_name, backend)) => Err(ApplyError::Family {
+            service: name.to_owned(),
+            vip: service.vip,
+            pool: service.pool.clone(),
+            backend: backend_name.clone(),
+            address: backend.address,
+        }),
     }
 }
 

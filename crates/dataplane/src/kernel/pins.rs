@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapData;
 use weir_dataplane_core::ABI_VERSION;
 
+/// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
 /// Why the pins cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PinsError {
@@ -21,10 +24,18 @@ pub enum PinsError {
         /// The directory found.
         found: PathBuf,
     },
+    /// Programs, maps and links can only be pinned on a bpf file system.
+    #[error(
+        "{path} is not on a bpf file system: mount one there (`mount -t bpf bpf /sys/fs/bpf`) or name another pin directory"
+    )]
+    NotBpffs {
+        /// The directory, or the nearest one above it that exists.
+        path: PathBuf,
+    },
     /// A map is there with another shape.
     #[error(
-        "pinned map {path} has {found}, this configuration wants {wanted}: stop the daemon cleanly (SIGTERM) before \
-         changing capacities"
+        "pinned map {path} has {found}, this version with this configuration wants {wanted}: stop the daemon that made it \
+         cleanly (SIGTERM) before changing capacities or versions"
     )]
     OtherShape {
         /// The pin.
@@ -94,6 +105,11 @@ impl Pins {
             let path = path.to_owned();
             move |source| PinsError::Io { action, path, source }
         };
+        let existing = instance.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let kind = rustix::fs::statfs(existing).map_err(|error| io("look at", existing)(error.into()))?;
+        if kind.f_type as u64 != BPF_FS_MAGIC {
+            return Err(PinsError::NotBpffs { path: existing.to_owned() });
+        }
         if instance.is_dir() {
             for entry in std::fs::read_dir(instance).map_err(io("list", instance))? {
                 let path = entry.map_err(io("list", instance))?.path();

@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use weir_dataplane::kernel::link::{Mode, ifindex};
 use weir_dataplane::{AttachError, Dataplane, Uplink};
 
-use crate::support::bed::{PinDir, capacity, config};
+use weir_dataplane::next_hop::NextHop;
+use weir_dataplane_core::Verdict;
+
+use crate::support::bed::{PinDir, capacity, config, hop, usual};
+use crate::support::build::{Frame, SYN};
 
 /// A pair of virtual interfaces, gone with the value.
 struct Veth {
@@ -123,6 +127,25 @@ fn an_interface_that_went_and_came_back_is_attached_anew() {
     assert_eq!(veth.xdp(), None);
     dataplane.attach().unwrap();
     assert!(veth.xdp().is_some());
+    dataplane.detach().unwrap();
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn a_next_hop_by_another_uplink_is_redirected_there() {
+    let (pins, veth) = (PinDir::new(), Veth::new());
+    let mut dataplane = open(&pins, &veth.name, Mode::Native);
+    dataplane.attach().unwrap();
+    let there = NextHop { ifindex: ifindex(&veth.name).unwrap(), ..hop(1500) };
+    let state = ["10.1.0.1", "10.1.0.2", "10.1.0.3"].iter().fold(usual(), |s, a| s.next_hop(a, Some(there)));
+    state.apply(&mut dataplane);
+    // A test run comes in by the loopback device, so the uplink is another interface.
+    let ran = dataplane.run(&Frame::tcp("203.0.113.7", 1, "198.51.100.10", 80, SYN).octets()).unwrap();
+    assert_eq!(ran.action, 4, "XDP_REDIRECT");
+    let counters = dataplane.counters().unwrap();
+    // The interface itself may have passed a packet of its own, such as a router solicitation.
+    let new = counters.verdicts.iter().find(|v| v.verdict == Verdict::ForwardNew).unwrap();
+    assert_eq!(new.packets, 1);
     dataplane.detach().unwrap();
 }
 

@@ -62,6 +62,17 @@ fn pins_of_another_layout_version_are_refused() {
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
+fn a_pin_directory_elsewhere_is_refused_and_not_made() {
+    let pins = PinDir::new();
+    let mut config = config(&pins, bed::capacity());
+    config.instance_dir = std::env::temp_dir().join("weir-not-bpffs/lb1");
+    let error = Dataplane::open(config).err().expect("refused");
+    assert!(error.to_string().contains("is not on a bpf file system"), "{error}");
+    assert!(!std::env::temp_dir().join("weir-not-bpffs").exists());
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
 fn pinned_maps_of_another_size_are_refused() {
     let pins = PinDir::new();
     drop(open(&pins));

@@ -87,7 +87,8 @@ fn a_tag_of_another_pools_flow_never_crosses_over() {
     let service = ServiceValue { pool: 0, ..SERVICE };
     let decision =
         weir_dataplane_core::steer::steer(&tables, &service, FLOW, DATA).unwrap_or_else(|v| panic!("{v:?}"));
-    assert_eq!((decision.id, decision.verdict), (5, Verdict::ForwardRechosen));
+    assert_eq!((decision.id, decision.verdict), (5, Verdict::ForwardUncached));
+    assert_eq!(send(&tables, FLOW, DATA), Ok((1, Verdict::ForwardFlow)), "whose slot it is keeps it");
 }
 
 #[test]
