@@ -66,6 +66,19 @@ impl Ids {
         gone
     }
 
+    /// Frees every id whose identity `wanted` does not hold, retired or not; for ids that nothing in flight can misuse.
+    pub(crate) fn free_all_but(&mut self, wanted: &BTreeSet<Identity>) {
+        let (retired, free) = (&mut self.retired, &mut self.free);
+        self.by_identity.retain(|identity, id| {
+            let stays = wanted.contains(identity);
+            if !stays {
+                retired.remove(id);
+                free.insert(*id);
+            }
+            stays
+        });
+    }
+
     /// Ids that are retired.
     pub(crate) fn retired(&self) -> impl Iterator<Item = u32> {
         self.retired.iter().copied()
@@ -104,6 +117,16 @@ mod tests {
         assert_eq!(ids.want(88), Ok((1, true)));
         assert_eq!(ids.want(77), Ok((2, false)));
         assert_eq!(ids.want(99), Ok((3, true)));
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_free_at_once() {
+        let mut ids = Ids::new(0, 2);
+        ids.want(10).unwrap();
+        ids.want(20).unwrap();
+        ids.free_all_but(&BTreeSet::from([20]));
+        assert_eq!(ids.want(30), Ok((0, true)));
+        assert_eq!(ids.want(20), Ok((1, false)));
     }
 
     proptest! {

@@ -337,6 +337,10 @@ impl Dataplane {
         pools: &BTreeMap<String, u32>,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
+        // A service id only indexes counters: nothing in flight can do harm with one that is given to another at once.
+        let identities =
+            services.values().map(|s| identity::service(&ServiceKey::new(s.vip, s.protocol, s.port)));
+        self.tables.services.free_all_but(&identities.collect());
         let mut wanted: HashMap<ServiceKey, ServiceValue> = HashMap::new();
         let mut names = BTreeMap::new();
         let mut idles: BTreeMap<u32, u16> = BTreeMap::new();
@@ -374,13 +378,6 @@ impl Dataplane {
             *longest = idle.max(*longest);
         }
         self.switch_services(wanted, applied)?;
-        let ids: BTreeSet<u32> = names.values().copied().collect();
-        self.tables.services.retain(&ids);
-        // A service id only indexes counters: nothing in flight can do harm with it.
-        let retired: Vec<u32> = self.tables.services.retired().collect();
-        for id in retired {
-            self.tables.services.release(id);
-        }
         self.tables.service_names = names;
         self.tables.pool_idle = idles;
         Ok(())
@@ -402,13 +399,7 @@ impl Dataplane {
         if !changed.is_empty() {
             grace::wait();
         }
-        for (key, value) in &wanted {
-            if self.tables.service_map.get(key) != Some(value) {
-                self.maps.services.insert(key, value, 0).map_err(map_error("SERVICES"))?;
-                self.tables.service_map.insert(*key, *value);
-                applied.writes += 1;
-            }
-        }
+        // What goes, goes first: there must be room for as many new ones.
         let gone: Vec<ServiceKey> =
             self.tables.service_map.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
@@ -418,6 +409,13 @@ impl Dataplane {
             }
             self.tables.service_map.remove(&key);
             applied.writes += 1;
+        }
+        for (key, value) in &wanted {
+            if self.tables.service_map.get(key) != Some(value) {
+                self.maps.services.insert(key, value, 0).map_err(map_error("SERVICES"))?;
+                self.tables.service_map.insert(*key, *value);
+                applied.writes += 1;
+            }
         }
         for (index, slot) in &changed {
             self.maps.service_slots.write(*index, slot);

@@ -88,6 +88,29 @@ fn changes_in_quick_succession_need_no_further_rows() {
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
+fn all_services_can_be_replaced_at_once_at_full_capacity() {
+    let pins = PinDir::new();
+    let small = Capacity { services: 2, backends: 3, flow_slots: 64, rows: 8_192 };
+    let mut dataplane = Dataplane::open(config(&pins, small)).unwrap();
+    for (vip, other) in [("198.51.100.10", "198.51.100.20"), ("198.51.100.20", "198.51.100.10")] {
+        let state = State::default()
+            .pool("a", &[("b1", "10.1.0.1")])
+            .service("s", vip, Protocol::Tcp, 80, "a")
+            .service("t", vip, Protocol::Tcp, 81, "a");
+        state.apply(&mut dataplane);
+        let action = |dataplane: &mut Dataplane, vip: &str, port| {
+            dataplane.run(&Frame::tcp("203.0.113.7", 1, vip, port, SYN).octets()).unwrap().action
+        };
+        assert_eq!([action(&mut dataplane, vip, 80), action(&mut dataplane, vip, 81)], [3, 3]);
+        assert_eq!(action(&mut dataplane, other, 80), 2, "the other VIP is nobody's");
+        let counters = dataplane.counters().unwrap();
+        assert_eq!(counters.services["s"].packets + counters.services["t"].packets, 2, "counters start anew");
+    }
+    dataplane.detach().unwrap();
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
 fn an_address_family_without_source_is_refused() {
     let pins = PinDir::new();
     let mut config = config(&pins, crate::support::bed::capacity());
