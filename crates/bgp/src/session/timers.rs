@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::state::Input;
 
-/// Hold time while the peer's OPEN is awaited (RFC 4271 §8.2.2).
-pub(super) const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// Hold time while the peer's OPEN is awaited. RFC 4271 §8.2.2 suggests four minutes; while a connection waits we do not dial,
+/// so one that the peer opened and forgot would keep the session down that long. An OPEN takes milliseconds.
+pub(super) const OPEN_HOLD: Duration = Duration::from_secs(30);
 /// Least send hold time. RFC 9687 suggests eight minutes; a withdraw that cannot leave for half a minute is worth a
 /// reset here, because the reset does withdraw.
 const SEND_HOLD_MIN: Duration = Duration::from_secs(30);

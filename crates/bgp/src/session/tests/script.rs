@@ -174,8 +174,18 @@ fn without_a_hold_time_a_peer_that_never_confirms_is_still_given_up() {
     let mut script = Script::open_sent();
     script.hear(&Open { hold_time_s: 0, ..open(65000) }.encode());
     assert_eq!(script.session.state(), State::OpenConfirm);
-    script.wait(239);
+    script.wait(29);
     assert_eq!(script.events(), [] as [&str; 0]);
+    script.wait(1);
+    assert_eq!(script.events(), ["sent 4/0", "close 4/0"]);
+}
+
+/// A peer that opened a connection and forgot it must not keep us from dialling for minutes.
+#[test]
+fn a_peer_that_never_sends_an_open_is_given_up_soon() {
+    let mut script = Script::open_sent();
+    script.wait(29);
+    assert_eq!((script.session.state(), script.events()), (State::OpenSent, vec![]));
     script.wait(1);
     assert_eq!(script.events(), ["sent 4/0", "close 4/0"]);
 }
