@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the bench's programs are made of.
 
-pub mod agent;
+pub mod decap;
 pub mod floors;
 pub mod harness;
 pub mod layout;

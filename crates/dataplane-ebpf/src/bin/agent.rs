@@ -1,84 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The agent's kernel object: decapsulation on a backend, its maps, and its implementation of `AgentTables`.
+//! The agent's kernel object: decapsulation on a backend.
 #![no_std]
 #![no_main]
 #![expect(unreachable_pub, reason = "programs and maps are found by name, not by path")]
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{HashMap, LpmTrie, PerCpuArray};
+#[path = "../agent/mod.rs"]
+mod agent;
+
+use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use weir_dataplane_core::bytes::{Address, PacketCounter};
-use weir_dataplane_core::decap::{self, AgentOutcome, AgentTables, decapsulate};
-use weir_dataplane_core::{Action, Packet as _};
-use weir_dataplane_ebpf::KernelPacket;
-
-/// Prefixes of outer sources, IPv4 mapped, to 1. Written by user space; full: the document is refused.
-#[map]
-pub static AGENT_SOURCES: LpmTrie<Address, u32> = LpmTrie::with_max_entries(decap::APPLIANCES_MAX, 0);
-
-/// Prefixes of inner destinations, IPv4 mapped, to the index of their counters. Written by user space; full: the document
-/// is refused.
-#[map]
-pub static AGENT_VIPS: LpmTrie<Address, u32> = LpmTrie::with_max_entries(decap::VIPS_MAX, 0);
-
-/// Addresses of this host to 1. Written by user space; full: further addresses are no tunnel endpoints, which is logged.
-#[map]
-pub static AGENT_ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(decap::ADDRESSES_MAX, 0);
-
-/// Verdict to packets and bytes of frames. Written here.
-#[map]
-pub static AGENT_VERDICTS: PerCpuArray<PacketCounter> =
-    PerCpuArray::with_max_entries(decap::AGENT_VERDICTS, 0);
-
-/// Index of a VIP prefix to packets and bytes of inner packets. Written here.
-#[map]
-pub static AGENT_VIP_COUNT: PerCpuArray<PacketCounter> = PerCpuArray::with_max_entries(decap::VIPS_MAX, 0);
 
 /// Takes the outer header off tunnel packets of appliances towards VIPs; everything else passes.
 #[xdp]
 pub fn weir_agent(context: XdpContext) -> u32 {
-    let mut packet = KernelPacket::new(context);
-    let frame_len = packet.len();
-    let outcome = decapsulate(&mut packet, &KernelTables);
-    count(AGENT_VERDICTS.get_ptr_mut(outcome.verdict as u32), frame_len);
-    if outcome.vip != AgentOutcome::NO_VIP {
-        count(AGENT_VIP_COUNT.get_ptr_mut(outcome.vip), outcome.inner_len);
-    }
-    match outcome.verdict.action() {
-        Action::Drop => XDP_DROP,
-        Action::Pass | Action::Forward => XDP_PASS,
-    }
-}
-
-/// The agent's maps.
-struct KernelTables;
-
-impl AgentTables for KernelTables {
-    #[inline(always)]
-    fn is_appliance(&self, source: &Address) -> bool {
-        AGENT_SOURCES.get(Key::new(128, *source)).is_some()
-    }
-
-    #[inline(always)]
-    fn is_own(&self, destination: &Address) -> bool {
-        AGENT_ADDRESSES.get_ptr(destination).is_some()
-    }
-
-    #[inline(always)]
-    fn vip(&self, destination: &Address) -> Option<u32> {
-        AGENT_VIPS.get(Key::new(128, *destination)).copied()
-    }
-}
-
-#[inline(always)]
-fn count(counter: Option<*mut PacketCounter>, bytes: u32) {
-    if let Some(counter) = counter {
-        // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
-        unsafe {
-            (*counter).packets += 1;
-            (*counter).bytes += bytes as u64;
-        }
-    }
+    agent::ingress(context)
 }

@@ -9,6 +9,8 @@
 #![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "programs and maps are found by name, not by path")]
 
+#[path = "../agent/mod.rs"]
+mod agent;
 #[path = "../appliance/mod.rs"]
 mod appliance;
 #[path = "../bench/mod.rs"]
@@ -16,7 +18,7 @@ mod bench;
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use bench::{agent, floors, harness, lru};
+use bench::{decap, floors, harness, lru};
 
 /// Nothing, behind the IPv4 harness.
 #[xdp]
@@ -81,7 +83,7 @@ pub fn case_lru_v4(context: XdpContext) -> u32 {
 /// The agent.
 #[xdp]
 pub fn case_decap(context: XdpContext) -> u32 {
-    harness::same(context, agent::decap)
+    harness::same(context, decap::decap)
 }
 
 /// The whole of the appliance's program.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The agent's decapsulation on tables of its own, of the agent's types and sizes.
+//! The agent's maps and the kernel's implementation of `AgentTables`; part of each object that runs the decapsulation.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::map;
@@ -11,30 +11,31 @@ use weir_dataplane_core::decap::{self, AgentOutcome, AgentTables, decapsulate};
 use weir_dataplane_core::{Action, Packet as _};
 use weir_dataplane_ebpf::KernelPacket;
 
-/// Prefixes of outer sources. Written by the bench.
+/// Prefixes of outer sources, IPv4 mapped, to 1. Written by user space; full: the document is refused.
 #[map]
 pub static AGENT_SOURCES: LpmTrie<Address, u32> = LpmTrie::with_max_entries(decap::APPLIANCES_MAX, 0);
 
-/// Prefixes of inner destinations to the index of their counters. Written by the bench.
+/// Prefixes of inner destinations, IPv4 mapped, to the index of their counters. Written by user space; full: the document
+/// is refused.
 #[map]
 pub static AGENT_VIPS: LpmTrie<Address, u32> = LpmTrie::with_max_entries(decap::VIPS_MAX, 0);
 
-/// Addresses of the backend. Written by the bench.
+/// Addresses of this host to 1. Written by user space; full: further addresses are no tunnel endpoints, which is logged.
 #[map]
 pub static AGENT_ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(decap::ADDRESSES_MAX, 0);
 
-/// Verdict to packets and bytes. Written here.
+/// Verdict to packets and bytes of frames. Written here.
 #[map]
 pub static AGENT_VERDICTS: PerCpuArray<PacketCounter> =
     PerCpuArray::with_max_entries(decap::AGENT_VERDICTS, 0);
 
-/// Index of a VIP prefix to packets and bytes. Written here.
+/// Index of a VIP prefix to packets and bytes of inner packets. Written here.
 #[map]
 pub static AGENT_VIP_COUNT: PerCpuArray<PacketCounter> = PerCpuArray::with_max_entries(decap::VIPS_MAX, 0);
 
-/// What the agent's program does.
-#[inline(never)]
-pub fn decap(context: XdpContext) -> u32 {
+/// Decides about the frame of `context`, counts, and gives the XDP action.
+#[inline(always)]
+pub fn ingress(context: XdpContext) -> u32 {
     let mut packet = KernelPacket::new(context);
     let frame_len = packet.len();
     let outcome = decapsulate(&mut packet, &KernelTables);
@@ -48,6 +49,7 @@ pub fn decap(context: XdpContext) -> u32 {
     }
 }
 
+/// The agent's maps.
 struct KernelTables;
 
 impl AgentTables for KernelTables {
