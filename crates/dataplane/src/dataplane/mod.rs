@@ -95,6 +95,7 @@ pub struct Dataplane {
     adopted: bool,
     /// Whether the last desired state is wholly in force: only then is what nobody wants really nobody's.
     settled: bool,
+    is_program_pinned: bool,
 }
 
 impl Dataplane {
@@ -117,7 +118,18 @@ impl Dataplane {
         let maps = Maps::take(&mut object, &config.capacity)?;
         let tables = adopt::tables(&maps, &config.capacity)?;
         tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
-        Ok(Self { config, pins, object, maps, tables, tick_factor, hz, adopted, settled: false })
+        Ok(Self {
+            config,
+            pins,
+            object,
+            maps,
+            tables,
+            tick_factor,
+            hz,
+            adopted,
+            settled: false,
+            is_program_pinned: false,
+        })
     }
 
     /// Whether tables of a former process were taken over.
@@ -147,7 +159,31 @@ impl Dataplane {
             let adopted = link::attach(program, &uplink.name, uplink.mode, &self.pins)?;
             tracing::info!(interface = uplink.name, mode = uplink.mode.name(), adopted, "program attached");
         }
+        self.pin_program()?;
         self.detach_others()
+    }
+
+    /// Pins the program itself beside its links, over that of the process before: what runs can be looked at by name.
+    fn pin_program(&mut self) -> Result<(), PinsError> {
+        if self.is_program_pinned {
+            return Ok(());
+        }
+        let path = self.pins.path(names::PROGRAM_INGRESS);
+        let fresh = self.pins.path("fresh_program");
+        let io =
+            |action, path: &std::path::Path, source| PinsError::Io { action, path: path.to_owned(), source };
+        // Left by a process that died between the two steps.
+        match std::fs::remove_file(&fresh) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io("remove", &fresh, source));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let program = program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened");
+        program.pin(&fresh).map_err(|error| io("pin program at", &fresh, std::io::Error::other(error)))?;
+        std::fs::rename(&fresh, &path).map_err(|source| io("rename pin to", &path, source))?;
+        self.is_program_pinned = true;
+        Ok(())
     }
 
     /// Interfaces and modes that the program is attached to, by its pins.

@@ -4,11 +4,13 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use aya::programs::ProgramInfo;
 use weir_dataplane::kernel::link::{Mode, ifindex};
 use weir_dataplane::{AttachError, Dataplane, Uplink};
 
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane_core::Verdict;
+use weir_dataplane_core::names::PROGRAM_INGRESS;
 
 use crate::support::bed::{PinDir, capacity, config, hop, usual};
 use crate::support::build::{Frame, SYN};
@@ -84,6 +86,8 @@ fn the_program_outlives_its_process_and_is_replaced_on_the_same_link() {
     second.attach().unwrap();
     let after = veth.xdp().expect("still attached");
     assert_ne!(after, before, "the new process's program took over");
+    let pinned = ProgramInfo::from_pin(pins.path().join("v1").join(PROGRAM_INGRESS)).unwrap();
+    assert_eq!(pinned.id(), second.program_facts().unwrap().id, "and is the one that is pinned");
     second.detach().unwrap();
     assert_eq!(veth.xdp(), None, "off at once");
     assert!(!pins.path().exists());
