@@ -17,6 +17,7 @@ pub mod control;
 pub mod instance;
 pub mod logging;
 pub mod model;
+pub mod overrides;
 pub mod reconcile;
 pub mod signals;
 pub mod store;

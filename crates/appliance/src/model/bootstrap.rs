@@ -21,8 +21,29 @@ pub struct Bootstrap {
     pub pin_dir: PathBuf,
     /// Sizes of the kernel's tables.
     pub capacity: Capacity,
+    /// How health checks get into their tunnels.
+    pub checks: CheckPath,
     /// What is logged and how.
     pub log: Log,
+}
+
+/// How health checks get into their tunnels; to be changed only where something else on the host uses the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckPath {
+    /// Interface that is made for them, 1 to 13 characters; its other end has a `-p` behind the name.
+    pub interface: String,
+    /// Upper 16 bits of the socket marks, the lower 16 are zero here and carry the backend.
+    pub mark: u32,
+    /// Routing table that sends marked packets to the interface.
+    pub table: u32,
+    /// Priority of the rule that chooses the table.
+    pub priority: u32,
+}
+
+impl Default for CheckPath {
+    fn default() -> Self {
+        Self { interface: "hc0".to_owned(), mark: 0x5765_0000, table: 5765, priority: 5765 }
+    }
 }
 
 /// The one source that may change the document.

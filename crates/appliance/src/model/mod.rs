@@ -10,18 +10,22 @@
 //! vip 1 ── n service n ── 1 pool 1 ── n backend          peer n ── 1 bgp          uplink (one by this version)
 //! ```
 
+mod announce;
 mod appliance;
 mod bgp;
 mod bootstrap;
+mod check;
 mod generation;
 mod pool;
 mod service;
 
 use std::collections::BTreeMap;
 
+pub use self::announce::{AnnouncePolicy, High, Mark, OnAllDown, Require};
 pub use self::appliance::{Appliance, Uplink, XdpMode};
 pub use self::bgp::{Asn, Bgp, Families, Peer, RemoteAs};
-pub use self::bootstrap::{Bootstrap, Capacity, Log, LogFormat, LogLevel, Owner};
+pub use self::bootstrap::{Bootstrap, Capacity, CheckPath, Log, LogFormat, LogLevel, Owner};
+pub use self::check::{CheckKind, HttpCheck, HttpMethod, PoolCheck};
 pub use self::generation::{DocumentHash, Generation};
 pub use self::pool::{AdminState, Backend, Mode, OnFailed, Pool};
 pub use self::service::{Protocol, Service, Vip};

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::PoolCheck;
+
 /// Backends that serve alike, and how packets reach them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -13,6 +15,8 @@ pub struct Pool {
     pub max_backends: u32,
     /// What an established flow does when its backend fails.
     pub on_failed: OnFailed,
+    /// How its backends are checked; `None`: a backend with a next hop counts as up.
+    pub check: Option<PoolCheck>,
     /// Backends by name, at most [`Self::max_backends`]; may be empty.
     pub backends: BTreeMap<String, Backend>,
 }

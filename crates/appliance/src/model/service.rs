@@ -4,11 +4,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::AnnouncePolicy;
+
 /// An address that is announced while its services can be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
     /// Announced as /32 or /128. Unique among the VIPs, no appliance's or backend's own address.
     pub address: IpAddr,
+    /// When it is announced.
+    pub announce: AnnouncePolicy,
 }
 
 /// One VIP, protocol and port, and the pool that serves it.

@@ -103,6 +103,7 @@ impl BootstrapDraft {
                 flow_slots: flow_slots?,
                 rows: rows?,
             },
+            checks: crate::model::CheckPath::default(),
             log: Log { level: self.log_level?, format: self.log_format? },
         })
     }

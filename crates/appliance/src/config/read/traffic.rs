@@ -157,7 +157,7 @@ fn read_backends(report: &mut Report, pool: &Section<'_>) -> BTreeMap<String, Ba
 
 impl VipDraft {
     pub(super) fn finish(self) -> Option<Vip> {
-        Some(Vip { address: self.address? })
+        Some(Vip { address: self.address?, announce: crate::model::AnnouncePolicy::default() })
     }
 }
 
@@ -185,6 +185,7 @@ impl PoolDraft {
             mode: self.mode?,
             max_backends: self.max_backends?,
             on_failed: self.on_failed?,
+            check: None,
             backends: super::all(self.backends, BackendDraft::finish)?,
         })
     }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
 
 use crate::model::{
-    AdminState, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, Document, DocumentHash, Generation, Log,
-    LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, Protocol, Service, Uplink, Vip, XdpMode,
+    AdminState, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, CheckPath, Document,
+    DocumentHash, Generation, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, Protocol, Service,
+    Uplink, Vip, XdpMode,
 };
 use crate::reconcile::apply;
 use crate::reconcile::desired::{Admin, Desired, desired};
@@ -58,6 +59,7 @@ pub(super) fn empty_document() -> Document {
             instance: "default".into(),
             pin_dir: PathBuf::from("/sys/fs/bpf/weir"),
             capacity: Capacity { services: 16, backends: 16, flow_slots: 1024, rows: 65_536 },
+            checks: CheckPath::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Auto },
         },
         appliance: Appliance {
@@ -79,7 +81,9 @@ pub(super) fn empty_document() -> Document {
 }
 
 pub(super) fn with_vip(mut document: Document, n: u8) -> Document {
-    document.vips.insert(format!("v{n}"), Vip { address: vip_address(n) });
+    document
+        .vips
+        .insert(format!("v{n}"), Vip { address: vip_address(n), announce: AnnouncePolicy::default() });
     document
 }
 
@@ -106,7 +110,7 @@ pub(super) fn with_pool(mut document: Document, pool: u8, states: &[AdminState])
     let backends = backends.collect();
     document.pools.insert(
         format!("p{pool}"),
-        Pool { mode: Mode::Ipip, max_backends: 8, on_failed: OnFailed::Keep, backends },
+        Pool { mode: Mode::Ipip, max_backends: 8, on_failed: OnFailed::Keep, check: None, backends },
     );
     document
 }
