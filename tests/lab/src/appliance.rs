@@ -3,13 +3,13 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::api::{Metrics, get_over_socket};
+use crate::api::{Api, Metrics, get_over_socket};
 use crate::bpf::{PinDir, pinned};
 use crate::command::output;
 use crate::logs::LogDir;
@@ -171,8 +171,38 @@ impl Appliance {
 
     /// Its status now.
     pub fn status(&self) -> Result<Value> {
-        let reply = get_over_socket(&self.socket(), "/v1/status")?;
-        serde_json::from_str(&reply.body).with_context(|| format!("read the status of {}", self.name))
+        self.api().get("/v1/status").with_context(|| format!("status of {}", self.name))
+    }
+
+    /// Its API.
+    pub fn api(&self) -> Api {
+        Api::new(&self.socket())
+    }
+
+    /// Runs a client command, such as `status`, against its daemon, to its end.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Answer> {
+        let server = format!("unix:{}", self.socket().display());
+        let mut command = self.weir(arguments);
+        command.env("WEIR_SERVER", server).stdin(Stdio::null());
+        let output = command.output().with_context(|| format!("start weir {arguments:?}"))?;
+        Ok(Answer {
+            code: output.status.code(),
+            said: String::from_utf8_lossy(&output.stdout).into_owned(),
+            complained: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Sockets that its daemon holds open.
+    pub fn open_sockets(&self) -> Result<usize> {
+        let process = self.process.as_ref().context("no daemon was started")?;
+        let dir = format!("/proc/{}/fd", process.pid());
+        let mut count = 0;
+        for entry in std::fs::read_dir(&dir).with_context(|| format!("read {dir}"))? {
+            // One that is closed meanwhile is none.
+            let Ok(target) = std::fs::read_link(entry?.path()) else { continue };
+            count += usize::from(target.to_string_lossy().starts_with("socket:"));
+        }
+        Ok(count)
     }
 
     /// Packets that its program sent to backends, as its metrics say.
@@ -198,6 +228,17 @@ impl Appliance {
     fn socket(&self) -> PathBuf {
         self.dir.join("api.sock")
     }
+}
+
+/// What a client command said.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Exit code; none if it died of a signal.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub said: String,
+    /// Its standard error.
+    pub complained: String,
 }
 
 /// Number of the XDP program on an interface, if there is one.

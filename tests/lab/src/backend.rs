@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A backend of the lab: a web server that holds the VIPs on its loopback, and `weir agent`, which decapsulates.
+//!
+//! It can fail in the ways that checks have to find: no server, a server that misbehaves, no VIP on its loopback, no
+//! decapsulation, no link.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,10 +16,12 @@ use crate::appliance::xdp_program;
 use crate::bpf::{PinDir, pinned};
 use crate::document;
 use crate::http::get;
+use crate::link::addresses;
 use crate::logs::LogDir;
 use crate::netns::Netns;
 use crate::nginx::Nginx;
 use crate::process::Process;
+use crate::rogue::{Misbehaviour, Rogue};
 use crate::wait::wait_until;
 
 /// Start of the agent until its program is attached.
@@ -29,12 +34,14 @@ const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4A
 #[derive(Debug)]
 pub struct Backend {
     agent: Option<Process>,
-    _nginx: Nginx,
+    nginx: Option<Nginx>,
+    rogue: Option<Rogue>,
     name: String,
     document: PathBuf,
     pin_dir: PathBuf,
     log: PathBuf,
     weir: PathBuf,
+    lab: PathBuf,
     netns: Netns,
 }
 
@@ -53,7 +60,9 @@ impl Backend {
         std::fs::write(&document, text).context("write the agent's document")?;
         Ok(Backend {
             agent: None,
-            _nginx: Nginx::start(&netns, logs, name)?,
+            nginx: Some(Nginx::start(&netns, logs.path(), name)?),
+            rogue: None,
+            lab: logs.path().to_path_buf(),
             name: name.to_owned(),
             document,
             pin_dir: pins.path().join(name),
@@ -71,6 +80,57 @@ impl Backend {
     /// Its namespace.
     pub fn netns(&self) -> &Netns {
         &self.netns
+    }
+
+    /// Kills its web server outright: its port refuses from now on, and its connections are reset.
+    pub fn kill_web(&mut self) -> Result<()> {
+        self.rogue = None;
+        // Dropped, it is killed and waited for.
+        self.nginx.take().map(drop).context("no web server runs")
+    }
+
+    /// Starts its web server, in place of whatever is on the port.
+    pub fn start_web(&mut self) -> Result<()> {
+        self.rogue = None;
+        if self.nginx.is_none() {
+            self.nginx = Some(Nginx::start(&self.netns, &self.lab, &self.name)?);
+        }
+        Ok(())
+    }
+
+    /// Puts a server that misbehaves in the place of its web server.
+    pub fn misbehave(&mut self, how: Misbehaviour) -> Result<()> {
+        self.nginx = None;
+        self.rogue = None;
+        self.rogue = Some(Rogue::start(&self.netns, how)?);
+        Ok(())
+    }
+
+    /// The server that misbehaves, if one does.
+    pub fn rogue(&self) -> Option<&Rogue> {
+        self.rogue.as_ref()
+    }
+
+    /// Takes the VIPs off its loopback: what is decapsulated is for nobody.
+    pub fn lose_vips(&self) -> Result<()> {
+        let [v4, v6] = document::vip_prefixes();
+        self.netns.ip(&format!("address del {v4} dev lo\naddress del {v6} dev lo"))
+    }
+
+    /// Puts the VIPs back on its loopback.
+    pub fn regain_vips(&self) -> Result<()> {
+        addresses((&self.netns, "lo"), &document::vip_prefixes())
+    }
+
+    /// Stops its agent in an orderly way, after which nothing decapsulates.
+    pub fn stop_agent(&mut self) -> Result<()> {
+        let mut agent = self.agent.take().context("no agent was started")?;
+        agent.signal(libc::SIGTERM)?;
+        let status = agent.wait(START_LIMIT)?;
+        if !status.success() || self.has_program()? {
+            bail!("the agent of {} ended with {status} and may have left its program", self.name);
+        }
+        Ok(())
     }
 
     /// Starts the agent and returns at once.

@@ -77,9 +77,42 @@ pub fn own_addresses(number: u8) -> (Ipv4Addr, Ipv6Addr) {
     (Ipv4Addr::new(192, 0, 2, number), Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, u16::from(number)))
 }
 
+/// How the backends of a document are checked, and with it how patient announcements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checks {
+    /// Not at all.
+    None,
+    /// As the documentation says that it is by default.
+    Defaults,
+    /// In a fraction of the usual time, for what is not about the time.
+    Quick,
+}
+
+impl Checks {
+    /// Lines of a pool's check.
+    fn pool(self) -> &'static str {
+        match self {
+            Checks::None => "",
+            Checks::Defaults => "check = { kind = \"http\", path = \"/healthz\" }\n",
+            Checks::Quick => {
+                "check = { kind = \"http\", path = \"/healthz\", interval = \"400ms\", timeout = \"300ms\", \
+                 fast_interval = \"100ms\", down_interval = \"400ms\" }\n"
+            }
+        }
+    }
+
+    /// Lines of a VIP's announcement.
+    fn vip(self) -> &'static str {
+        match self {
+            Checks::None | Checks::Defaults => "",
+            Checks::Quick => "announce = { up_hold = \"1s\", down_hold = \"1s\" }\n",
+        }
+    }
+}
+
 /// Document of appliance `number`, which keeps its files in `dir` and its pins below `pins`, and balances over `backends`
 /// backends.
-pub fn appliance(number: u8, backends: u8, dir: &Path, pins: &Path) -> String {
+pub fn appliance(number: u8, backends: u8, checks: Checks, dir: &Path, pins: &Path) -> String {
     let (tor_v4, tor_v6) = Subnet::Appliance(number).tor();
     let (own_v4, own_v6) = own_addresses(number);
     let (dir, pins) = (dir.display(), pins.display());
@@ -115,16 +148,15 @@ address = "{tor_v6}"
 remote_as = {TOR_AS}
 hold_time = "9s"
 connect_retry = "1s"
-[vips.www4]
-address = "{VIP_V4}"
-[vips.www6]
-address = "{VIP_V6}"
 "#
     );
-    for family in [4, 6] {
+    for (family, vip) in [(4, IpAddr::V4(VIP_V4)), (6, IpAddr::V6(VIP_V6))] {
         text += &format!(
-            "[services.http{family}]\nvip = \"www{family}\"\nprotocol = \"tcp\"\nport = {PORT}\npool = \"web{family}\"\n\
-             [pools.web{family}]\nmode = \"ipip\"\nmax_backends = 64\n"
+            "[vips.www{family}]\naddress = \"{vip}\"\n{announce}\
+             [services.http{family}]\nvip = \"www{family}\"\nprotocol = \"tcp\"\nport = {PORT}\npool = \"web{family}\"\n\
+             [pools.web{family}]\nmode = \"ipip\"\nmax_backends = 64\n{check}",
+            announce = checks.vip(),
+            check = checks.pool(),
         );
         for backend in 1..=backends {
             let (v4, v6) = Subnet::Backend(backend).host();
@@ -167,8 +199,10 @@ mod tests {
 
     #[test]
     fn documents_name_every_backend_in_both_families() {
-        let text = appliance(1, 3, Path::new("/x"), Path::new("/y"));
-        for name in ["pools.web4.backends.b3", "pools.web6.backends.b3", "10.1.3.2", "2001:db8:1003::2"] {
+        let text = appliance(1, 3, Checks::Defaults, Path::new("/x"), Path::new("/y"));
+        for name in
+            ["pools.web4.backends.b3", "pools.web6.backends.b3", "10.1.3.2", "2001:db8:1003::2", "/healthz"]
+        {
             assert!(text.contains(name), "{name}");
         }
     }

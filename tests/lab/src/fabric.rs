@@ -22,7 +22,7 @@ use crate::appliance::Appliance;
 use crate::backend::Backend;
 use crate::bpf::PinDir;
 use crate::command::output;
-use crate::document::{self, APPLIANCE_AS, Subnet, TOR_AS, VIP_V4, VIP_V6};
+use crate::document::{self, APPLIANCE_AS, Checks, Subnet, TOR_AS, VIP_V4, VIP_V6};
 use crate::frr::Frr;
 use crate::link::{Veth, addresses, default_route};
 use crate::logs::LogDir;
@@ -48,6 +48,8 @@ pub struct Layout {
     pub backends: u8,
     /// The `weir` program.
     pub weir: PathBuf,
+    /// How the appliances check the backends.
+    pub checks: Checks,
     /// Folder that keeps the logs.
     pub keep_logs: Option<PathBuf>,
 }
@@ -55,7 +57,7 @@ pub struct Layout {
 impl Layout {
     /// Two appliances, three backends.
     pub fn demo(weir: impl Into<PathBuf>) -> Layout {
-        Layout { appliances: 2, backends: 3, weir: weir.into(), keep_logs: None }
+        Layout { appliances: 2, backends: 3, weir: weir.into(), checks: Checks::None, keep_logs: None }
     }
 
     /// One appliance, two backends: enough for what concerns one appliance only.
@@ -113,6 +115,7 @@ impl Fabric {
             appliance.write_document(&document::appliance(
                 number,
                 layout.backends,
+                layout.checks,
                 appliance.dir(),
                 pins.path(),
             ))?;
@@ -187,6 +190,16 @@ impl Fabric {
             format!("ToR: {question}\n{answer}")
         };
         questions.iter().map(answer).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Takes a backend off the network without a word: its link to the ToR goes down.
+    pub fn silence(&self, backend: u8) -> Result<()> {
+        self.tor.ip(&format!("link set b{backend} down"))
+    }
+
+    /// Brings a backend's link up again.
+    pub fn unsilence(&self, backend: u8) -> Result<()> {
+        self.tor.ip(&format!("link set b{backend} up"))
     }
 
     /// Waits until both sessions of an appliance are Established.

@@ -51,6 +51,16 @@ impl Frr {
         output(Command::new("vtysh").args(["-N", &self.name, "-c", command]))
     }
 
+    /// Runs commands one after the other in one vtysh, each in the place that the ones before have led to.
+    pub fn configure(&self, commands: &[&str]) -> Result<()> {
+        let mut vtysh = Command::new("vtysh");
+        vtysh.args(["-N", &self.name]);
+        for command in commands {
+            vtysh.args(["-c", command]);
+        }
+        run(&mut vtysh)
+    }
+
     /// Answer of a vtysh command as JSON.
     pub fn json(&self, command: &str) -> Result<Value> {
         let text = self.vtysh(&format!("{command} json"))?;

@@ -16,6 +16,12 @@ const BODY_MAX: u64 = 4 << 20;
 /// Header lines read before an answer is refused.
 const HEADER_LINES_MAX: usize = 64;
 
+/// The header in which a lab's web server names itself.
+pub(crate) const BACKEND_HEADER: &str = "x-backend";
+
+/// An answer that never has a body (RFC 9110 §15.3.5).
+const NO_CONTENT: u16 = 204;
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -58,22 +64,43 @@ impl Connection {
     }
 
     fn request(&mut self, path: &str, connection: &str) -> Result<Reply> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: vip\r\nConnection: {connection}\r\n\r\n");
-        self.stream.get_mut().write_all(request.as_bytes()).context("send the request")?;
+        self.send(path, connection)?;
         read_reply(&mut self.stream)
+    }
+
+    /// Asks for a file and gives the head of the answer with the stream from which its body comes.
+    pub(crate) fn begin(mut self, path: &str) -> Result<(Head, BufReader<TcpStream>)> {
+        self.send(path, "close")?;
+        Ok((read_head(&mut self.stream)?, self.stream))
+    }
+
+    fn send(&mut self, path: &str, connection: &str) -> Result<()> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: vip\r\nConnection: {connection}\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes()).context("send the request")
     }
 }
 
-/// Reads one answer: with a length, or to the end of the stream.
-pub(crate) fn read_reply(stream: &mut impl BufRead) -> Result<Reply> {
+/// What comes before a body.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Head {
+    /// Status code.
+    pub(crate) status: u16,
+    /// Bytes of the body, if the answer says so.
+    pub(crate) length: Option<u64>,
+    /// Name of the backend that answers, as the lab's web servers say it.
+    pub(crate) backend: Option<String>,
+    is_chunked: bool,
+}
+
+/// Reads the head of one answer, with the empty line that ends it.
+pub(crate) fn read_head(stream: &mut impl BufRead) -> Result<Head> {
     let status_line = read_line(stream)?;
     let status = status_line
         .split(' ')
         .nth(1)
         .and_then(|code| code.parse().ok())
         .with_context(|| format!("not an answer: `{status_line}`"))?;
-    let mut length = None;
-    let mut is_chunked = false;
+    let mut head = Head { status, ..Head::default() };
     for number in 0.. {
         let line = read_line(stream)?;
         if line.is_empty() {
@@ -84,10 +111,21 @@ pub(crate) fn read_reply(stream: &mut impl BufRead) -> Result<Reply> {
         }
         let Some((name, value)) = line.split_once(':') else { bail!("not a header: `{line}`") };
         if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.trim().parse::<u64>().context("content-length")?);
+            head.length = Some(value.trim().parse::<u64>().context("content-length")?);
+        } else if name.eq_ignore_ascii_case(BACKEND_HEADER) {
+            head.backend = Some(value.trim().to_owned());
         }
-        is_chunked |= name.eq_ignore_ascii_case("transfer-encoding") && value.trim() == "chunked";
+        head.is_chunked |= name.eq_ignore_ascii_case("transfer-encoding") && value.trim() == "chunked";
     }
+    if status == NO_CONTENT {
+        head.length = Some(0);
+    }
+    Ok(head)
+}
+
+/// Reads one answer: with a length, or to the end of the stream.
+pub(crate) fn read_reply(stream: &mut impl BufRead) -> Result<Reply> {
+    let Head { status, length, is_chunked, .. } = read_head(stream)?;
     if is_chunked {
         bail!("a chunked answer, which this client does not read");
     }

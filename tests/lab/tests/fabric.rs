@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use weir_lab::document::{self, Subnet, VIP_V4, VIP_V6};
-use weir_lab::{Fabric, Frr, Layout, XdpPass, requests};
+use weir_lab::{Capture, Downloads, Fabric, Frr, Layout, Misbehaviour, XdpPass, get, requests, wait_until};
 
 fn bare() -> Fabric {
     // No `weir` is started by these tests.
@@ -26,10 +26,13 @@ fn requests_spread_over_backends_by_plain_routing() {
     };
     fabric.tor.ip(&format!("route add {VIP_V4}/32 {}", hops(false))).expect("v4 route");
     fabric.tor.ip(&format!("route add {VIP_V6}/128 {}", hops(true))).expect("v6 route");
+    let downloads = Downloads::start(&fabric.client, &document::targets(), "b2", 10).expect("downloads");
     let tally = requests(&fabric.client, &document::targets(), 300).expect("the load runs");
     assert_eq!((tally.total, tally.failed), (300, 0), "{:?}", tally.reasons);
     assert_eq!(tally.spread.len(), 3);
     assert!(tally.spread.values().all(|count| *count > 50), "{:?}", tally.spread);
+    assert!(downloads.all_running(), "too short to be called long");
+    assert_eq!(downloads.finish().expect("every byte"), 10);
 }
 
 /// Given FRR instances in place of the appliances, when they announce the VIPs, then the ToR's kernel holds an ECMP route to
@@ -56,6 +59,31 @@ fn the_tor_builds_ecmp_routes_and_drops_a_dead_peer() {
         fabric.wait_sessions(number).expect("sessions");
     }
     fabric.wait_routes(&[1, 2], Duration::from_secs(20)).expect("both");
+    let seen =
+        Capture::start(&fabric.tor, "lb1", "tcp port 179", &fabric.logs.file("bgp.log")).expect("tcpdump");
+    for (family, prefix) in ["ipv4", "ipv6"].iter().zip(document::vip_prefixes()) {
+        assert_eq!(seen.withdrawals(&prefix), [] as [f64; 0]);
+        let command = format!("no network {prefix}");
+        let words =
+            ["configure terminal", "router bgp 65010", &format!("address-family {family} unicast"), &command];
+        speakers[0].configure(&words).expect("withdrawn");
+        wait_until("the withdrawal on the wire", Duration::from_secs(5), || {
+            let times = seen.withdrawals(&prefix);
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
+            anyhow::ensure!(times.len() == 1 && (now - times[0]).abs() < 10.0, "{times:?} at {now}");
+            Ok(())
+        })
+        .expect("seen");
+    }
+    fabric.wait_routes(&[2], Duration::from_secs(5)).expect("one is left");
+    let words =
+        ["configure terminal", "router bgp 65010", "address-family ipv4 unicast", "network 198.51.100.10/32"];
+    speakers[0].configure(&words).expect("announced again");
+    let [_, v6] = document::vip_prefixes();
+    let words =
+        ["configure terminal", "router bgp 65010", "address-family ipv6 unicast", &format!("network {v6}")];
+    speakers[0].configure(&words).expect("announced again");
+    fabric.wait_routes(&[1, 2], Duration::from_secs(20)).expect("both");
     speakers.pop();
     fabric.wait_routes(&[1], Duration::from_secs(5)).expect("one is left");
 }
@@ -71,4 +99,44 @@ fn the_passing_program_comes_and_goes_with_its_value() {
     assert!(lb1.xdp_program().expect("ip link").is_some());
     drop(pass);
     assert_eq!(lb1.xdp_program().expect("ip link"), None);
+}
+
+/// Given a backend, when its web server misbehaves, dies, or its link goes down, then a client sees exactly that, and all is
+/// well again afterwards.
+#[test]
+#[ignore = "needs root and netns"]
+fn a_backend_fails_as_it_is_told() {
+    let mut fabric = bare();
+    let to = std::net::SocketAddr::new(Subnet::Backend(1).host().0.into(), document::PORT);
+    let ask = |fabric: &Fabric| {
+        fabric.client.enter(|| get(to, "/healthz", Duration::from_millis(500))).expect("the namespace")
+    };
+    assert_eq!(ask(&fabric).expect("an answer").body, "ok");
+    for (how, said) in [
+        (Misbehaviour::Garbage, "not contain valid UTF-8"),
+        (Misbehaviour::HalfClose, "not a header"),
+        (Misbehaviour::Mute, "temporarily unavailable"),
+        (Misbehaviour::Reset, "reset"),
+        (Misbehaviour::Endless, "header lines"),
+    ] {
+        fabric.backends[0].misbehave(how).expect("it misbehaves");
+        let error = format!("{:#}", ask(&fabric).expect_err("no answer"));
+        assert!(error.contains(said), "{how:?}: {error}");
+        assert_eq!(fabric.backends[0].rogue().map(weir_lab::Rogue::taken), Some(1));
+    }
+    fabric.backends[0].misbehave(Misbehaviour::Unwell).expect("it misbehaves");
+    assert_eq!(ask(&fabric).expect("an answer").status, 503);
+    fabric.backends[0].misbehave(Misbehaviour::Stall).expect("it misbehaves");
+    let begun = std::time::Instant::now();
+    assert_eq!(ask(&fabric).expect("an answer").status, 200);
+    assert!(begun.elapsed() > Duration::from_secs(5), "it did not stall: {:?}", begun.elapsed());
+    fabric.backends[0].start_web().expect("it serves");
+    assert_eq!(ask(&fabric).expect("an answer").status, 200);
+    fabric.backends[0].kill_web().expect("it dies");
+    assert!(format!("{:#}", ask(&fabric).expect_err("no server")).contains("refused"));
+    fabric.backends[0].start_web().expect("it serves");
+    fabric.silence(1).expect("the link goes");
+    ask(&fabric).expect_err("no link");
+    fabric.unsilence(1).expect("the link comes");
+    wait_until("the backend to answer again", Duration::from_secs(5), || ask(&fabric)).expect("an answer");
 }
