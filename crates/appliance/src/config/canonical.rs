@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::value::duration_text;
 use crate::model::{
-    AdminState, Backend, Document, DocumentHash, LogFormat, LogLevel, Mode, OnFailed, Owner, Peer, Pool,
-    Protocol, RemoteAs, Service, XdpMode,
+    AdminState, AnnouncePolicy, Backend, CheckKind, Document, DocumentHash, High, HttpMethod, LogFormat,
+    LogLevel, Mark, Mode, OnAllDown, OnFailed, Owner, Peer, Pool, PoolCheck, Protocol, RemoteAs, Require,
+    Service, XdpMode,
 };
 
 /// The document as JSON in its own shape, with every default filled in.
@@ -50,6 +51,12 @@ pub fn to_json(document: &Document) -> Value {
                 "flow_slots": capacity.flow_slots,
                 "rows": capacity.rows,
             }))),
+            ("checks", Some(json!({
+                "interface": bootstrap.checks.interface,
+                "mark": bootstrap.checks.mark,
+                "table": bootstrap.checks.table,
+                "priority": bootstrap.checks.priority,
+            }))),
             ("log", Some(json!({ "level": level, "format": format }))),
         ]),
         "appliance": object([
@@ -66,7 +73,10 @@ pub fn to_json(document: &Document) -> Value {
         } })),
         "bgp": { "asn": bgp.asn.0, "listen": listen },
         "peers": map(peers, peer),
-        "vips": map(vips, |vip| json!({ "address": vip.address.to_string() })),
+        "vips": map(vips, |vip| json!({
+            "address": vip.address.to_string(),
+            "announce": announce(&vip.announce),
+        })),
         "services": map(services, service),
         "pools": map(pools, pool),
     })
@@ -125,12 +135,75 @@ fn pool(pool: &Pool) -> Value {
         OnFailed::Keep => "keep",
         OnFailed::Reset => "reset",
     };
-    json!({
-        "mode": mode,
-        "max_backends": pool.max_backends,
-        "on_failed": on_failed,
-        "backends": map(&pool.backends, backend),
-    })
+    object([
+        ("mode", Some(json!(mode))),
+        ("max_backends", Some(json!(pool.max_backends))),
+        ("on_failed", Some(json!(on_failed))),
+        ("check", pool.check.as_ref().map(check)),
+        ("backends", Some(map(&pool.backends, backend))),
+    ])
+}
+
+fn check(check: &PoolCheck) -> Value {
+    let (kind, http) = match &check.kind {
+        CheckKind::Tcp => ("tcp", None),
+        CheckKind::Http(http) => ("http", Some(http)),
+    };
+    let method = |method| match method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Head => "HEAD",
+        HttpMethod::Options => "OPTIONS",
+    };
+    let status = |&(start, end): &(u16, u16)| match start == end {
+        true => json!(start),
+        false => json!(format!("{start}-{end}")),
+    };
+    object([
+        ("kind", Some(json!(kind))),
+        ("port", check.port.map(|port| json!(port))),
+        ("interval", Some(json!(duration_text(check.interval)))),
+        ("timeout", Some(json!(duration_text(check.timeout)))),
+        ("fast_interval", Some(json!(duration_text(check.fast_interval)))),
+        ("down_interval", Some(json!(duration_text(check.down_interval)))),
+        ("rise", Some(json!(check.rise))),
+        ("fall", Some(json!(check.fall))),
+        ("method", http.map(|http| json!(method(http.method)))),
+        ("path", http.map(|http| json!(http.path))),
+        ("host", http.and_then(|http| http.host.as_ref()).map(|host| json!(host))),
+        ("status", http.map(|http| http.status.iter().map(status).collect())),
+        ("body", http.and_then(|http| http.body.as_ref()).map(|body| json!(body))),
+    ])
+}
+
+fn announce(policy: &AnnouncePolicy) -> Value {
+    let mark = |mark| match mark {
+        Mark::Backends(backends) => json!(backends),
+        Mark::Percent(percent) => json!(format!("{percent}%")),
+    };
+    let on_all_down = match policy.on_all_down {
+        OnAllDown::Withdraw => "withdraw",
+        OnAllDown::Deprioritise => "deprioritise",
+        OnAllDown::Keep => "keep",
+    };
+    let require = match &policy.require {
+        Require::All => json!("all"),
+        Require::Any => json!("any"),
+        Require::Services(services) => json!(services),
+    };
+    object([
+        ("low", Some(mark(policy.low))),
+        (
+            "high",
+            match policy.high {
+                High::Usual => None,
+                High::Mark(high) => Some(mark(high)),
+            },
+        ),
+        ("up_hold", Some(json!(duration_text(policy.up_hold)))),
+        ("down_hold", Some(json!(duration_text(policy.down_hold)))),
+        ("on_all_down", Some(json!(on_all_down))),
+        ("require", Some(require)),
+    ])
 }
 
 fn backend(backend: &Backend) -> Value {

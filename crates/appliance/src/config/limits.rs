@@ -10,6 +10,7 @@ pub(super) use weir_dataplane_core::limits::{
     BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX, ROWS_DEFAULT,
     SERVICES_DEFAULT,
 };
+use weir_health::Timing;
 
 /// Largest document that is read. 16,384 backends take about 1.5 MB.
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
@@ -65,6 +66,45 @@ pub(super) const IDLE_UDP_DEFAULT: Duration = Duration::from_secs(120);
 pub(super) const DRAIN_WAIT_DEFAULT: Duration = Duration::from_secs(3);
 /// Waits between the last withdraw and detaching.
 pub(super) const DRAIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+
+/// Checks of all pools together.
+pub(super) const CHECKS_MAX: usize = weir_health::checker::CHECKS_MAX;
+/// Times between two attempts of a check while nothing is wrong.
+pub(super) const CHECK_INTERVAL: RangeInclusive<Duration> = Timing::INTERVAL_RANGE;
+/// Times of one attempt; shorter than the interval besides.
+pub(super) const CHECK_TIMEOUT: RangeInclusive<Duration> = Timing::TIMEOUT_MIN..=CHECK_WAIT_MAX;
+/// Waits between attempts while a change is being decided; at most the interval besides.
+pub(super) const CHECK_FAST_INTERVAL: RangeInclusive<Duration> = Timing::FAST_INTERVAL_MIN..=CHECK_WAIT_MAX;
+/// Waits between attempts of a backend that is down; at least the fast interval besides.
+pub(super) const CHECK_DOWN_INTERVAL: RangeInclusive<Duration> = Timing::FAST_INTERVAL_MIN..=CHECK_WAIT_MAX;
+/// Longest wait of any kind.
+const CHECK_WAIT_MAX: Duration = *Timing::INTERVAL_RANGE.end();
+/// Longest path of an HTTP check.
+pub(super) const CHECK_PATH_BYTES_MAX: usize = weir_health::HttpCheck::PATH_MAX;
+/// Path of an HTTP check that names none.
+pub(super) const CHECK_PATH_DEFAULT: &str = "/";
+/// Longest host of an HTTP check.
+pub(super) const CHECK_HOST_BYTES_MAX: usize = weir_health::HttpCheck::HOST_MAX;
+/// Longest text that an HTTP check looks for.
+pub(super) const CHECK_BODY_BYTES_MAX: usize = weir_health::HttpCheck::BODY_TEXT_MAX;
+/// Statuses that exist (RFC 9110 §15).
+pub(super) const CHECK_STATUS: RangeInclusive<u16> = 100..=599;
+/// Statuses that are a success when the document names none: a redirect is not followed and is none.
+pub(super) const CHECK_STATUS_DEFAULT: (u16, u16) = (200, 299);
+/// Statuses and ranges that one check can list: more are not told apart by anybody.
+pub(super) const CHECK_STATUSES_MAX: usize = 32;
+
+/// Holds of a VIP before it is withdrawn and before it comes back.
+pub(super) const ANNOUNCE_HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
+
+/// Longest name of the interface of checks: its other end has `-p` behind it.
+pub(super) const CHECK_INTERFACE_BYTES_MAX: usize = 13;
+/// Bits of a socket mark that carry the backend.
+pub(super) const CHECK_MARK_BACKEND_BITS: u32 = 16;
+/// Routing tables that every host has: default, main, local.
+pub(super) const ROUTING_TABLES_RESERVED: RangeInclusive<u32> = 253..=255;
+/// Priorities of rules that come before the main table's (32,766) and behind the local table's (0).
+pub(super) const RULE_PRIORITY: RangeInclusive<u32> = 1..=32_765;
 
 #[cfg(test)]
 mod tests {

@@ -348,6 +348,11 @@ fn text_of<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
     value.as_str()
 }
 
+/// A whole number without bounds but its type's; `None`: something else.
+pub(super) fn whole_number<T: TryFrom<i64>>(value: &DeValue<'_>) -> Option<T> {
+    integer(value).and_then(|number| T::try_from(number).ok())
+}
+
 fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()

@@ -9,15 +9,27 @@ use toml::de::DeValue;
 use crate::config::limits;
 use crate::config::report::Report;
 use crate::config::section::{Section, Shape};
-use crate::config::value::{self, Wrong};
-use crate::model::{Bootstrap, Capacity, Log, LogFormat, LogLevel, Owner};
+use crate::config::value::{self, Wrong, found};
+use crate::model::{Bootstrap, Capacity, CheckPath, Log, LogFormat, LogLevel, Owner};
 
 const BOOTSTRAP: Shape = Shape {
-    known: &["owner", "api_socket", "api_listen", "state_dir", "instance", "pin_dir", "capacity", "log"],
+    known: &[
+        "owner",
+        "api_socket",
+        "api_listen",
+        "state_dir",
+        "instance",
+        "pin_dir",
+        "capacity",
+        "checks",
+        "log",
+    ],
     later: &["api_tls", "tls", "etcd", "metrics_listen"],
 };
 const CAPACITY: Shape =
     Shape { known: &["services", "backends", "flow_slots", "rows"], later: &["pools", "next_hops"] };
+const CHECKS: Shape =
+    Shape { known: &["interface", "mark", "table", "priority"], later: &["via", "in_flight", "rate"] };
 const LOG: Shape = Shape { known: &["level", "format"], later: &["filter"] };
 
 const OWNERS: &[(&str, Owner)] = &[("file", Owner::File)];
@@ -32,7 +44,7 @@ const FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 #[cfg(test)]
-pub(super) const SHAPES: &[Shape] = &[BOOTSTRAP, CAPACITY, LOG];
+pub(super) const SHAPES: &[Shape] = &[BOOTSTRAP, CAPACITY, CHECKS, LOG];
 
 /// The bootstrap section as read.
 #[derive(Debug)]
@@ -44,6 +56,7 @@ pub(in crate::config) struct BootstrapDraft {
     instance: Option<String>,
     pin_dir: Option<PathBuf>,
     pub(in crate::config) capacity: CapacityDraft,
+    pub(in crate::config) checks: CheckPathDraft,
     log_level: Option<LogLevel>,
     log_format: Option<LogFormat>,
 }
@@ -57,9 +70,19 @@ pub(in crate::config) struct CapacityDraft {
     flow_slots: Option<u32>,
 }
 
+/// The way of checks as read.
+#[derive(Debug)]
+pub(in crate::config) struct CheckPathDraft {
+    pub(in crate::config) interface: Option<String>,
+    mark: Option<u32>,
+    table: Option<u32>,
+    priority: Option<u32>,
+}
+
 pub(super) fn read(report: &mut Report, root: &Section<'_>) -> BootstrapDraft {
     let section = root.section_or_default(report, "bootstrap", BOOTSTRAP);
     let capacity = section.section_or_default(report, "capacity", CAPACITY);
+    let checks = section.section_or_default(report, "checks", CHECKS);
     let log = section.section_or_default(report, "log", LOG);
     let owner = value::choice(OWNERS, &["api", "etcd"]);
     BootstrapDraft {
@@ -70,6 +93,7 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> BootstrapDraft {
         instance: section.or(report, "instance", "default".to_owned(), value::name),
         pin_dir: section.or(report, "pin_dir", "/sys/fs/bpf/weir".into(), value::path),
         capacity: read_capacity(report, &capacity),
+        checks: read_check_path(report, &checks),
         log_level: log.or(report, "level", LogLevel::Info, value::choice(LEVELS, &[])),
         log_format: log.or(report, "format", LogFormat::Auto, value::choice(FORMATS, &["journald"])),
     }
@@ -84,6 +108,16 @@ fn read_capacity(report: &mut Report, section: &Section<'_>) -> CapacityDraft {
         backends: section.or(report, "backends", limits::BACKENDS_DEFAULT, backends),
         rows: section.or(report, "rows", limits::ROWS_DEFAULT, rows),
         flow_slots: section.or(report, "flow_slots", limits::FLOW_SLOTS_DEFAULT, flow_slots),
+    }
+}
+
+fn read_check_path(report: &mut Report, section: &Section<'_>) -> CheckPathDraft {
+    let usual = CheckPath::default();
+    CheckPathDraft {
+        interface: section.or(report, "interface", usual.interface, check_interface),
+        mark: section.or(report, "mark", usual.mark, check_mark),
+        table: section.or(report, "table", usual.table, routing_table),
+        priority: section.or(report, "priority", usual.priority, value::number(limits::RULE_PRIORITY)),
     }
 }
 
@@ -103,7 +137,12 @@ impl BootstrapDraft {
                 flow_slots: flow_slots?,
                 rows: rows?,
             },
-            checks: crate::model::CheckPath::default(),
+            checks: CheckPath {
+                interface: self.checks.interface?,
+                mark: self.checks.mark?,
+                table: self.checks.table?,
+                priority: self.checks.priority?,
+            },
             log: Log { level: self.log_level?, format: self.log_format? },
         })
     }
@@ -118,6 +157,41 @@ fn loopback_listener(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     let message =
         format!("found `{address}`, expected a loopback address: this version serves TCP without TLS");
     Err(Wrong::new(message, "listen on `127.0.0.1:9180` or use the unix socket"))
+}
+
+/// Name of an interface that has room for a suffix.
+fn check_interface(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let name = value::text(value)?;
+    if value::is_interface(&name) && name.len() <= limits::CHECK_INTERFACE_BYTES_MAX {
+        return Ok(name);
+    }
+    let max = limits::CHECK_INTERFACE_BYTES_MAX;
+    let message =
+        format!("found {}, expected the name of an interface, at most {max} characters", found(value));
+    Err(Wrong::new(message, "write it like `\"hc0\"`; the other end has `-p` behind this name"))
+}
+
+/// A mark whose lower half is free for the backend.
+fn check_mark(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    const HELP: &str = "write it like `0x57650000`: the lower 16 bits carry the backend";
+    let mark: Option<u32> = value::whole_number(value);
+    mark.filter(|mark| *mark != 0 && mark.trailing_zeros() >= limits::CHECK_MARK_BACKEND_BITS).ok_or_else(
+        || {
+            let message =
+                format!("found {}, expected a mark of 32 bits whose lower 16 bits are 0", found(value));
+            Wrong::new(message, HELP)
+        },
+    )
+}
+
+/// A routing table that no host has by itself.
+fn routing_table(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    let table = value::number(1..=u32::MAX)(value)?;
+    if !limits::ROUTING_TABLES_RESERVED.contains(&table) {
+        return Ok(table);
+    }
+    let message = format!("found `{table}`, a routing table that every host uses");
+    Err(Wrong::new(message, "choose a number that `ip rule` does not show, like `5765`"))
 }
 
 /// A power of two that makes whole sets.

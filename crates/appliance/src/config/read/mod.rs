@@ -4,7 +4,9 @@
 //! A field of a draft is `None` exactly when a problem was reported for it, so the rules that follow skip it and do not
 //! report the same slip twice.
 
+mod announce;
 mod bootstrap;
+mod check;
 mod routing;
 mod traffic;
 
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 pub(super) use self::bootstrap::BootstrapDraft;
+pub(super) use self::check::{CheckDraft, Kind};
 pub(super) use self::routing::{ApplianceDraft, BgpDraft, PeerDraft};
 pub(super) use self::traffic::{PoolDraft, ServiceDraft, VipDraft};
 use super::report::Report;
@@ -81,6 +84,7 @@ fn all<D, T>(drafts: BTreeMap<String, D>, finish: impl Fn(D) -> Option<T>) -> Op
 /// Every key that some section reads.
 #[cfg(test)]
 pub(super) fn known_keys() -> Vec<&'static str> {
-    let shapes = [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, traffic::SHAPES];
+    let shapes =
+        [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, traffic::SHAPES, announce::SHAPES, check::SHAPES];
     shapes.into_iter().flatten().flat_map(|shape| shape.known.iter().copied()).collect()
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::announce::{self, AnnounceDraft};
+use super::check::{self, CheckDraft};
 use crate::config::limits;
 use crate::config::report::Report;
 use crate::config::section::{Section, Shape, object_names};
@@ -14,37 +16,16 @@ use crate::config::value::{self, Wrong};
 use crate::model::{AdminState, Backend, Mode, OnFailed, Pool, Protocol, Service, Vip};
 
 const VIP: Shape = Shape {
-    known: &["address"],
-    later: &[
-        "announce",
-        "prefix",
-        "communities",
-        "large_communities",
-        "med",
-        "prepend",
-        "policy",
-        "on_all_down",
-        "require",
-    ],
+    known: &["address", "announce"],
+    later: &["prefix", "communities", "large_communities", "med", "prepend", "policy"],
 };
 const SERVICE: Shape = Shape {
     known: &["vip", "protocol", "port", "pool", "idle", "flow_table"],
     later: &["affinity", "limits", "ports", "critical"],
 };
 const POOL: Shape = Shape {
-    known: &["mode", "max_backends", "on_failed", "backends"],
-    later: &[
-        "check",
-        "gue",
-        "l2",
-        "algorithm",
-        "epsilon",
-        "seed",
-        "affinity",
-        "slow_start",
-        "panic",
-        "agent",
-    ],
+    known: &["mode", "max_backends", "on_failed", "check", "backends"],
+    later: &["gue", "l2", "algorithm", "epsilon", "seed", "affinity", "slow_start", "panic", "agent"],
 };
 const BACKEND: Shape =
     Shape { known: &["address", "weight", "state", "zone"], later: &["check", "mac", "port", "cap"] };
@@ -62,6 +43,7 @@ pub(super) const SHAPES: &[Shape] = &[VIP, SERVICE, POOL, BACKEND];
 #[derive(Debug)]
 pub(in crate::config) struct VipDraft {
     pub(in crate::config) address: Option<IpAddr>,
+    pub(in crate::config) announce: AnnounceDraft,
 }
 
 /// A service as read.
@@ -81,6 +63,8 @@ pub(in crate::config) struct PoolDraft {
     pub(in crate::config) mode: Option<Mode>,
     pub(in crate::config) max_backends: Option<u32>,
     on_failed: Option<OnFailed>,
+    /// `None`: no check.
+    pub(in crate::config) check: Option<CheckDraft>,
     pub(in crate::config) backends: BTreeMap<String, BackendDraft>,
 }
 
@@ -98,7 +82,11 @@ pub(super) fn read_vips(report: &mut Report, root: &Section<'_>) -> BTreeMap<Str
     let mut vips = BTreeMap::new();
     for entry in root.entries(report, "vips", is_well_formed, rule) {
         let section = entry.open(report, VIP);
-        vips.insert(entry.name, VipDraft { address: section.required(report, "address", value::address) });
+        let vip = VipDraft {
+            address: section.required(report, "address", value::address),
+            announce: announce::read(report, &section),
+        };
+        vips.insert(entry.name, vip);
     }
     vips
 }
@@ -131,6 +119,7 @@ pub(super) fn read_pools(report: &mut Report, root: &Section<'_>) -> BTreeMap<St
             mode: section.required(report, "mode", value::choice(MODES, &["gue", "l2"])),
             max_backends: section.or(report, "max_backends", limits::MAX_BACKENDS_DEFAULT, max_backends),
             on_failed: section.or(report, "on_failed", OnFailed::Keep, value::choice(ON_FAILED, &[])),
+            check: check::read(report, &section),
             backends: read_backends(report, &section),
         };
         pools.insert(entry.name, pool);
@@ -157,7 +146,7 @@ fn read_backends(report: &mut Report, pool: &Section<'_>) -> BTreeMap<String, Ba
 
 impl VipDraft {
     pub(super) fn finish(self) -> Option<Vip> {
-        Some(Vip { address: self.address?, announce: crate::model::AnnouncePolicy::default() })
+        Some(Vip { address: self.address?, announce: self.announce.finish()? })
     }
 }
 
@@ -185,7 +174,10 @@ impl PoolDraft {
             mode: self.mode?,
             max_backends: self.max_backends?,
             on_failed: self.on_failed?,
-            check: None,
+            check: match self.check {
+                Some(check) => Some(check.finish()?),
+                None => None,
+            },
             backends: super::all(self.backends, BackendDraft::finish)?,
         })
     }

@@ -4,7 +4,9 @@
 //! Every rule runs on every document, also on one whose values were partly refused, so that an operator sees all there
 //! is to repair at once. A value that was refused by itself takes no part.
 
+mod announce;
 mod capacity;
+mod checks;
 mod peers;
 mod pools;
 
@@ -19,7 +21,9 @@ pub(super) fn validate(report: &mut Report, draft: &Draft) {
     uplinks(report, draft);
     vips(report, draft);
     services(report, draft);
+    announce::validate(report, draft);
     pools::validate(report, draft);
+    checks::validate(report, draft);
     peers::validate(report, draft);
     capacity::validate(report, draft);
 }
