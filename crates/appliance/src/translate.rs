@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use weir_bgp::{PeerConfig, SpeakerConfig};
-use weir_dataplane::{Capacity, DataplaneConfig, Uplink};
+use weir_dataplane::{Capacity, CheckPath, DataplaneConfig, Uplink};
 
 use crate::model::{Document, Peer, RemoteAs, XdpMode};
 
 /// What the dataplane is opened with.
 pub fn dataplane(document: &Document, hash_seed: [u8; 32]) -> DataplaneConfig {
     let capacity = &document.bootstrap.capacity;
+    let checks = &document.bootstrap.checks;
     let uplink = |(name, uplink): (&String, &crate::model::Uplink)| Uplink {
         name: name.clone(),
         mode: match uplink.xdp {
@@ -30,6 +31,12 @@ pub fn dataplane(document: &Document, hash_seed: [u8; 32]) -> DataplaneConfig {
             flow_slots: capacity.flow_slots,
             rows: capacity.rows,
         },
+        checks: Some(CheckPath {
+            interface: checks.interface.clone(),
+            mark: checks.mark,
+            table: checks.table,
+            priority: checks.priority,
+        }),
     }
 }
 

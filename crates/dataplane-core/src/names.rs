@@ -5,6 +5,8 @@
 pub const PROGRAM_INGRESS: &str = "weir_ingress";
 /// Test-run-only program that writes the kernel's jiffies into its packet.
 pub const PROGRAM_CLOCK: &str = "weir_clock";
+/// Test-run-only program that decides like the first, counting and remembering nothing.
+pub const PROGRAM_DRY: &str = "weir_dry";
 /// XDP program of the agent.
 pub const PROGRAM_AGENT: &str = "weir_agent";
 

@@ -26,6 +26,22 @@ pub struct DataplaneConfig {
     pub source_v6: Option<Ipv6Addr>,
     /// Sizes of the tables.
     pub capacity: Capacity,
+    /// How health checks reach single backends; `None`: they cannot.
+    pub checks: Option<CheckPath>,
+}
+
+/// How packets of health checks reach one certain backend: a socket with the mark `mark | backend id` is routed by `table`
+/// to `interface`, where a program puts on the outer header of that backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckPath {
+    /// Name of the interface that is made for it.
+    pub interface: String,
+    /// The upper half of the marks; the lower half, which holds the backend's id, is 0.
+    pub mark: u32,
+    /// Routing table.
+    pub table: u32,
+    /// Priority of the rules that lead to it.
+    pub priority: u32,
 }
 
 /// An interface that the program is attached to.

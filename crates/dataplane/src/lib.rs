@@ -27,9 +27,11 @@ mod regions;
 pub mod rows;
 mod service_slots;
 
-pub use config::{Capacity, DataplaneConfig, Uplink, XdpMode};
+pub use config::{Capacity, CheckPath, DataplaneConfig, Uplink, XdpMode};
 pub use counters::{Counters, ServiceCounters, VerdictCounters};
-pub use dataplane::{Applied, ApplyError, Dataplane, NextHops, OpenError, ProgramFacts, SweepError, Swept};
+pub use dataplane::{
+    Applied, ApplyError, Dataplane, NextHops, OpenError, ProgramFacts, SweepError, Swept, VerifyError,
+};
 pub use kernel::link::AttachError;
 pub use next_hop_ids::TooMany;
 pub use regions::NoRoom;

@@ -12,4 +12,5 @@ mod program {
     mod fixtures;
     mod lifecycle;
     mod tables;
+    mod verify;
 }

@@ -4,7 +4,7 @@
 pub mod maps;
 mod tables;
 
-pub use tables::KernelTables;
+pub use tables::{KernelSlots, KernelTables};
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::programs::XdpContext;

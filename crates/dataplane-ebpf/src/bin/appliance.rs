@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The appliance's kernel object: the program on the uplinks, and a clock for the loader.
+//! The appliance's kernel object: the program on the uplinks, the same without effects, and a clock for the loader.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -7,6 +7,8 @@
 
 #[path = "../appliance/mod.rs"]
 mod appliance;
+#[path = "../dry.rs"]
+mod dry;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::helpers::bpf_jiffies64;
@@ -19,6 +21,13 @@ use weir_dataplane_ebpf::KernelPacket;
 #[xdp]
 pub fn weir_ingress(context: XdpContext) -> u32 {
     appliance::ingress(context)
+}
+
+/// Decides about its packet as a new flow's first, on the live tables, and encapsulates it, but counts and remembers
+/// nothing. Gives the number of the verdict. Never attached: user space runs it to verify a service.
+#[xdp]
+pub fn weir_dry(context: XdpContext) -> u32 {
+    dry::decide(context)
 }
 
 /// Writes the kernel's jiffies, host order, into the first eight octets of its packet. Never attached: the

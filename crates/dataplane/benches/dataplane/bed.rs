@@ -73,6 +73,7 @@ impl Bed {
             source_v4: Some(Ipv4Addr::from(floor::SOURCE_V4)),
             source_v6: Some(Ipv6Addr::from(floor::SOURCE_V6)),
             capacity,
+            checks: None,
         };
         let mut dataplane = Dataplane::open(config).context("open the dataplane")?;
         let (forwarding, next_hops) = forwarding();

@@ -159,6 +159,7 @@ impl Dataplane {
         self.apply_services(&wanted.services, &live.pools, &mut applied)?;
         self.retire(&live, &mut applied);
         self.tables.backend_names = live.backend_names;
+        self.tables.backend_addresses = addresses(wanted);
         self.settled = true;
         Ok(applied)
     }
@@ -472,6 +473,17 @@ fn check_pool(name: &str, service: &Service, wanted: &ForwardingState) -> Result
             address: backend.address,
         }),
     }
+}
+
+/// Addresses of all backends by pool and name.
+fn addresses(wanted: &ForwardingState) -> BTreeMap<(String, String), IpAddr> {
+    let mut addresses = BTreeMap::new();
+    for (pool_name, pool) in &wanted.pools {
+        for (name, backend) in &pool.backends {
+            addresses.insert((pool_name.clone(), name.clone()), backend.address);
+        }
+    }
+    addresses
 }
 
 /// Ids that the desired state uses.

@@ -9,7 +9,9 @@ mod apply;
 mod snapshot;
 mod sweep;
 mod tables;
+mod verify;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use aya::programs::{ProgramError, Xdp};
@@ -31,6 +33,7 @@ use tables::Tables;
 
 pub use apply::{Applied, ApplyError, NextHops};
 pub use sweep::{SweepError, Swept};
+pub use verify::VerifyError;
 
 /// Why the dataplane could not be opened. Nothing is attached then that was not before.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,7 @@ impl Dataplane {
         let mut object = load(&config, tick_factor, Some(&pins))?;
         load_program(&mut object, names::PROGRAM_INGRESS)?;
         load_program(&mut object, names::PROGRAM_CLOCK)?;
+        load_program(&mut object, names::PROGRAM_DRY)?;
         let maps = Maps::take(&mut object, &config.capacity)?;
         let tables = adopt::tables(&maps, &config.capacity)?;
         tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
@@ -215,6 +219,12 @@ impl Dataplane {
             }
         }
         Ok(())
+    }
+
+    /// Ids of the backends of the state in force, by pool and name; nothing before the first [`Self::set_forwarding`].
+    pub fn backend_ids(&self) -> BTreeMap<(String, String), u16> {
+        let id = |id: u32| u16::try_from(id).expect("capacity is at most 65,535");
+        self.tables.backend_names.iter().map(|(name, &raw)| (name.clone(), id(raw))).collect()
     }
 
     /// What was counted so far.

@@ -4,7 +4,7 @@
 //! Ages have 14 bits, so a slot must be cleared before its age wraps: every pass is to come round within
 //! 16,384 − [`IDLE_S_MAX`] seconds. Programs do not need it for anything else: they treat an expired slot as free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::Dataplane;
 use crate::kernel::clock::ClockError;
 
 /// What a pass found and did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Slots of the table.
     pub slots: u64,
@@ -24,6 +24,8 @@ pub struct Swept {
     pub used: u64,
     /// Of these, established ones.
     pub established: u64,
+    /// Live flows, established or not, by pool and name of every backend of the state in force.
+    pub flows: BTreeMap<(String, String), u64>,
     /// Slots cleared.
     pub cleared: u64,
     /// Backend ids that may be used again.
@@ -48,7 +50,7 @@ impl Dataplane {
         let mut swept =
             Swept { slots: u64::from(self.maps.flows.len()) * SLOTS_PER_SET as u64, ..Swept::default() };
         let idles = self.idle_by_backend();
-        let mut seen = vec![false; idles.len()];
+        let mut flows = vec![0_u64; idles.len()];
         for set in 0..self.maps.flows.len() {
             for index in 0..SLOTS_PER_SET {
                 let word = self.maps.flows.word(set, index);
@@ -68,12 +70,14 @@ impl Dataplane {
                 }
                 swept.used += 1;
                 swept.established += u64::from(slot.state() == state::ESTABLISHED);
-                if let Some(seen) = seen.get_mut(backend) {
-                    *seen = true;
+                if let Some(flows) = flows.get_mut(backend) {
+                    *flows += 1;
                 }
             }
         }
-        swept.ids_freed = self.free_ids(&seen);
+        let of = |id: u32| flows.get(id as usize).copied().unwrap_or(0);
+        swept.flows = self.tables.backend_names.iter().map(|(name, &id)| (name.clone(), of(id))).collect();
+        swept.ids_freed = self.free_ids(&flows);
         swept.duration = started.elapsed();
         Ok(swept)
     }
@@ -91,7 +95,7 @@ impl Dataplane {
 
     /// Frees backends that were retired before the pass *before* this one and are named by no slot, then pools without
     /// backends. (A packet that chose one just as it retired has long stored its slot by then.)
-    fn free_ids(&mut self, seen: &[bool]) -> u32 {
+    fn free_ids(&mut self, flows: &[u64]) -> u32 {
         // An adopted id that no desired state has claimed yet is still named by rows.
         if !self.settled {
             return 0;
@@ -99,7 +103,7 @@ impl Dataplane {
         let retired: BTreeSet<u32> = self.tables.backends.retired().collect();
         let mut freed = 0;
         for &id in retired.intersection(&self.tables.retired_before_sweep) {
-            if !seen.get(id as usize).copied().unwrap_or(false) {
+            if flows.get(id as usize).copied().unwrap_or(0) == 0 {
                 self.maps.backends.write(id, &BackendValue::default());
                 self.tables.backends.release(id);
                 self.tables.backend_pools.remove(&id);

@@ -2,6 +2,7 @@
 //! What is known to lie in the kernel's tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use weir_dataplane_core::{ServiceKey, ServiceValue};
 
@@ -33,6 +34,8 @@ pub(super) struct Tables {
     pub service_names: BTreeMap<String, u32>,
     /// Pool and backend name to id.
     pub backend_names: BTreeMap<(String, String), u32>,
+    /// Pool and backend name to the address that the desired state gives it.
+    pub backend_addresses: BTreeMap<(String, String), IpAddr>,
     /// By backend id: its pool's id.
     pub backend_pools: BTreeMap<u32, u32>,
     /// By pool id: the longest idle time of its services, in ticks.
@@ -54,6 +57,7 @@ impl Tables {
             rankings: BTreeMap::new(),
             service_names: BTreeMap::new(),
             backend_names: BTreeMap::new(),
+            backend_addresses: BTreeMap::new(),
             backend_pools: BTreeMap::new(),
             pool_idle: BTreeMap::new(),
             retired_before_sweep: BTreeSet::new(),

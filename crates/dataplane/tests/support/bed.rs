@@ -58,6 +58,7 @@ pub fn config(pins: &PinDir, capacity: Capacity) -> DataplaneConfig {
         source_v4: Some(SOURCE_V4.parse().unwrap()),
         source_v6: Some(SOURCE_V6.parse().unwrap()),
         capacity,
+        checks: None,
     }
 }
 
