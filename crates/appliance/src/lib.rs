@@ -20,6 +20,7 @@ pub mod model;
 pub mod overrides;
 pub mod reconcile;
 pub mod signals;
+pub mod state;
 pub mod store;
 pub mod supervisor;
 pub mod translate;
