@@ -110,6 +110,22 @@ fn json_says_ok_with_the_hash() {
 }
 
 #[test]
+fn json_has_the_load_of_checks_and_the_warnings() {
+    let output = weir(&folder("good"), &["check", "--output", "json", "warned.toml"]);
+    assert_eq!(output.status.code(), Some(0), "a warning refuses nothing");
+    assert!(output.stderr.is_empty());
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["checks"]["count"], 6);
+    assert_eq!(answer["checks"]["attempts_per_second"], 60.0);
+    assert_eq!(answer["checks"]["busiest"]["attempts_per_second"], 30.0);
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 2);
+    assert_eq!(warnings[0]["path"], "vips.www.announce.low");
+    assert_eq!((warnings[0]["line"].as_u64(), warnings[0]["column"].as_u64()), (Some(21), Some(7)));
+    assert!(warnings.iter().all(|warning| warning["hint"].as_str().is_some_and(|hint| !hint.is_empty())));
+}
+
+#[test]
 fn a_missing_file_is_refused() {
     let output = weir(&folder("good"), &["check", "none.toml"]);
     assert_eq!(output.status.code(), Some(1));

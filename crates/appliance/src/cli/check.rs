@@ -8,8 +8,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::Exit;
-use crate::config::{self, DownLinks, LoadErrors};
-use crate::model::Document;
+use crate::config::{self, DownLinks, Examined, LoadErrors, Warning};
 
 /// Arguments of `weir check`.
 #[derive(Debug, clap::Args)]
@@ -35,21 +34,24 @@ enum Output {
 
 /// Runs `weir check`.
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
-    let checked = match args.host {
-        true => config::load_on_host(&args.file, DownLinks::Refuse),
-        false => config::load(&args.file),
-    };
+    let checked = config::examine(&args.file, args.host.then_some(DownLinks::Refuse));
     let file = args.file.display().to_string();
     let exit = if checked.is_ok() { Exit::Ok } else { Exit::Failed };
     match (args.output, checked) {
-        (Output::Text, Ok(document)) => writeln!(io::stdout(), "{}", accepted(&file, &document))?,
+        (Output::Text, Ok(examined)) => {
+            for problem in &examined.warnings {
+                writeln!(io::stderr(), "{}", Warning { file: &file, problem })?;
+            }
+            writeln!(io::stdout(), "{}", accepted(&file, &examined))?;
+        }
         (Output::Text, Err(errors)) => writeln!(io::stderr(), "{errors}")?,
         (Output::Json, checked) => writeln!(io::stdout(), "{:#}", json_answer(&file, checked))?,
     }
     Ok(exit)
 }
 
-fn accepted(file: &str, document: &Document) -> String {
+fn accepted(file: &str, examined: &Examined) -> String {
+    let document = &examined.document;
     let backends: usize = document.pools.values().map(|pool| pool.backends.len()).sum();
     let counts = [
         (document.peers.len(), "peer"),
@@ -59,13 +61,37 @@ fn accepted(file: &str, document: &Document) -> String {
         (backends, "backend"),
     ];
     let counts = counts.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
-    format!("{file}: ok, {}\nhash {}", counts.join(", "), document.hash)
+    let mut answer = format!("{file}: ok, {}\n", counts.join(", "));
+    if let (1.., Some((address, most))) = (examined.load.checks, examined.load.busiest) {
+        let config::CheckLoad { checks, attempts_per_second, .. } = examined.load;
+        answer += &format!(
+            "checks {checks}, {attempts_per_second:.1} attempts a second from each appliance, \
+             at most {most:.1} to one backend (`{address}`)\n"
+        );
+    }
+    answer += &format!("hash {}", document.hash);
+    answer
 }
 
-fn json_answer(file: &str, checked: Result<Document, LoadErrors>) -> serde_json::Value {
+fn json_answer(file: &str, checked: Result<Examined, LoadErrors>) -> serde_json::Value {
     match checked {
-        Ok(document) => {
-            json!({ "file": file, "ok": true, "hash": document.hash.to_string(), "errors": [], "more": 0 })
+        Ok(Examined { document, load, warnings }) => {
+            let busiest = load.busiest.map(|(address, attempts_per_second)| {
+                json!({ "address": address.to_string(), "attempts_per_second": attempts_per_second })
+            });
+            json!({
+                "file": file,
+                "ok": true,
+                "hash": document.hash.to_string(),
+                "checks": {
+                    "count": load.checks,
+                    "attempts_per_second": load.attempts_per_second,
+                    "busiest": busiest,
+                },
+                "warnings": warnings.iter().map(config::Problem::to_json).collect::<Vec<_>>(),
+                "errors": [],
+                "more": 0,
+            })
         }
         Err(errors) => errors.to_json(),
     }

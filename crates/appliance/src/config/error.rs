@@ -46,6 +46,47 @@ pub struct LoadErrors {
     pub more: usize,
 }
 
+impl Problem {
+    /// The same for machines: `{path, line, column, message, hint}`.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "path": self.path,
+            "line": self.position.map(|p| p.line),
+            "column": self.position.map(|p| p.column),
+            "message": self.message,
+            "hint": self.help,
+        })
+    }
+
+    /// As a compiler would say it: place, path, what is to be known, what to do.
+    fn write(&self, f: &mut fmt::Formatter<'_>, file: &str, kind: &str) -> fmt::Result {
+        write!(f, "{file}:")?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, "{line}:{column}:")?;
+        }
+        write!(f, "{kind}")?;
+        if !self.path.is_empty() {
+            write!(f, " {}:", self.path)?;
+        }
+        write!(f, " {}\n  help: {}", self.message, self.help)
+    }
+}
+
+/// One remark on an accepted document, to be shown to people.
+#[derive(Debug)]
+pub struct Warning<'a> {
+    /// The file as the caller named it.
+    pub file: &'a str,
+    /// What is remarked.
+    pub problem: &'a Problem,
+}
+
+impl fmt::Display for Warning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.write(f, self.file, " warning:")
+    }
+}
+
 impl LoadErrors {
     /// All problems there are, listed or only counted.
     pub fn count(&self) -> usize {
@@ -54,19 +95,7 @@ impl LoadErrors {
 
     /// The same for machines: `{file, ok, errors: [{path, line, column, message, hint}], more}`.
     pub fn to_json(&self) -> Value {
-        let errors: Vec<Value> = self
-            .problems
-            .iter()
-            .map(|problem| {
-                json!({
-                    "path": problem.path,
-                    "line": problem.position.map(|p| p.line),
-                    "column": problem.position.map(|p| p.column),
-                    "message": problem.message,
-                    "hint": problem.help,
-                })
-            })
-            .collect();
+        let errors: Vec<Value> = self.problems.iter().map(Problem::to_json).collect();
         json!({ "file": self.file, "ok": false, "errors": errors, "more": self.more })
     }
 }
@@ -74,15 +103,8 @@ impl LoadErrors {
 impl fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.problems {
-            write!(f, "{}:", self.file)?;
-            if let Some(Position { line, column }) = problem.position {
-                write!(f, "{line}:{column}:")?;
-            }
-            if !problem.path.is_empty() {
-                write!(f, " {}:", problem.path)?;
-            }
-            writeln!(f, " {}", problem.message)?;
-            writeln!(f, "  help: {}", problem.help)?;
+            problem.write(f, &self.file, "")?;
+            writeln!(f)?;
         }
         if self.more > 0 {
             writeln!(f, "{}: {} more", self.file, self.more)?;

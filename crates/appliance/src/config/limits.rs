@@ -69,6 +69,11 @@ pub(super) const DRAIN_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duratio
 
 /// Checks of all pools together.
 pub(super) const CHECKS_MAX: usize = weir_health::checker::CHECKS_MAX;
+/// Attempts a second from one appliance that `weir check` warns of: half of what the checker starts, since backends in
+/// doubt are tried more often than `interval` says.
+pub(super) const CHECK_ATTEMPTS_WARN: f64 = 4_000.0;
+/// Attempts a second to one backend that `weir check` warns of; each appliance of a fleet adds as many.
+pub(super) const BACKEND_ATTEMPTS_WARN: f64 = 20.0;
 /// Times between two attempts of a check while nothing is wrong.
 pub(super) const CHECK_INTERVAL: RangeInclusive<Duration> = Timing::INTERVAL_RANGE;
 /// Times of one attempt; shorter than the interval besides.
@@ -114,6 +119,12 @@ mod tests {
     fn rows_follow_the_design() {
         let of = [1, 8, 9, 64, 100, 2048].map(row_count);
         assert_eq!(of, [4096, 4096, 8192, 32_768, 65_536, 1_048_576]);
+    }
+
+    #[test]
+    fn a_warning_comes_before_the_checker_is_full() {
+        let most = f64::from(weir_health::Budgets::default().starts_per_second);
+        assert!(CHECK_ATTEMPTS_WARN * 2.0 <= most);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! `host` is pure, so `weir check` says on a laptop what `weir run` will say on the appliance; `host` compares the
 //! document with the machine it is for.
 
+mod advice;
 mod canonical;
 mod error;
 mod host;
@@ -31,12 +32,35 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use self::advice::CheckLoad;
 pub use self::canonical::to_json;
-pub use self::error::{LoadErrors, PROBLEMS_MAX, Position, Problem};
+pub use self::error::{LoadErrors, PROBLEMS_MAX, Position, Problem, Warning};
 pub use self::host::DownLinks;
 use self::report::Report;
 pub use self::seed::{HashSeed, SeedError, read_hash_seed};
 use crate::model::{Document, DocumentHash};
+
+/// A good document and what an operator should know of it.
+#[derive(Debug)]
+pub struct Examined {
+    /// The document.
+    pub document: Document,
+    /// What its checks cost.
+    pub load: CheckLoad,
+    /// What in it is probably not meant, in order of the text.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks a document as [`load`] does, or as [`load_on_host`] when `host` says how, and looks at what it costs.
+pub fn examine(path: &Path, host: Option<DownLinks>) -> Result<Examined, LoadErrors> {
+    let (document, mut report) = parse_file(path)?;
+    if let Some(down_links) = host {
+        compare(&mut report, &document, down_links);
+    }
+    let warnings = advice::warnings(&report, &document);
+    report.into_result()?;
+    Ok(Examined { load: CheckLoad::of(&document), warnings, document })
+}
 
 /// Reads a document and checks all that does not depend on the host.
 pub fn load(path: &Path) -> Result<Document, LoadErrors> {
@@ -49,13 +73,17 @@ pub fn load(path: &Path) -> Result<Document, LoadErrors> {
 /// Needs no privilege but that of reading the seed file.
 pub fn load_on_host(path: &Path, down_links: DownLinks) -> Result<Document, LoadErrors> {
     let (document, mut report) = parse_file(path)?;
+    compare(&mut report, &document, down_links);
+    report.into_result().map(|()| document)
+}
+
+fn compare(report: &mut Report, document: &Document, down_links: DownLinks) {
     match host::Host::observe() {
-        Ok(observed) => host::check(&mut report, &document, &observed, down_links),
+        Ok(observed) => host::check(report, document, &observed, down_links),
         Err(error) => {
             report.at("", format!("cannot list the interfaces of this host: {error}"), "run it again")
         }
     }
-    report.into_result().map(|()| document)
 }
 
 /// A document from text; `file` is what errors call it.

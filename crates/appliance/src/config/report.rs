@@ -57,13 +57,15 @@ impl Report {
             self.more = self.more.saturating_add(1);
             return;
         }
-        let problem = Problem {
-            path: path.to_owned(),
-            position: Some(self.position(offset)),
-            message: message.into(),
-            help: help.into(),
-        };
+        let position = Some(self.position(offset));
+        let problem = Problem { path: path.to_owned(), position, message: message.into(), help: help.into() };
         self.found.push((offset, problem));
+    }
+
+    /// A remark on what stands at `path`, which is not counted as something wrong.
+    pub(super) fn problem_at(&self, path: &str, message: String, help: &str) -> Problem {
+        let position = Some(self.position(self.offset_of(path)));
+        Problem { path: path.to_owned(), position, message, help: help.to_owned() }
     }
 
     /// Line of what stands at `path`.

@@ -2,6 +2,8 @@
 //! No text, however bad, makes the loader panic or point outside it; the example document is good and its comments are
 //! true. What the rules say of bad documents is told by `tests/check`.
 
+mod checks;
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
@@ -181,6 +183,12 @@ const WORDS: &[&str] = &[
     "[pools.web.backends.b1]",
     "x = {",
     "port = 0",
+    "[pools.web.check]",
+    "[vips.www.announce]",
+    "kind = \"http\"",
+    "status = [\"200-299\"]",
+    "low = \"30%\"",
+    "mark = 0x57650000",
 ];
 
 #[derive(Debug, Clone)]

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How the backends of a pool are checked.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use super::{Document, Protocol};
 
 /// What is tried against every backend of a pool, through the tunnel, once per address and port that the pool serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,4 +61,31 @@ pub enum HttpMethod {
     Head,
     /// `OPTIONS`.
     Options,
+}
+
+impl Document {
+    /// Where each backend of a pool is tried: every VIP address of the services that use it, with the check's port or else
+    /// the service's own. Empty for a pool without a check, and for one that no TCP service uses and whose check has no port.
+    pub fn check_targets(&self, pool: &str) -> BTreeSet<SocketAddr> {
+        self.all_check_targets().remove(pool).unwrap_or_default()
+    }
+
+    /// [`Self::check_targets`] of every pool that has some, in one walk over the services.
+    pub fn all_check_targets(&self) -> BTreeMap<&str, BTreeSet<SocketAddr>> {
+        let mut targets: BTreeMap<&str, BTreeSet<SocketAddr>> = BTreeMap::new();
+        for service in self.services.values() {
+            let Some(check) = self.pools.get(&service.pool).and_then(|pool| pool.check.as_ref()) else {
+                continue;
+            };
+            let Some(vip) = self.vips.get(&service.vip) else { continue };
+            let own = match service.protocol {
+                Protocol::Tcp => Some(service.port),
+                Protocol::Udp => None,
+            };
+            if let Some(port) = check.port.or(own) {
+                targets.entry(&service.pool).or_default().insert(SocketAddr::new(vip.address, port));
+            }
+        }
+        targets
+    }
 }
