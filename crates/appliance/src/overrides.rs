@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 /// Overrides at once, at most; beyond it a new one is refused.
@@ -66,7 +67,71 @@ pub struct Overrides {
     pub by_target: BTreeMap<Target, Override>,
 }
 
+/// Why an override was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OverrideError {
+    /// Its state means nothing for the target.
+    #[error("`{}` means nothing for `{target}`; allowed: {}", state.name(), target.allowed())]
+    Meaningless {
+        /// What it was for.
+        target: Target,
+        /// What it asked for.
+        state: OverrideState,
+    },
+    /// Nobody says who set it.
+    #[error("the author is missing")]
+    NoAuthor,
+    /// A text is too long.
+    #[error("the {field} has {len} bytes; allowed: {max}")]
+    TooLong {
+        /// `author` or `reason`.
+        field: &'static str,
+        /// Its length.
+        len: usize,
+        /// The longest that is taken.
+        max: usize,
+    },
+    /// A text has a line break or another control character, which would spoil logs and tables.
+    #[error("the {field} has a control character")]
+    ControlCharacter {
+        /// `author` or `reason`.
+        field: &'static str,
+    },
+    /// It would end before it begins.
+    #[error("its end has passed already")]
+    EndPassed,
+    /// There are too many.
+    #[error("there are {OVERRIDES_MAX} overrides, the most that are kept")]
+    Full,
+}
+
+impl OverrideError {
+    /// The field to change: `state`, `author`, `reason`, `until`; `None` when none would help.
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Meaningless { .. } => Some("state"),
+            Self::NoAuthor => Some("author"),
+            Self::TooLong { field, .. } | Self::ControlCharacter { field } => Some(field),
+            Self::EndPassed => Some("until"),
+            Self::Full => None,
+        }
+    }
+}
+
+/// A text names no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not like `appliance`, `vip/NAME`, `pool/NAME` or `backend/POOL/NAME`")]
+pub struct TargetError(String);
+
 impl OverrideState {
+    /// All of them, weakest first.
+    pub const ALL: [Self; 3] = [Self::Drain, Self::Disable, Self::Withhold];
+
+    /// The state of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
     /// The word in the API, in files and in logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,6 +143,13 @@ impl OverrideState {
 }
 
 impl Target {
+    /// The states that mean something for it, for an operator.
+    fn allowed(&self) -> String {
+        let allowed = OverrideState::ALL.into_iter().filter(|state| self.takes(*state));
+        let words: Vec<String> = allowed.map(|state| format!("`{}`", state.name())).collect();
+        words.join(", ")
+    }
+
     /// Whether `state` means something for it.
     pub const fn takes(&self, state: OverrideState) -> bool {
         match self {
@@ -101,7 +173,58 @@ impl fmt::Display for Target {
     }
 }
 
+/// Reads what [`Target`] displays as.
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            ["appliance"] => Ok(Self::Appliance),
+            ["vip", vip] if !vip.is_empty() => Ok(Self::Vip(vip.to_owned())),
+            ["pool", pool] if !pool.is_empty() => Ok(Self::Pool(pool.to_owned())),
+            ["backend", pool, backend] if !pool.is_empty() && !backend.is_empty() => {
+                Ok(Self::Backend { pool: pool.to_owned(), backend: backend.to_owned() })
+            }
+            _ => Err(TargetError(text.to_owned())),
+        }
+    }
+}
+
 impl Overrides {
+    /// Whether `one` may be set for `target` now.
+    pub fn check(&self, target: &Target, one: &Override, now: SystemTime) -> Result<(), OverrideError> {
+        if !target.takes(one.state) {
+            return Err(OverrideError::Meaningless { target: target.clone(), state: one.state });
+        }
+        if one.author.trim().is_empty() {
+            return Err(OverrideError::NoAuthor);
+        }
+        for (field, text, max) in [("author", &one.author, AUTHOR_MAX), ("reason", &one.reason, REASON_MAX)] {
+            if text.len() > max {
+                return Err(OverrideError::TooLong { field, len: text.len(), max });
+            }
+            if text.chars().any(char::is_control) {
+                return Err(OverrideError::ControlCharacter { field });
+            }
+        }
+        if one.until.is_some_and(|until| until <= now) {
+            return Err(OverrideError::EndPassed);
+        }
+        if self.by_target.len() >= OVERRIDES_MAX && !self.by_target.contains_key(target) {
+            return Err(OverrideError::Full);
+        }
+        Ok(())
+    }
+
+    /// Takes out those whose end has come.
+    pub fn take_expired(&mut self, now: SystemTime) -> BTreeMap<Target, Override> {
+        let is_over = |one: &Override| one.until.is_some_and(|until| until <= now);
+        let (over, left) = std::mem::take(&mut self.by_target).into_iter().partition(|(_, one)| is_over(one));
+        self.by_target = left;
+        over
+    }
+
     /// What holds for one backend: its own or its pool's, the stronger of the two.
     pub fn backend(&self, pool: &str, backend: &str) -> Option<(&Override, Target)> {
         let own = Target::Backend { pool: pool.to_owned(), backend: backend.to_owned() };
@@ -124,3 +247,6 @@ impl Overrides {
         self.by_target.values().filter_map(|one| one.until).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,9 +20,12 @@ mod conditions;
 mod dir;
 mod envelope;
 mod files;
+mod moment;
+mod overrides;
 
 pub use self::conditions::{
     Condition, Conditions, DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT, Severity,
 };
 pub use self::dir::{NotKept, RETRY_INTERVAL, StateDir, StateDirError, peek};
 pub use self::envelope::{FileError, seal, unseal};
+pub use self::overrides::{Kept, OverrideStore, Set};
