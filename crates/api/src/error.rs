@@ -19,6 +19,8 @@ pub enum Slug {
     Timeout,
     /// Too many requests wait.
     TooManyRequests,
+    /// The part that answers is not up yet.
+    Starting,
     /// The appliance is going down, or a part of it has ended.
     Stopped,
     /// The answer could not be written down; a bug.
@@ -33,6 +35,7 @@ impl Slug {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Timeout => "timeout",
             Self::TooManyRequests => "too-many-requests",
+            Self::Starting => "starting",
             Self::Stopped => "stopped",
             Self::Internal => "internal",
         }
@@ -43,7 +46,9 @@ impl Slug {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Timeout | Self::TooManyRequests | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout | Self::TooManyRequests | Self::Starting | Self::Stopped => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -54,6 +59,7 @@ impl Slug {
             Self::MethodNotAllowed => "method not allowed on this resource",
             Self::Timeout => "the request took too long",
             Self::TooManyRequests => "too many requests are waiting",
+            Self::Starting => "the appliance is starting",
             Self::Stopped => "the appliance is stopping",
             Self::Internal => "internal error",
         }
@@ -81,6 +87,7 @@ impl From<Unavailable> for Problem {
         let slug = match error {
             Unavailable::Busy => Slug::TooManyRequests,
             Unavailable::Stopped => Slug::Stopped,
+            Unavailable::Starting => Slug::Starting,
         };
         Self::new(slug, error.to_string())
     }

@@ -18,6 +18,7 @@
 
 pub mod control;
 pub mod error;
+pub mod events;
 pub mod metrics;
 pub mod readiness;
 pub mod server;
@@ -28,6 +29,9 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use control::{ControlPlane, Probes, Unavailable};
+pub use control::{
+    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
+    ReloadRefused, Unavailable, View,
+};
 pub use readiness::{Latch, Readiness};
 pub use server::{BindError, Server, ServerConfig};

@@ -33,11 +33,11 @@ pub(crate) fn router<C: ControlPlane>(control: Arc<C>) -> Router {
 }
 
 async fn status<C: ControlPlane>(State(control): State<Arc<C>>) -> Result<Json<Status>, Problem> {
-    Ok(Json(control.status().await?))
+    Ok(Json(control.view().await?.status))
 }
 
 async fn metrics_text<C: ControlPlane>(State(control): State<Arc<C>>) -> Result<Response, Problem> {
-    let status = control.status().await?;
+    let status = control.view().await?.status;
     let text = metrics::render(&status).map_err(|error| Problem::new(Slug::Internal, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

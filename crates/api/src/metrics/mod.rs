@@ -5,11 +5,13 @@
 
 pub mod names;
 mod render;
+mod telemetry;
 
 #[cfg(test)]
 mod tests;
 
 pub use render::render;
+pub use telemetry::{Histogram, PoolChecks, Telemetry};
 
 /// The media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

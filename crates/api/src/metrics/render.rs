@@ -92,12 +92,6 @@ impl Families {
     }
 }
 
-impl From<crate::v1::Counter> for u64 {
-    fn from(counter: crate::v1::Counter) -> Self {
-        counter.0
-    }
-}
-
 fn appliance(status: &Status, families: &mut Families) {
     let this = &status.appliance;
     families.flag(&names::BUILD_INFO, &[&this.version, &this.commit, &this.rustc, &this.kernel], true);
@@ -109,7 +103,7 @@ fn document(status: &Status, families: &mut Families) {
     let document = &status.document;
     families.count(&names::DOCUMENT_GENERATION, &["accepted"], document.accepted_generation);
     families.count(&names::DOCUMENT_GENERATION, &["applied"], document.applied_generation);
-    families.flag(&names::DOCUMENT_INFO, &[&document.hash, document.owner], true);
+    families.flag(&names::DOCUMENT_INFO, &[&document.hash, &document.owner], true);
     families.add(&names::DOCUMENT_LAST_SUCCESS, &[], document.accepted_at.since_epoch().as_secs_f64());
     if let Some(rejected) = &document.last_rejected {
         families.add(&names::DOCUMENT_LAST_REJECTED, &[], rejected.at.since_epoch().as_secs_f64());

@@ -2,33 +2,105 @@
 //! An appliance that answers what a test wants.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::control::{ControlPlane, Probes, Unavailable};
-use crate::v1::{
-    ApplianceStatus, BackendState, BackendStatus, Counter, DataplaneStatus, DocumentStatus, FamilyPrefixes,
-    Lifecycle, MessageCounts, NextHopStatus, PeerStatus, PoolStatus, ReconcileStatus, Remark, ServiceStatus,
-    SessionState, Status, Timestamp, UplinkStatus, VipStatus, WithheldReason, XdpMode,
+use crate::control::{
+    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
+    ReloadRefused, Unavailable, View,
 };
+use crate::events::EventLog;
+use crate::metrics::{Histogram, PoolChecks, Telemetry};
+use crate::v1::*;
 
 /// Answers `status` after `delay`, and `probes` as set.
 pub(crate) struct FakeAppliance {
     pub(crate) status: Mutex<Result<Status, Unavailable>>,
     pub(crate) probes: Mutex<Probes>,
     pub(crate) delay: Duration,
+    pub(crate) overrides: Mutex<BTreeMap<OverrideTarget, Override>>,
+    pub(crate) reload: Mutex<Result<Reloaded, ReloadRefused>>,
+    pub(crate) events: Arc<EventLog>,
 }
 
 impl Default for FakeAppliance {
     fn default() -> Self {
-        Self { status: Mutex::new(Ok(sample())), probes: Mutex::default(), delay: Duration::ZERO }
+        Self {
+            status: Mutex::new(Ok(sample())),
+            probes: Mutex::default(),
+            delay: Duration::ZERO,
+            overrides: Mutex::default(),
+            reload: Mutex::new(Ok(Reloaded { generation: 4, changed: true })),
+            events: Arc::new(EventLog::new(UNIX_EPOCH)),
+        }
     }
 }
 
 impl ControlPlane for FakeAppliance {
-    async fn status(&self) -> Result<Status, Unavailable> {
+    async fn view(&self) -> Result<View, Unavailable> {
         tokio::time::sleep(self.delay).await;
-        self.status.lock().expect("no test panics with the lock").clone()
+        let status = self.status.lock().expect("no test panics with the lock").clone()?;
+        Ok(View { status, document: self.document() })
+    }
+
+    async fn telemetry(&self) -> Result<Telemetry, Unavailable> {
+        Ok(telemetry())
+    }
+
+    fn document(&self) -> Arc<DocumentView> {
+        Arc::new(document())
+    }
+
+    async fn checks(&self, pool: &str) -> Result<BTreeMap<String, Vec<CheckDetail>>, Unavailable> {
+        let at = Timestamp(UNIX_EPOCH);
+        let results = vec![CheckResult { at, seconds: 0.001, outcome: "refused".into() }];
+        let detail = CheckDetail {
+            target: "198.51.100.10:443".into(),
+            verdict: CheckVerdict::Down,
+            since: at,
+            results,
+        };
+        Ok((pool == "web").then(|| ("b1".to_owned(), vec![detail])).into_iter().collect())
+    }
+
+    fn overrides(&self) -> Vec<Override> {
+        self.overrides.lock().expect("no test panics with the lock").values().cloned().collect()
+    }
+
+    async fn set_override(
+        &self,
+        target: OverrideTarget,
+        wish: OverrideWish,
+    ) -> Result<OverrideSet, OverrideRefused> {
+        if wish.reason == "refuse" {
+            return Err(OverrideRefused::TooMany { max: 4_096 });
+        }
+        let OverrideWish { state, author, reason, until } = wish;
+        let set = Override {
+            id: target.id(),
+            target: target.id(),
+            state,
+            author,
+            reason,
+            created: Timestamp(UNIX_EPOCH),
+            until: until.map(Timestamp),
+            persisted: true,
+        };
+        let mut overrides = self.overrides.lock().expect("no test panics with the lock");
+        let before = overrides.insert(target, set.clone());
+        Ok(OverrideSet { set, is_new: before.is_none() })
+    }
+
+    async fn clear_override(&self, target: OverrideTarget) -> Result<bool, OverrideRefused> {
+        Ok(self.overrides.lock().expect("no test panics with the lock").remove(&target).is_some())
+    }
+
+    async fn reload(&self) -> Result<Reloaded, ReloadRefused> {
+        self.reload.lock().expect("no test panics with the lock").clone()
+    }
+
+    fn events(&self) -> &Arc<EventLog> {
+        &self.events
     }
 
     fn probes(&self) -> Probes {
@@ -44,12 +116,37 @@ pub(crate) fn sample() -> Status {
         announce_desired: desired,
         announced: desired,
         withheld: withheld.to_vec(),
-        transitions: BTreeMap::from([("announced", Counter(u64::from(desired))), ("withdrawn", Counter(0))]),
+        conditions: withheld
+            .iter()
+            .map(|reason| Condition {
+                kind: "withheld".into(),
+                state: true,
+                code: reason.name().into(),
+                message: "service `other-https`: 0 of 2 backends usable, 1 needed".into(),
+                since: Some(at),
+                until: None,
+                severity: None,
+            })
+            .collect(),
+        peers: BTreeMap::from([("tor1".into(), desired)]),
+        decided_at: Some(PreciseTime(at.0)),
+        told_at: Some(PreciseTime(at.0)),
+        transitions: BTreeMap::from([
+            ("announced".into(), Counter(u64::from(desired))),
+            ("withdrawn".into(), Counter(0)),
+        ]),
     };
     let backend = |address: &str, state: BackendState, detail: &str| BackendStatus {
         address: address.parse().expect("an address"),
         weight: 100,
         state,
+        since: Some(at),
+        check: CheckStatus { verdict: CheckVerdict::Up, ..CheckStatus::default() },
+        by: None,
+        conditions: vec![],
+        flows: Some(4),
+        verdict_at: Some(PreciseTime(at.0)),
+        in_force_at: Some(PreciseTime(at.0)),
         next_hop: NextHopStatus { resolved: state == BackendState::Usable, detail: detail.to_owned() },
         packets_total: Counter(40),
         bytes_total: Counter(4_000),
@@ -69,7 +166,7 @@ pub(crate) fn sample() -> Status {
         },
         problems: vec!["vip other: withheld: backends".into()],
         document: DocumentStatus {
-            owner: "file",
+            owner: "file".into(),
             hash: "00ff".into(),
             accepted_generation: 3,
             applied_generation: 3,
@@ -93,9 +190,10 @@ pub(crate) fn sample() -> Status {
             ServiceStatus {
                 vip: "www".into(),
                 address: "198.51.100.10".parse().expect("an address"),
-                protocol: "tcp",
+                protocol: "tcp".into(),
                 port: 443,
                 pool: "web".into(),
+                conditions: vec![],
                 packets_total: Counter(80),
                 bytes_total: Counter(8_000),
                 flows_created_total: Counter(8),
@@ -104,8 +202,12 @@ pub(crate) fn sample() -> Status {
         pools: BTreeMap::from([(
             "web".into(),
             PoolStatus {
-                mode: "ipip",
+                mode: "ipip".into(),
                 max_backends: 64,
+                usable: 1,
+                total: 2,
+                usable_weight_ratio: 0.5,
+                conditions: vec![],
                 backends: BTreeMap::from([
                     ("b1".into(), backend("10.1.0.1", BackendState::Usable, "eth0")),
                     ("b2".into(), backend("10.1.0.2", BackendState::Unresolved, "no route")),
@@ -119,12 +221,26 @@ pub(crate) fn sample() -> Status {
                 UplinkStatus {
                     mode: XdpMode::Native,
                     attached: true,
-                    verdicts: BTreeMap::from([("forwarded", Counter(80)), ("not_a_vip", Counter(5))]),
+                    verdicts: BTreeMap::from([
+                        ("forwarded".into(), Counter(80)),
+                        ("not_a_vip".into(), Counter(5)),
+                    ]),
                 },
             )]),
             flow_slots: 4_194_304,
             flow_slots_used: 8,
         },
+        conditions: vec![Condition {
+            kind: "problem".into(),
+            state: true,
+            code: "state-not-kept".into(),
+            message: "the state directory cannot be written".into(),
+            since: Some(at),
+            until: None,
+            severity: Some(Severity::Warning),
+        }],
+        health: HealthStatus { checks: 2, unknown: 0, up: 1, down: 1, is_overloaded: false },
+        overrides: vec![],
     }
 }
 
@@ -132,6 +248,7 @@ fn peer(at: Timestamp) -> PeerStatus {
     PeerStatus {
         address: "10.0.0.1".parse().expect("an address"),
         state: SessionState::Established,
+        conditions: vec![],
         remote_as: 65_000,
         remote_router_id: Some("10.0.0.1".into()),
         local_address: Some("10.0.0.2".parse().expect("an address")),
@@ -139,7 +256,7 @@ fn peer(at: Timestamp) -> PeerStatus {
         hold_time_seconds: Some(9.0),
         capabilities: vec!["four-octet AS number".into()],
         prefixes: BTreeMap::from([(
-            "ipv4",
+            "ipv4".into(),
             FamilyPrefixes {
                 advertised: vec!["192.0.2.1/32".into(), "198.51.100.10/32".into()],
                 announced_to_us_total: Counter(6),
@@ -147,8 +264,8 @@ fn peer(at: Timestamp) -> PeerStatus {
             },
         )]),
         messages: BTreeMap::from([
-            ("keepalive", MessageCounts { sent: Counter(11), received: Counter(12) }),
-            ("notification", MessageCounts { sent: Counter(1), received: Counter(0) }),
+            ("keepalive".into(), MessageCounts { sent: Counter(11), received: Counter(12) }),
+            ("notification".into(), MessageCounts { sent: Counter(1), received: Counter(0) }),
         ]),
         last_sent: Some(Remark { at, text: "hold timer expired".into() }),
         last_received: None,
@@ -157,4 +274,42 @@ fn peer(at: Timestamp) -> PeerStatus {
         down_total: Counter(1),
         treat_as_withdraw_total: Counter(0),
     }
+}
+
+/// What is not in the status, one of each.
+pub(crate) fn telemetry() -> Telemetry {
+    let mut histogram = Histogram::new(&[0.001, 0.01]);
+    histogram.observe(0.0005);
+    histogram.observe(0.5);
+    Telemetry {
+        checks: vec![PoolChecks {
+            pool: "web".into(),
+            kind: "http".into(),
+            results: vec![("ok".into(), 9), ("refused".into(), 1)],
+            durations: histogram.clone(),
+        }],
+        lateness: Some(histogram.clone()),
+        in_flight: 1,
+        stale_results: 0,
+        update_delay: Some(histogram.clone()),
+        rows_delay: Some(histogram),
+        check_path: vec![("sent".into(), 10)],
+        documents: vec![("applied".into(), 1), ("rejected".into(), 0), ("unchanged".into(), 0)],
+        backend_transitions: vec![("web".into(), "b1".into(), "failed".into(), 2)],
+    }
+}
+
+/// The document that [`sample`] is the status of.
+pub(crate) fn document() -> DocumentView {
+    let json = serde_json::json!({
+        "bootstrap": { "owner": "file" },
+        "appliance": { "name": "lb1" },
+        "bgp": { "asn": 65_010 },
+        "uplinks": { "eth0": { "xdp": "native" } },
+        "peers": { "tor1": { "address": "10.0.0.1" } },
+        "vips": { "www": { "address": "198.51.100.10" }, "other": { "address": "2001:db8::10" } },
+        "services": { "www-https": { "vip": "www", "pool": "web" } },
+        "pools": { "web": { "mode": "ipip", "backends": { "b1": { "weight": 100 }, "b2": { "weight": 100 } } } },
+    });
+    DocumentView { json, hash: "00ff".into(), generation: 3 }
 }
