@@ -139,6 +139,9 @@ pub enum OverrideRefused {
         /// The limit.
         max: usize,
     },
+    /// Nobody keeps overrides now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 /// Why a reload changed nothing.

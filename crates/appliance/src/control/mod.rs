@@ -6,21 +6,28 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
-use weir_api::v1::Status;
-use weir_api::{ControlPlane, Probes, Readiness, Unavailable};
+use weir_api::events::EventLog;
+use weir_api::metrics::Telemetry;
+use weir_api::v1::{CheckDetail, Override, Reloaded};
+use weir_api::{
+    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
+    Readiness, ReloadRefused, Unavailable, View,
+};
 use weir_bgp::SpeakerStatus;
 
+use crate::config;
 use crate::reconcile::Command;
 use crate::reconcile::ports::Traffic;
 use crate::reconcile::status::ReconcileStatus;
 use crate::store::{Accepted, Rejected};
-use status::View;
+use status::Parts;
 
 /// Age of the reconciler's last turn beyond which the process counts as stuck: several of its slowest rounds.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -54,6 +61,7 @@ pub struct Control {
     is_stopping: AtomicBool,
     started_at: SystemTime,
     kernel: String,
+    events: Arc<EventLog>,
 }
 
 impl Control {
@@ -62,7 +70,14 @@ impl Control {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
         let kernel = release.map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned());
         let started_at = SystemTime::now();
-        Self { sources, speaker: OnceLock::new(), is_stopping: AtomicBool::new(false), started_at, kernel }
+        Self {
+            sources,
+            speaker: OnceLock::new(),
+            is_stopping: AtomicBool::new(false),
+            started_at,
+            kernel,
+            events: Arc::new(EventLog::new(started_at)),
+        }
     }
 
     /// Shows the speaker's status from now on.
@@ -94,13 +109,13 @@ impl Control {
 }
 
 impl ControlPlane for Control {
-    async fn status(&self) -> Result<Status, Unavailable> {
+    async fn view(&self) -> Result<View, Unavailable> {
         let traffic = self.traffic().await?;
         let accepted = Arc::clone(&self.sources.accepted.borrow());
         let rejected = self.sources.rejected.borrow().clone();
         let reconcile = Arc::clone(&self.sources.reconcile.borrow());
         let speaker = self.speaker.get().map(|speaker| Arc::clone(&speaker.borrow()));
-        Ok(status::status(&View {
+        let status = status::status(&Parts {
             accepted: &accepted,
             rejected: rejected.as_deref(),
             reconcile: &reconcile,
@@ -110,7 +125,44 @@ impl ControlPlane for Control {
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             started_at: self.started_at,
             kernel: &self.kernel,
-        }))
+        });
+        Ok(View { status, document: document_view(&accepted) })
+    }
+
+    async fn telemetry(&self) -> Result<Telemetry, Unavailable> {
+        Ok(Telemetry::default())
+    }
+
+    fn document(&self) -> Arc<DocumentView> {
+        document_view(&self.sources.accepted.borrow())
+    }
+
+    async fn checks(&self, _pool: &str) -> Result<BTreeMap<String, Vec<CheckDetail>>, Unavailable> {
+        Ok(BTreeMap::new())
+    }
+
+    fn overrides(&self) -> Vec<Override> {
+        Vec::new()
+    }
+
+    async fn set_override(
+        &self,
+        _target: OverrideTarget,
+        _wish: OverrideWish,
+    ) -> Result<OverrideSet, OverrideRefused> {
+        Err(OverrideRefused::Unavailable(Unavailable::Starting))
+    }
+
+    async fn clear_override(&self, _target: OverrideTarget) -> Result<bool, OverrideRefused> {
+        Err(OverrideRefused::Unavailable(Unavailable::Starting))
+    }
+
+    async fn reload(&self) -> Result<Reloaded, ReloadRefused> {
+        Err(ReloadRefused::Unavailable(Unavailable::Starting))
+    }
+
+    fn events(&self) -> &Arc<EventLog> {
+        &self.events
     }
 
     fn probes(&self) -> Probes {
@@ -125,4 +177,12 @@ impl ControlPlane for Control {
         }
         Probes { stuck: if is_stuck { vec!["reconcile"] } else { Vec::new() }, not_ready }
     }
+}
+
+fn document_view(accepted: &Accepted) -> Arc<DocumentView> {
+    Arc::new(DocumentView {
+        json: config::to_json(&accepted.document),
+        hash: accepted.document.hash.to_string(),
+        generation: accepted.generation.0,
+    })
 }

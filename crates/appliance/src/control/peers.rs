@@ -31,6 +31,7 @@ fn idle(peer: &Peer) -> PeerStatus {
         remote_as: expected_as(peer),
         remote_router_id: None,
         local_address: None,
+        conditions: Vec::new(),
         established_at: None,
         hold_time_seconds: None,
         capabilities: Vec::new(),
@@ -54,6 +55,7 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
         remote_as: known.remote_as.unwrap_or_else(|| expected_as(peer)),
         remote_router_id: known.remote_router_id.map(|id| id.to_string()),
         local_address: known.local_address.map(|local| local.ip()),
+        conditions: Vec::new(),
         established_at: known.since.map(Timestamp),
         hold_time_seconds: known
             .negotiated
@@ -62,8 +64,8 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
             .map(|time| time.as_secs_f64()),
         capabilities: known.negotiated.as_ref().map(|agreed| agreed.capabilities.clone()).unwrap_or_default(),
         prefixes: BTreeMap::from([
-            ("ipv4", family(&known.advertised_ipv4, &counters.received_ipv4)),
-            ("ipv6", family(&known.advertised_ipv6, &counters.received_ipv6)),
+            ("ipv4".to_owned(), family(&known.advertised_ipv4, &counters.received_ipv4)),
+            ("ipv6".to_owned(), family(&known.advertised_ipv6, &counters.received_ipv6)),
         ]),
         messages: messages(&counters.messages_out, &counters.messages_in),
         last_sent: known.last_sent.as_ref().map(remark),
@@ -97,15 +99,16 @@ fn family(advertised: &[Prefix], received: &weir_bgp::FamilyCounts) -> FamilyPre
 fn messages(
     sent: &weir_bgp::MessageCounts,
     received: &weir_bgp::MessageCounts,
-) -> BTreeMap<&'static str, MessageCounts> {
+) -> BTreeMap<String, MessageCounts> {
     let both = |sent, received| MessageCounts { sent: Counter(sent), received: Counter(received) };
-    BTreeMap::from([
+    let by_type = [
         ("open", both(sent.open, received.open)),
         ("update", both(sent.update, received.update)),
         ("notification", both(sent.notification, received.notification)),
         ("keepalive", both(sent.keepalive, received.keepalive)),
         ("refresh", both(sent.refresh, received.refresh)),
-    ])
+    ];
+    by_type.into_iter().map(|(name, counts)| (name.to_owned(), counts)).collect()
 }
 
 fn remark(text: &TimedText) -> Remark {

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use weir_api::v1::{
-    ApplianceStatus, BackendState, BackendStatus, Counter, DataplaneStatus, DocumentStatus, Lifecycle,
-    NextHopStatus, PeerStatus, PoolStatus, ReconcileStatus as ReconcileDto, Rejection, ServiceStatus,
-    SessionState, Status, Timestamp, UplinkStatus, VipStatus, WithheldReason, XdpMode,
+    ApplianceStatus, BackendState, BackendStatus, CheckStatus, Counter, DataplaneStatus, DocumentStatus,
+    HealthStatus, Lifecycle, NextHopStatus, PeerStatus, PoolStatus, ReconcileStatus as ReconcileDto,
+    Rejection, ServiceStatus, SessionState, Status, Timestamp, UplinkStatus, VipStatus, WithheldReason,
+    XdpMode,
 };
 use weir_bgp::{Prefix, SpeakerStatus};
 
@@ -19,7 +20,7 @@ use crate::reconcile::status::ReconcileStatus;
 use crate::store::{Accepted, Rejected};
 
 /// One moment, as the parts published it.
-pub(super) struct View<'a> {
+pub(super) struct Parts<'a> {
     pub(super) accepted: &'a Accepted,
     pub(super) rejected: Option<&'a Rejected>,
     pub(super) reconcile: &'a ReconcileStatus,
@@ -33,7 +34,7 @@ pub(super) struct View<'a> {
 }
 
 /// The whole status document.
-pub(super) fn status(view: &View<'_>) -> Status {
+pub(super) fn status(view: &Parts<'_>) -> Status {
     let document = &view.accepted.document;
     let peers = peers::peers(document, view.speaker);
     let vips = vips(view, &peers);
@@ -51,12 +52,15 @@ pub(super) fn status(view: &View<'_>) -> Status {
         pools: document.pools.iter().map(|(name, one)| (name.clone(), pool(view, name, one))).collect(),
         peers,
         dataplane: dataplane(view),
+        conditions: Vec::new(),
+        health: HealthStatus::default(),
+        overrides: Vec::new(),
     };
     status.problems = problems(&status);
     status
 }
 
-fn appliance(view: &View<'_>) -> ApplianceStatus {
+fn appliance(view: &Parts<'_>) -> ApplianceStatus {
     let document = &view.accepted.document;
     ApplianceStatus {
         name: document.appliance.name.clone(),
@@ -70,16 +74,16 @@ fn appliance(view: &View<'_>) -> ApplianceStatus {
             (false, true) => Lifecycle::Running,
             (false, false) => Lifecycle::Starting,
         },
-        waiting_for: view.waiting_for.clone(),
+        waiting_for: view.waiting_for.iter().map(|part| (*part).to_owned()).collect(),
         started_at: Timestamp(view.started_at),
     }
 }
 
-fn document_status(view: &View<'_>) -> DocumentStatus {
+fn document_status(view: &Parts<'_>) -> DocumentStatus {
     let document = &view.accepted.document;
     DocumentStatus {
         owner: match document.bootstrap.owner {
-            model::Owner::File => "file",
+            model::Owner::File => "file".to_owned(),
         },
         hash: document.hash.to_string(),
         accepted_generation: view.accepted.generation.0,
@@ -102,7 +106,7 @@ fn reconcile(status: &ReconcileStatus) -> ReconcileDto {
     }
 }
 
-fn vips(view: &View<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<String, VipStatus> {
+fn vips(view: &Parts<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<String, VipStatus> {
     let established = peers.values().filter(|peer| peer.state == SessionState::Established);
     let told: BTreeSet<&str> = established
         .flat_map(|peer| peer.prefixes.values())
@@ -123,7 +127,11 @@ fn vips(view: &View<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<Strin
             announced: told.contains(prefix.as_str()),
             // Before the first pass nothing is known of the dataplane.
             withheld: withheld.unwrap_or_else(|| vec![WithheldReason::Dataplane]),
-            transitions: transitions.into_iter().map(|(to, times)| (to, Counter(times))).collect(),
+            conditions: Vec::new(),
+            peers: BTreeMap::new(),
+            decided_at: None,
+            told_at: None,
+            transitions: transitions.into_iter().map(|(to, times)| (to.to_owned(), Counter(times))).collect(),
         };
         (name.clone(), status)
     };
@@ -139,7 +147,7 @@ fn reason_dto(reason: Reason) -> WithheldReason {
     }
 }
 
-fn service(view: &View<'_>, name: &str, service: &model::Service) -> ServiceStatus {
+fn service(view: &Parts<'_>, name: &str, service: &model::Service) -> ServiceStatus {
     let vip =
         view.accepted.document.vips.get(&service.vip).expect("a valid document has the VIP of each service");
     let count = view.traffic.services.get(name).copied().unwrap_or_default();
@@ -147,29 +155,36 @@ fn service(view: &View<'_>, name: &str, service: &model::Service) -> ServiceStat
         vip: service.vip.clone(),
         address: vip.address,
         protocol: match service.protocol {
-            model::Protocol::Tcp => "tcp",
-            model::Protocol::Udp => "udp",
+            model::Protocol::Tcp => "tcp".to_owned(),
+            model::Protocol::Udp => "udp".to_owned(),
         },
         port: service.port,
         pool: service.pool.clone(),
+        conditions: Vec::new(),
         packets_total: Counter(count.packets),
         bytes_total: Counter(count.bytes),
         flows_created_total: Counter(count.new_flows),
     }
 }
 
-fn pool(view: &View<'_>, pool_name: &str, pool: &model::Pool) -> PoolStatus {
+fn pool(view: &Parts<'_>, pool_name: &str, pool: &model::Pool) -> PoolStatus {
     let of_backend = |(name, one): (&String, &model::Backend)| {
         let key = (pool_name.to_owned(), name.clone());
         let count = view.traffic.backends.get(&key).copied().unwrap_or_default();
         (name.clone(), backend(one, view.reconcile.backends.get(&key), count))
     };
+    let backends: BTreeMap<String, BackendStatus> = pool.backends.iter().map(of_backend).collect();
+    let usable = backends.values().filter(|backend| backend.state == BackendState::Usable);
     PoolStatus {
         mode: match pool.mode {
-            model::Mode::Ipip => "ipip",
+            model::Mode::Ipip => "ipip".to_owned(),
         },
         max_backends: pool.max_backends,
-        backends: pool.backends.iter().map(of_backend).collect(),
+        usable: usable.count() as u64,
+        total: backends.len() as u64,
+        usable_weight_ratio: 0.0,
+        conditions: Vec::new(),
+        backends,
     }
 }
 
@@ -192,6 +207,13 @@ fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Co
             Condition::Unresolved => BackendState::Unresolved,
             Condition::Disabled => BackendState::Disabled,
         },
+        since: None,
+        check: CheckStatus::default(),
+        by: None,
+        conditions: Vec::new(),
+        flows: None,
+        verdict_at: None,
+        in_force_at: None,
         next_hop: NextHopStatus { resolved, detail },
         packets_total: Counter(count.packets),
         bytes_total: Counter(count.bytes),
@@ -199,10 +221,10 @@ fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Co
     }
 }
 
-fn dataplane(view: &View<'_>) -> DataplaneStatus {
+fn dataplane(view: &Parts<'_>) -> DataplaneStatus {
     let document: &Document = &view.accepted.document;
-    let verdicts: BTreeMap<&'static str, Counter> =
-        view.traffic.verdicts.iter().map(|(name, packets)| (*name, Counter(*packets))).collect();
+    let verdicts: BTreeMap<String, Counter> =
+        view.traffic.verdicts.iter().map(|(name, packets)| ((*name).to_owned(), Counter(*packets))).collect();
     // The programs count over all uplinks together; a valid document of this version has one.
     let uplink = |(name, uplink): (&String, &model::Uplink)| {
         let mode = match uplink.xdp {

@@ -11,7 +11,7 @@ use weir_api::{ControlPlane, Readiness, Unavailable};
 use weir_bgp::{Prefix, SpeakerStatus};
 use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
 
-use super::status::{View, status};
+use super::status::{Parts, status};
 use super::{Control, STUCK_AFTER, Sources};
 use crate::config;
 use crate::model::Generation;
@@ -89,7 +89,7 @@ fn traffic() -> Traffic {
 }
 
 fn seen(accepted: &Accepted, reconcile: &ReconcileStatus, speaker: Option<&SpeakerStatus>) -> Status {
-    status(&View {
+    status(&Parts {
         accepted,
         rejected: None,
         reconcile,
@@ -173,7 +173,7 @@ fn failures_and_refusals_are_problems() {
     let mut reconcile = reconciled(&accepted);
     reconcile.failed = vec![(StepKind::Forward, PortError::Failed { cause: "no room".into() })];
     let rejected = Rejected { at: UNIX_EPOCH, errors: vec!["weir.toml:1:1: bad".into()] };
-    let told = status(&View {
+    let told = status(&Parts {
         accepted: &accepted,
         rejected: Some(&rejected),
         reconcile: &reconcile,
@@ -218,8 +218,8 @@ async fn counters_come_from_the_reconciler() {
             other => panic!("{other:?}"),
         }
     };
-    let (told, ()) = tokio::join!(control.status(), answering);
-    assert_eq!(told.expect("answered").services["www-http"].packets_total.0, 5);
+    let (told, ()) = tokio::join!(control.view(), answering);
+    assert_eq!(told.expect("answered").status.services["www-http"].packets_total.0, 5);
 }
 
 #[tokio::test]
@@ -227,9 +227,9 @@ async fn a_full_queue_is_busy_and_a_closed_one_stopped() {
     let (control, commands, _readiness, _heartbeat) = control(1);
     let (reply, _answer) = oneshot::channel();
     control.sources.commands.try_send(Command::Traffic(reply)).expect("one fits");
-    assert_eq!(control.status().await, Err(Unavailable::Busy));
+    assert_eq!(control.view().await, Err(Unavailable::Busy));
     drop(commands);
-    assert_eq!(control.status().await, Err(Unavailable::Stopped));
+    assert_eq!(control.view().await, Err(Unavailable::Stopped));
 }
 
 #[tokio::test]
