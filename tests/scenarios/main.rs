@@ -22,6 +22,7 @@ mod traffic_spreads_over_everything;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use weir_lab::document::Checks;
 use weir_lab::{Fabric, Layout};
 
 /// Generous, for what only has to happen.
@@ -34,15 +35,15 @@ fn weir() -> PathBuf {
 
 /// Two appliances and three backends, announced and carrying traffic.
 fn fabric() -> Fabric {
-    Fabric::up(&Layout::demo(weir())).expect("the fabric comes up")
+    Fabric::up(&Layout { checks: Checks::Quick, ..Layout::demo(weir()) }).expect("the fabric comes up")
 }
 
 /// One appliance and two backends, announced and carrying traffic.
 fn small_fabric() -> Fabric {
-    Fabric::up(&Layout::small(weir())).expect("the fabric comes up")
+    Fabric::up(&Layout { checks: Checks::Quick, ..Layout::small(weir()) }).expect("the fabric comes up")
 }
 
 /// One appliance and two backends; no daemon of ours runs yet.
 fn quiet_fabric() -> Fabric {
-    Fabric::build(&Layout::small(weir())).expect("the fabric is built")
+    Fabric::build(&Layout { checks: Checks::Quick, ..Layout::small(weir()) }).expect("the fabric is built")
 }

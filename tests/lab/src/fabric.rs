@@ -55,9 +55,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Two appliances, three backends.
+    /// Two appliances, three backends, checked as by default.
     pub fn demo(weir: impl Into<PathBuf>) -> Layout {
-        Layout { appliances: 2, backends: 3, weir: weir.into(), checks: Checks::None, keep_logs: None }
+        Layout { appliances: 2, backends: 3, weir: weir.into(), checks: Checks::Defaults, keep_logs: None }
     }
 
     /// One appliance, two backends: enough for what concerns one appliance only.
