@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The accepted document: the only writer of which document is wanted.
 //!
-//! Every accepted document has a generation. The number and the hash are kept in the state directory, so that a restart
-//! with the same document keeps its generation and another document gets the next one. A document that is refused
-//! changes nothing but [`Store::rejection`].
+//! Every accepted document has a generation. Its text and number are kept in the state directory, so that a restart with
+//! the same document keeps its generation and another document gets the next one, and so that a file that was spoiled
+//! meanwhile does not keep the appliance down: it starts with the last accepted document ([`Start`]). A document that is
+//! refused changes nothing but [`Store::rejection`] and a condition.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+mod start;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+pub use self::start::{NoLastGood, Start, StartError};
 use crate::config::{self, DownLinks, LoadErrors};
 use crate::model::{Document, DocumentHash, Generation};
-
-/// File in the state directory that holds the last generation and its hash.
-const GENERATION_FILE: &str = "generation";
+use crate::state::{
+    self, DOCUMENT_FILE_BAD, HISTORY_FILE, History, KEPT_DOCUMENT_FILE, KeptDocument, Severity, StateDir,
+};
 
 /// A document that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +45,15 @@ pub struct Rejected {
 
 /// A document that may become the accepted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate(Document);
+pub struct Candidate {
+    document: Document,
+    text: String,
+}
 
 impl Candidate {
     /// What it wants.
     pub fn document(&self) -> &Document {
-        &self.0
+        &self.document
     }
 }
 
@@ -63,36 +69,40 @@ pub enum ReloadError {
         /// The parts of the document.
         sections: Vec<&'static str>,
     },
-    /// Its generation could not be kept.
-    #[error(transparent)]
-    Persist(#[from] PersistError),
-}
-
-/// The generation could not be read or kept.
-#[derive(Debug, thiserror::Error)]
-#[error("keep the generation in {}", path.display())]
-pub struct PersistError {
-    path: PathBuf,
-    source: io::Error,
 }
 
 /// Owner of the accepted document.
 #[derive(Debug)]
 pub struct Store {
     file: PathBuf,
-    state_dir: PathBuf,
+    state: StateDir,
     accepted: watch::Sender<Arc<Accepted>>,
     rejected: watch::Sender<Option<Arc<Rejected>>>,
+    kept: Arc<Mutex<state::Accepted>>,
 }
 
 impl Store {
-    /// Accepts `document`, which was read from `file`, as the first of this process.
-    pub fn open(file: PathBuf, document: Document) -> Result<Self, PersistError> {
-        let state_dir = document.bootstrap.state_dir.clone();
-        let generation = number(&state_dir, document.hash)?;
-        let accepted = Accepted { document, generation, at: SystemTime::now() };
-        let (accepted, rejected) = (watch::Sender::new(Arc::new(accepted)), watch::Sender::new(None));
-        Ok(Self { file, state_dir, accepted, rejected })
+    /// Accepts the first document of this process; `file` is where the next one is read from.
+    pub fn open(file: PathBuf, start: Start, state: &StateDir) -> Self {
+        let Start { document, text, refused, .. } = start;
+        let mut kept = state::Accepted::open(state);
+        let generation = kept.number(document.hash);
+        let at = SystemTime::now();
+        let rejected = watch::Sender::new(None);
+        let accepted = watch::Sender::new(Arc::new(Accepted { document, generation, at }));
+        let hash = accepted.borrow().document.hash;
+        if kept.last.as_ref().is_none_or(|last| (last.generation, &last.text) != (generation, &text)) {
+            kept.push(kept_document(&file, text, generation, hash, at));
+            // What is not kept is said by a condition, and is no reason not to start.
+            state.replace(KEPT_DOCUMENT_FILE, || document_bytes(&kept)).ok();
+            state.replace(HISTORY_FILE, || state::write_history(&kept.history)).ok();
+        }
+        let kept = Arc::new(Mutex::new(kept));
+        let store = Self { file, state: state.clone(), accepted, rejected, kept };
+        if let Some(errors) = refused {
+            store.record(Some(&ReloadError::Invalid(errors)));
+        }
+        store
     }
 
     /// The accepted document, the latest.
@@ -105,43 +115,55 @@ impl Store {
         self.rejected.subscribe()
     }
 
+    /// The last accepted documents, oldest first.
+    pub fn history(&self) -> History {
+        locked(&self.kept).history.clone()
+    }
+
     /// Reads the file again. What is refused stays on record until the next attempt; nothing else changes.
     pub fn load(&self) -> Result<Candidate, ReloadError> {
-        let loaded = config::load_on_host(&self.file, DownLinks::Accept).map_err(ReloadError::Invalid);
-        let checked = loaded.and_then(|document| {
-            let sections = fixed_sections_changed(&self.accepted.borrow().document, &document);
-            if sections.is_empty() {
-                Ok(Candidate(document))
-            } else {
-                Err(ReloadError::NeedsRestart { sections })
-            }
-        });
+        let checked = self.read();
         self.record(checked.as_ref().err());
         checked
     }
 
-    /// Makes the candidate the accepted document. One that equals the accepted document keeps its generation.
-    pub fn accept(&self, candidate: Candidate) -> Result<Generation, ReloadError> {
-        let Candidate(document) = candidate;
-        let current = Arc::clone(&self.accepted.borrow());
-        if document.hash == current.document.hash {
-            return Ok(current.generation);
+    fn read(&self) -> Result<Candidate, ReloadError> {
+        let text = config::read_text(&self.file).map_err(ReloadError::Invalid)?;
+        let file = self.file.display().to_string();
+        let document =
+            config::parse_on_host(&file, &text, DownLinks::Accept).map_err(ReloadError::Invalid)?;
+        let sections = fixed_sections_changed(&self.accepted.borrow().document, &document);
+        if sections.is_empty() {
+            Ok(Candidate { document, text })
+        } else {
+            Err(ReloadError::NeedsRestart { sections })
         }
-        match number(&self.state_dir, document.hash) {
-            Ok(generation) => {
-                self.accepted.send_replace(Arc::new(Accepted {
-                    document,
-                    generation,
-                    at: SystemTime::now(),
-                }));
-                Ok(generation)
+    }
+
+    /// Makes the candidate the accepted document, and keeps it. One that equals the accepted document keeps its
+    /// generation. What cannot be kept is said by a condition, and accepted all the same.
+    pub async fn accept(&self, candidate: Candidate) -> Generation {
+        let Candidate { document, text } = candidate;
+        let (hash, at) = (document.hash, SystemTime::now());
+        let generation = {
+            let mut kept = locked(&self.kept);
+            let generation = kept.number(hash);
+            if kept.last.as_ref().is_some_and(|last| (last.generation, &last.text) == (generation, &text)) {
+                return generation;
             }
-            Err(error) => {
-                let error = ReloadError::Persist(error);
-                self.record(Some(&error));
-                Err(error)
-            }
+            kept.push(kept_document(&self.file, text, generation, hash, at));
+            generation
+        };
+        // The same document under another look is kept as it looks now, and nobody need hear of it.
+        if generation != self.accepted.borrow().generation {
+            self.accepted.send_replace(Arc::new(Accepted { document, generation, at }));
         }
+        let (kept, list) = (Arc::clone(&self.kept), Arc::clone(&self.kept));
+        tokio::join!(
+            self.state.keep(KEPT_DOCUMENT_FILE, move || document_bytes(&locked(&kept))),
+            self.state.keep(HISTORY_FILE, move || state::write_history(&locked(&list).history)),
+        );
+        generation
     }
 
     fn record(&self, error: Option<&ReloadError>) {
@@ -149,7 +171,48 @@ impl Store {
             let errors = error.to_string().lines().map(str::to_owned).collect();
             Arc::new(Rejected { at: SystemTime::now(), errors })
         }));
+        match error {
+            Some(ReloadError::Invalid(errors)) => {
+                let generation = self.accepted.borrow().generation;
+                let message = format!("{}; generation {generation} is in force instead", in_one_line(errors));
+                self.state.conditions().raise(DOCUMENT_FILE_BAD, Severity::Error, message);
+            }
+            Some(ReloadError::NeedsRestart { .. }) | None => self.state.conditions().clear(DOCUMENT_FILE_BAD),
+        }
     }
+}
+
+/// All problems, without the remedies that the file's reader gives.
+fn in_one_line(errors: &LoadErrors) -> String {
+    let problems = errors.problems.iter().map(|problem| {
+        let place = problem.position.map(|at| format!("{}:{}: ", at.line, at.column)).unwrap_or_default();
+        let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+        format!("{place}{path}{}", problem.message)
+    });
+    let mut line = format!("`{}` is refused: {}", errors.file, problems.collect::<Vec<_>>().join("; "));
+    if errors.more > 0 {
+        line.push_str(&format!("; {} more", errors.more));
+    }
+    line
+}
+
+fn kept_document(
+    file: &Path,
+    text: String,
+    generation: Generation,
+    hash: DocumentHash,
+    accepted: SystemTime,
+) -> KeptDocument {
+    KeptDocument { generation, hash: hash.to_string(), accepted, file: start::identity(file), text }
+}
+
+fn document_bytes(kept: &state::Accepted) -> Vec<u8> {
+    kept.last.as_ref().map(KeptDocument::to_bytes).unwrap_or_default()
+}
+
+fn locked(kept: &Mutex<state::Accepted>) -> MutexGuard<'_, state::Accepted> {
+    // A panic aborts the process, so nobody can have left it half changed.
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The parts that differ and are fixed for the life of the process.
@@ -162,76 +225,4 @@ fn fixed_sections_changed(old: &Document, new: &Document) -> Vec<&'static str> {
         ("peers", old.peers != new.peers),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
-}
-
-/// The generation of the document with this hash: the kept one if it is the same document, else the next, kept.
-fn number(state_dir: &Path, hash: DocumentHash) -> Result<Generation, PersistError> {
-    let path = state_dir.join(GENERATION_FILE);
-    let failed = |source| PersistError { path: path.clone(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o750).create(state_dir).map_err(failed)?;
-    let kept = match fs::read_to_string(&path) {
-        Ok(text) => parse(&text).ok_or_else(|| failed(io::Error::other("found something else there")))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Generation(0), String::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    if kept.1 == hash.to_string() {
-        return Ok(kept.0);
-    }
-    let generation = kept.0.next();
-    replace(&path, &format!("{generation} {hash}\n")).map_err(failed)?;
-    Ok(generation)
-}
-
-fn parse(text: &str) -> Option<(Generation, String)> {
-    let (number, hash) = text.trim_ascii().split_once(' ')?;
-    Some((Generation(number.parse().ok()?), hash.to_owned()))
-}
-
-/// Replaces a file as a whole: a crash leaves the old or the new one.
-fn replace(path: &Path, content: &str) -> io::Result<()> {
-    let staged = path.with_extension("new");
-    let mut file = fs::File::create(&staged)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&staged, path)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_generation_lasts_as_long_as_its_document() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state");
-        let (a, b) = (DocumentHash([1; 32]), DocumentHash([2; 32]));
-        assert_eq!(number(&state, a).unwrap(), Generation(1));
-        assert_eq!(number(&state, a).unwrap(), Generation(1));
-        assert_eq!(number(&state, b).unwrap(), Generation(2));
-        assert_eq!(number(&state, a).unwrap(), Generation(3));
-    }
-
-    #[test]
-    fn every_part_that_needs_a_restart_is_named() {
-        let text = include_str!("../tests/check/good/least.toml");
-        let old = config::parse("weir.toml", text).unwrap();
-        assert_eq!(fixed_sections_changed(&old, &old), [""; 0]);
-        let mut new = old.clone();
-        new.appliance.drain_wait += Duration::from_secs(1);
-        new.peers.clear();
-        new.vips.clear();
-        let sections = fixed_sections_changed(&old, &new);
-        let error = ReloadError::NeedsRestart { sections };
-        assert_eq!(error.to_string(), "a change of `appliance`, `peers` needs a restart");
-    }
-
-    #[test]
-    fn a_spoiled_generation_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(GENERATION_FILE), "seven").unwrap();
-        let error = number(folder.path(), DocumentHash([1; 32])).unwrap_err();
-        assert!(error.to_string().starts_with("keep the generation in "), "{error}");
-    }
 }

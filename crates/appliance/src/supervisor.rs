@@ -39,7 +39,8 @@ use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
 use crate::reconcile::{COMMAND_QUEUE_DEPTH, Command, Inputs, Reconciler};
 use crate::signals::{Request, Signals};
-use crate::store::{PersistError, ReloadError, Store};
+use crate::state::{Conditions, OverrideStore, StateDir, StateDirError};
+use crate::store::{ReloadError, Start, Store};
 use crate::translate;
 
 /// How long new backends may take to get a next hop before things go on without them: a neighbour answers within
@@ -62,9 +63,9 @@ pub enum RunError {
     /// No usable hash seed.
     #[error(transparent)]
     Seed(#[from] SeedError),
-    /// The state directory cannot be used.
+    /// Another process uses the state directory.
     #[error(transparent)]
-    Persist(#[from] PersistError),
+    State(#[from] StateDirError),
     /// The API cannot listen.
     #[error(transparent)]
     Api(#[from] BindError),
@@ -93,12 +94,18 @@ pub enum RunError {
     Detach(PortError),
 }
 
-/// Runs the appliance until it is told to stop. `document` was read from `file`, and checked against this host.
-pub async fn run(file: PathBuf, document: Document) -> Result<(), RunError> {
+/// Runs the appliance until it is told to stop. It starts with the document of `first`, and reads `file` when it is told to.
+pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
+    let document = first.document.clone();
     let mut signals = Signals::install().map_err(RunError::Signals)?;
     let _lock = InstanceLock::acquire(&instance_dir(&document))?;
     let seed = read_hash_seed(&document.appliance.hash_seed_file)?;
-    let store = Store::open(file, document.clone())?;
+    let state = StateDir::open(&first.state_dir, &Conditions::new())?;
+    let store = Store::open(file, first, &state);
+    let overrides = Arc::new(OverrideStore::open(&state));
+    // Both only wait between turns: they end with the runtime.
+    tokio::spawn(state.run());
+    tokio::spawn(overrides.run());
     let server = Server::bind(ServerConfig {
         socket: document.bootstrap.api_socket.clone(),
         tcp: document.bootstrap.api_listen,
@@ -339,9 +346,8 @@ async fn try_reload(store: &Store, next_hops: &NextHopHandle) -> Result<(), Relo
     // New backends get their next hops before anything refers to them, else they would count as unreachable.
     next_hops.set_destinations(new.union(&old).copied().collect());
     resolved(&mut next_hops.watch(), &new).await;
-    let outcome = store.accept(candidate);
-    next_hops.set_destinations(if outcome.is_ok() { new } else { old });
-    let generation = outcome?;
+    let generation = store.accept(candidate).await;
+    next_hops.set_destinations(new);
     tracing::info!(generation = generation.0, "document accepted");
     Ok(())
 }

@@ -28,7 +28,7 @@ mod value;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -53,7 +53,7 @@ pub struct Examined {
 
 /// Reads and checks a document as [`load`] does, or as [`load_on_host`] when `host` says how, and looks at what it costs.
 pub fn examine(path: &Path, host: Option<DownLinks>) -> Result<Examined, LoadErrors> {
-    let (document, mut report) = parse_file(path)?;
+    let (document, mut report) = parse_text(&path.display().to_string(), &read_text(path)?)?;
     if let Some(down_links) = host {
         compare(&mut report, &document, down_links);
     }
@@ -62,17 +62,24 @@ pub fn examine(path: &Path, host: Option<DownLinks>) -> Result<Examined, LoadErr
     Ok(Examined { load: CheckLoad::of(&document), warnings, document })
 }
 
+/// Where state is kept unless the document says otherwise.
+pub const STATE_DIR: &str = "/var/lib/weir";
+
 /// Reads a document and checks all that does not depend on the host.
 pub fn load(path: &Path) -> Result<Document, LoadErrors> {
-    let (document, report) = parse_file(path)?;
-    report.into_result().map(|()| document)
+    parse(&path.display().to_string(), &read_text(path)?)
 }
 
 /// Reads a document and checks it, also against the host: interfaces, addresses, the hash seed file.
 ///
 /// Needs no privilege but that of reading the seed file.
 pub fn load_on_host(path: &Path, down_links: DownLinks) -> Result<Document, LoadErrors> {
-    let (document, mut report) = parse_file(path)?;
+    parse_on_host(&path.display().to_string(), &read_text(path)?, down_links)
+}
+
+/// A document from text, checked against the host too; `file` is what errors call it.
+pub fn parse_on_host(file: &str, text: &str, down_links: DownLinks) -> Result<Document, LoadErrors> {
+    let (document, mut report) = parse_text(file, text)?;
     compare(&mut report, &document, down_links);
     report.into_result().map(|()| document)
 }
@@ -92,8 +99,17 @@ pub fn parse(file: &str, text: &str) -> Result<Document, LoadErrors> {
     report.into_result().map(|()| document)
 }
 
-/// A valid document and the report that still knows where everything stands.
-fn parse_file(path: &Path) -> Result<(Document, Report), LoadErrors> {
+/// Where a document keeps state, though it may be bad otherwise: as it says if that much can be read, else [`STATE_DIR`].
+pub fn state_dir(text: &str) -> PathBuf {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let bootstrap = table.get_ref().get("bootstrap").and_then(|section| section.get_ref().as_table());
+    let said =
+        bootstrap.and_then(|section| section.get("state_dir")).and_then(|value| value.get_ref().as_str());
+    said.map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| STATE_DIR.into())
+}
+
+/// Text of a file.
+pub fn read_text(path: &Path) -> Result<String, LoadErrors> {
     let file = path.display().to_string();
     let unreadable = |message: String, help: &str| LoadErrors {
         file: file.clone(),
@@ -107,17 +123,15 @@ fn parse_file(path: &Path) -> Result<(Document, Report), LoadErrors> {
         let message = format!("found more than {} bytes, the most that is read", limits::DOCUMENT_BYTES_MAX);
         return Err(unreadable(message, "check that this is the document"));
     }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse_text(&file, text),
-        Err(error) => {
-            // Up to the bad byte all is well, so its place can be shown.
-            let (good, _) = bytes.split_at(error.valid_up_to());
-            let mut report = Report::new(&file, &String::from_utf8_lossy(good));
-            let help = "save the file as UTF-8 text";
-            report.at_offset("", error.valid_up_to(), "syntax: found a byte that is not UTF-8", help);
-            Err(refused(report, &file))
-        }
-    }
+    String::from_utf8(bytes).map_err(|error| {
+        // Up to the bad byte all is well, so its place can be shown.
+        let offset = error.utf8_error().valid_up_to();
+        let (good, _) = error.as_bytes().split_at(offset);
+        let mut report = Report::new(&file, &String::from_utf8_lossy(good));
+        let help = "save the file as UTF-8 text";
+        report.at_offset("", offset, "syntax: found a byte that is not UTF-8", help);
+        refused(report, &file)
+    })
 }
 
 fn parse_text(file: &str, text: &str) -> Result<(Document, Report), LoadErrors> {

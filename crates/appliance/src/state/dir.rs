@@ -3,7 +3,7 @@
 //!
 //! A [`StateDir`] always works. Without a usable directory its files live in memory only, which a condition says;
 //! [`StateDir::tend`] tries again to write what is not on disk, so that a full disk heals by itself. Calls block for as long
-//! as the disk does: not for an async task, which goes through `spawn_blocking`.
+//! as the disk does, but for [`StateDir::keep`], which leaves the disk to a thread of its own and waits for it only so long.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -19,6 +19,18 @@ use super::files;
 
 /// How often it is tried again to write what could not be written.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long anybody waits for the disk: a healthy one takes milliseconds, a dying one may never answer.
+const DISK_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Where a change is by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// On disk: it survives a restart.
+    OnDisk,
+    /// In force, and lost with the process unless the disk takes it before.
+    InMemory,
+}
 
 /// Why the directory cannot be had: the only reason not to start.
 #[derive(Debug, thiserror::Error)]
@@ -141,8 +153,11 @@ impl StateDir {
     }
 
     /// Replaces a file. What cannot be written is kept in memory and tried again by [`Self::tend`].
-    pub fn replace(&self, name: &'static str, bytes: Vec<u8>) -> Result<(), NotKept> {
+    ///
+    /// `content` is asked when it is this write's turn: who keeps the latest there has it last on disk.
+    pub fn replace(&self, name: &'static str, content: impl FnOnce() -> Vec<u8>) -> Result<(), NotKept> {
         let mut inner = self.inner();
+        let bytes = content();
         let outcome = self.write(&mut inner, name, &bytes);
         match &outcome {
             Ok(()) => inner.unwritten.remove(name),
@@ -150,6 +165,27 @@ impl StateDir {
         };
         self.report(&inner);
         outcome.map_err(|source| NotKept { name, dir: self.path().to_path_buf(), source })
+    }
+
+    /// The same for tasks. Once begun it goes on, also if the caller goes away; one that takes too long is answered as not
+    /// on disk, though it may get there.
+    pub async fn keep(&self, name: &'static str, content: impl FnOnce() -> Vec<u8> + Send + 'static) -> Kept {
+        let state = self.clone();
+        let written = tokio::task::spawn_blocking(move || state.replace(name, content));
+        match tokio::time::timeout(DISK_WAIT_MAX, written).await {
+            Ok(Ok(Ok(()))) => Kept::OnDisk,
+            // Already said by the condition, or the runtime is ending.
+            Ok(Ok(Err(NotKept { .. })) | Err(_)) => Kept::InMemory,
+            Err(_) => {
+                let message = format!(
+                    "changes would not survive a restart, `{}` has not answered for {} s",
+                    self.path().display(),
+                    DISK_WAIT_MAX.as_secs()
+                );
+                self.conditions().raise(STATE_NOT_KEPT, Severity::Error, message);
+                Kept::InMemory
+            }
+        }
     }
 
     /// Tries again to write what is not on disk, and looks whether spoiled files were taken away. To be called every

@@ -18,6 +18,7 @@
 
 mod conditions;
 mod dir;
+mod document;
 mod envelope;
 mod files;
 mod moment;
@@ -26,6 +27,8 @@ mod overrides;
 pub use self::conditions::{
     Condition, Conditions, DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT, Severity,
 };
-pub use self::dir::{NotKept, RETRY_INTERVAL, StateDir, StateDirError, peek};
+pub use self::dir::{Kept, NotKept, RETRY_INTERVAL, StateDir, StateDirError, peek};
+pub use self::document::{Accepted, HISTORY_MAX, History, KeptDocument, Past};
+pub(crate) use self::document::{DOCUMENT as KEPT_DOCUMENT_FILE, HISTORY as HISTORY_FILE, write_history};
 pub use self::envelope::{FileError, seal, unseal};
-pub use self::overrides::{Kept, OverrideStore, Set};
+pub use self::overrides::{OverrideStore, Set};

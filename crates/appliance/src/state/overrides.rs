@@ -5,13 +5,13 @@
 //! answer says so, and the condition `state-not-kept` stays until the disk takes it. Those with an end go by themselves
 //! ([`OverrideStore::run`]); the wall clock decides, since that is what the operator named.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::dir::StateDir;
+use super::dir::{Kept, StateDir};
 use super::envelope::{FileError, seal, unseal};
 use super::moment::Moment;
 use crate::overrides::{Override, OverrideError, OverrideState, Overrides, Target};
@@ -20,15 +20,6 @@ use crate::overrides::{Override, OverrideError, OverrideState, Overrides, Target
 const NAME: &str = "overrides.json";
 /// How often the wall clock is read again while an end is awaited: it may jump.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Where a change is by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// On disk: it survives a restart.
-    OnDisk,
-    /// In force, and lost with the process unless the disk takes it before.
-    InMemory,
-}
 
 /// What became of a new override.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +33,8 @@ pub struct Set {
 /// Owner of the overrides.
 #[derive(Debug)]
 pub struct OverrideStore {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
     state: StateDir,
-    current: watch::Sender<Arc<Overrides>>,
-    /// One writes at a time, the latest: else an older set could be the last on disk.
-    writing: Mutex<()>,
+    current: Arc<watch::Sender<Arc<Overrides>>>,
 }
 
 impl OverrideStore {
@@ -63,19 +47,18 @@ impl OverrideStore {
         for (target, one) in &overrides.by_target {
             log("override in force", target, one);
         }
-        let current = watch::Sender::new(Arc::new(overrides));
-        Self { shared: Arc::new(Shared { state: state.clone(), current, writing: Mutex::new(()) }) }
+        Self { state: state.clone(), current: Arc::new(watch::Sender::new(Arc::new(overrides))) }
     }
 
     /// The overrides in force, and a wake-up at each change.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Overrides>> {
-        self.shared.current.subscribe()
+        self.current.subscribe()
     }
 
     /// Sets the override of a target, in place of the one it had. Answers once it is on disk, or the disk refused.
     pub async fn set(&self, target: Target, one: Override) -> Result<Set, OverrideError> {
         let mut outcome = Ok(false);
-        self.shared.current.send_if_modified(|overrides| {
+        self.current.send_if_modified(|overrides| {
             outcome = overrides.check(&target, &one, SystemTime::now()).map(|()| {
                 log("override set", &target, &one);
                 Arc::make_mut(overrides).by_target.insert(target, one).is_none()
@@ -87,7 +70,7 @@ impl OverrideStore {
 
     /// Clears the override of a target; `None` if it has none.
     pub async fn clear(&self, target: &Target) -> Option<Kept> {
-        let was_there = self.shared.current.send_if_modified(|overrides| {
+        let was_there = self.current.send_if_modified(|overrides| {
             if !overrides.by_target.contains_key(target) {
                 return false;
             }
@@ -121,7 +104,7 @@ impl OverrideStore {
     }
 
     async fn expire(&self, now: SystemTime) {
-        let is_changed = self.shared.current.send_if_modified(|overrides| {
+        let is_changed = self.current.send_if_modified(|overrides| {
             if overrides.next_expiry().is_none_or(|at| at > now) {
                 return false;
             }
@@ -135,19 +118,9 @@ impl OverrideStore {
         }
     }
 
-    /// Writes the set that is in force when its turn comes.
     async fn keep(&self) -> Kept {
-        let shared = Arc::clone(&self.shared);
-        let written = tokio::task::spawn_blocking(move || {
-            let _turn = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let overrides = Arc::clone(&shared.current.borrow());
-            shared.state.replace(NAME, write(&overrides))
-        });
-        // It is not written either when the runtime ends before.
-        match written.await {
-            Ok(Ok(())) => Kept::OnDisk,
-            Ok(Err(_)) | Err(_) => Kept::InMemory,
-        }
+        let current = Arc::clone(&self.current);
+        self.state.keep(NAME, move || write(&current.borrow())).await
     }
 }
 

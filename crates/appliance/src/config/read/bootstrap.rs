@@ -89,7 +89,7 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> BootstrapDraft {
         owner: section.or(report, "owner", Owner::File, owner),
         api_socket: section.or(report, "api_socket", "/run/weir/api.sock".into(), value::socket_path),
         api_listen: section.optional(report, "api_listen", loopback_listener),
-        state_dir: section.or(report, "state_dir", "/var/lib/weir".into(), value::path),
+        state_dir: section.or(report, "state_dir", crate::config::STATE_DIR.into(), value::path),
         instance: section.or(report, "instance", "default".to_owned(), value::name),
         pin_dir: section.or(report, "pin_dir", "/sys/fs/bpf/weir".into(), value::path),
         capacity: read_capacity(report, &capacity),

@@ -18,7 +18,7 @@ fn load(state: &StateDir) -> Option<Vec<u64>> {
 }
 
 fn keep(state: &StateDir, numbers: &[u64]) -> Result<(), NotKept> {
-    state.replace(NAME, seal(&numbers))
+    state.replace(NAME, || seal(&numbers))
 }
 
 /// Messages of the conditions: not kept, file bad.
@@ -189,4 +189,29 @@ fn peeking_changes_nothing() {
     let before = names(folder.path());
     assert_eq!(peek(folder.path(), NAME, unseal::<Vec<u64>>), Some(vec![1]));
     assert_eq!(names(folder.path()), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_is_not_waited_for() {
+    let folder = folder();
+    let state = open(folder.path());
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let slow = move || {
+        wait.recv().unwrap();
+        seal(&[1])
+    };
+    // The clock stands still while a blocking task runs, so it is moved on by hand.
+    let kept = tokio::spawn({
+        let state = state.clone();
+        async move { state.keep(NAME, slow).await }
+    });
+    tokio::task::yield_now().await;
+    tokio::time::advance(DISK_WAIT_MAX * 2).await;
+    assert_eq!(kept.await.unwrap(), Kept::InMemory);
+    assert!(said(&state)[0].as_ref().is_some_and(|said| said.contains("has not answered for 3 s")));
+    go.send(()).unwrap();
+    // Waits behind the slow one.
+    assert_eq!(state.keep(NAME, || seal(&[2])).await, Kept::OnDisk);
+    assert_eq!(said(&state)[0], None);
+    assert_eq!(load(&state), Some(vec![2]));
 }
