@@ -4,10 +4,10 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use serde_json::json;
 
 use super::Exit;
+use super::output::Output;
 use crate::config::{self, DownLinks, Examined, LoadErrors, Warning};
 
 /// Arguments of `weir check`.
@@ -16,35 +16,23 @@ pub struct Args {
     /// Compare with this host too: interfaces, own addresses, the hash seed file
     #[arg(long)]
     host: bool,
-    /// How to answer
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
     /// The document
     file: PathBuf,
 }
 
-/// Form of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people: errors go to standard error
-    Text,
-    /// For machines: one JSON object on standard output
-    Json,
-}
-
 /// Runs `weir check`.
-pub fn main(args: &Args) -> anyhow::Result<Exit> {
+pub(super) fn main(args: &Args, form: Output) -> anyhow::Result<Exit> {
     let checked = config::examine(&args.file, args.host.then_some(DownLinks::Refuse));
     let file = args.file.display().to_string();
     let exit = if checked.is_ok() { Exit::Ok } else { Exit::Failed };
-    match (args.output, checked) {
-        (Output::Text, Ok(examined)) => {
+    match (form, checked) {
+        (Output::Table, Ok(examined)) => {
             for problem in &examined.warnings {
                 writeln!(io::stderr(), "{}", Warning { file: &file, problem })?;
             }
             writeln!(io::stdout(), "{}", accepted(&file, &examined))?;
         }
-        (Output::Text, Err(errors)) => writeln!(io::stderr(), "{errors}")?,
+        (Output::Table, Err(errors)) => writeln!(io::stderr(), "{errors}")?,
         (Output::Json, checked) => writeln!(io::stdout(), "{:#}", json_answer(&file, checked))?,
     }
     Ok(exit)

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `weir reload`: the daemon reads its document again. All or nothing; a refusal says what `weir check` says.
+
+use std::fmt::Write as _;
+
+use weir_api::v1::Reloaded;
+
+use super::client::{Call, path};
+use super::failure::{Failure, ProblemBody};
+use super::output::{self, Output, plain};
+use super::{Exit, Remote};
+
+/// Arguments of `weir reload`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A document that is refused, or that needs a restart, changes nothing and gives exit code 1."
+)]
+pub(super) struct Args {}
+
+/// Runs `weir reload`.
+pub(super) async fn main(remote: &Remote, _: &Args) -> anyhow::Result<Exit> {
+    let call = Call::post("reload the document", path(&["document", "reload"]));
+    let answer = match remote.client().call(&call).await {
+        Ok(answer) => answer,
+        Err(failure) => return Err(refused(failure).into()),
+    };
+    match remote.output {
+        Output::Json => output::print_body(&answer.body)?,
+        Output::Table => output::print(&accepted(&answer.read()?))?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn accepted(reloaded: &Reloaded) -> String {
+    match reloaded.changed {
+        true => format!(
+            "accepted as generation {}; `weir status` says when it is in force\n",
+            reloaded.generation
+        ),
+        false => format!("no change, generation {} stays\n", reloaded.generation),
+    }
+}
+
+/// A refusal changes nothing, whatever its reason: exit code 1. The daemon's errors come first, as `weir check` lists them.
+fn refused(failure: Failure) -> Failure {
+    let Some(body) = &failure.body else { return failure };
+    let problem = ProblemBody::read(body);
+    if problem.errors.is_empty() {
+        return Failure {
+            exit: if failure.slug == "needs-restart" { Exit::Failed } else { failure.exit },
+            ..failure
+        };
+    }
+    eprint!("{}", listed(&problem));
+    let first = failure.why.first().cloned();
+    Failure {
+        why: first.into_iter().collect(),
+        remedy:
+            "mend the document, try it with `weir check`, reload again; until then the one before is in force"
+                .to_owned(),
+        exit: Exit::Failed,
+        ..failure
+    }
+}
+
+/// `weir.toml:12:11: path: message`, and the help below.
+fn listed(problem: &ProblemBody) -> String {
+    let file = problem.file.as_deref().unwrap_or("document");
+    let mut text = String::new();
+    for error in &problem.errors {
+        text.push_str(&plain(file));
+        text.push(':');
+        if let (Some(line), Some(column)) = (error.line, error.column) {
+            // Writing to a string cannot fail.
+            write!(text, "{line}:{column}:").ok();
+        }
+        if !error.path.is_empty() {
+            text.push_str(&format!(" {}:", plain(&error.path)));
+        }
+        text.push_str(&format!(" {}\n", plain(&error.message)));
+        if let Some(hint) = &error.hint {
+            text.push_str(&format!("  help: {}\n", plain(hint)));
+        }
+    }
+    if problem.more > 0 {
+        text.push_str(&format!("{}: {} more\n", plain(file), problem.more));
+    }
+    text
+}
