@@ -20,6 +20,7 @@
 extern crate std;
 
 pub mod bytes;
+pub mod check;
 pub mod decap;
 pub mod encap;
 pub mod flow;

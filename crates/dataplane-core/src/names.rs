@@ -7,6 +7,8 @@ pub const PROGRAM_INGRESS: &str = "weir_ingress";
 pub const PROGRAM_CLOCK: &str = "weir_clock";
 /// Test-run-only program that decides like the first, counting and remembering nothing.
 pub const PROGRAM_DRY: &str = "weir_dry";
+/// Traffic control program of the check interface.
+pub const PROGRAM_CHECKS: &str = "weir_checks";
 /// XDP program of the agent.
 pub const PROGRAM_AGENT: &str = "weir_agent";
 
@@ -33,6 +35,9 @@ pub const MAP_SERVICE_COUNTERS: &str = "SERVICE_COUNTS";
 /// Per-CPU array: backend id to [`crate::bytes::ServiceCounter`].
 pub const MAP_BACKEND_COUNTERS: &str = "BACKEND_COUNTS";
 
+/// Per-CPU array: [`crate::check::CheckVerdict`] to packets. Not pinned: it counts for as long as its process lives.
+pub const MAP_CHECK_COUNTS: &str = "CHECK_COUNTS";
+
 /// The maps of the appliance that hold state and are pinned by name.
 pub const PINNED_MAPS: [&str; 11] = [
     MAP_SERVICES,
@@ -52,5 +57,7 @@ pub const PINNED_MAPS: [&str; 11] = [
 pub const CONST_HASH_KEYS: &str = "HASH_KEYS";
 /// Read-only constant: number of flow sets minus one, `u32`.
 pub const CONST_FLOW_SET_MASK: &str = "FLOW_SET_MASK";
+/// Read-only constant: upper half of the marks of health checks, `u32`.
+pub const CONST_CHECK_MARK: &str = "CHECK_MARK";
 /// Read-only constant: 2^32 / HZ, `u64`.
 pub const CONST_TICK_FACTOR: &str = "TICK_FACTOR";

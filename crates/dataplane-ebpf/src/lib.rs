@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the kernel programs share: the panic handler and [`KernelPacket`], the kernel's implementation of `Packet`.
+//! What the kernel programs share: the panic handler, and [`KernelPacket`] and [`KernelSkb`], the kernel's implementations of
+//! `Packet`.
 //!
 //! No decisions are made here; they are in `weir-dataplane-core`. This crate is compiled for the BPF target by the build
 //! script of `weir-dataplane`; for the host it is empty.
@@ -8,9 +9,13 @@
 
 #[cfg(target_arch = "bpf")]
 mod packet;
+#[cfg(target_arch = "bpf")]
+mod skb;
 
 #[cfg(target_arch = "bpf")]
 pub use packet::KernelPacket;
+#[cfg(target_arch = "bpf")]
+pub use skb::KernelSkb;
 
 /// The licence that the kernel reads; GPL-compatible, as some helpers demand.
 #[cfg(target_arch = "bpf")]

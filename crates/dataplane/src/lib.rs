@@ -8,10 +8,12 @@
 //! ```text
 //! forwarding (words) ─► dataplane::apply ─► ids, regions, rows (pure) ─► kernel::maps ─► XDP
 //! next_hop (netlink) ──────────┘                                         kernel::link, pins
+//! checks (netlink) ─► interface, routes, rules of health checks ────────► kernel::egress
 //! ```
 //!
 //! It does not know documents, health checks or BGP.
 
+pub mod checks;
 pub mod config;
 pub mod counters;
 pub mod dataplane;
@@ -27,10 +29,12 @@ mod regions;
 pub mod rows;
 mod service_slots;
 
+pub use checks::CheckPathError;
 pub use config::{Capacity, CheckPath, DataplaneConfig, Uplink, XdpMode};
 pub use counters::{Counters, ServiceCounters, VerdictCounters};
 pub use dataplane::{
-    Applied, ApplyError, Dataplane, NextHops, OpenError, ProgramFacts, SweepError, Swept, VerifyError,
+    Applied, ApplyError, CheckCounter, Dataplane, NextHops, OpenError, ProgramFacts, SweepError, Swept,
+    VerifyError,
 };
 pub use kernel::link::AttachError;
 pub use next_hop_ids::TooMany;

@@ -8,6 +8,8 @@ mod support;
 
 mod program {
     mod attach;
+    mod check_lab;
+    mod checks;
     mod differential;
     mod fixtures;
     mod lifecycle;

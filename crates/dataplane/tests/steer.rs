@@ -4,7 +4,12 @@
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "helpers of tests")]
 
+#[expect(dead_code, reason = "shared with the tests of the loaded program")]
+#[path = "support/build.rs"]
+mod packet;
+
 mod steering {
+    mod checks;
     mod floods;
     mod hits;
     pub mod table;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The appliance's kernel object: the program on the uplinks, the same without effects, and a clock for the loader.
+//! The appliance's kernel object: the program on the uplinks, the same without effects, the one for health
+//! checks, and a clock for the loader.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -7,13 +8,15 @@
 
 #[path = "../appliance/mod.rs"]
 mod appliance;
+#[path = "../checks.rs"]
+mod checks;
 #[path = "../dry.rs"]
 mod dry;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::helpers::bpf_jiffies64;
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_dataplane_core::Packet as _;
 use weir_dataplane_ebpf::KernelPacket;
 
@@ -21,6 +24,12 @@ use weir_dataplane_ebpf::KernelPacket;
 #[xdp]
 pub fn weir_ingress(context: XdpContext) -> u32 {
     appliance::ingress(context)
+}
+
+/// Sends packets of health checks to the backends that their marks name. On the egress of the check interface.
+#[classifier]
+pub fn weir_checks(context: TcContext) -> i32 {
+    checks::egress(context)
 }
 
 /// Decides about its packet as a new flow's first, on the live tables, and encapsulates it, but counts and remembers

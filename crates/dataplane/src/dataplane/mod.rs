@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod checks;
 mod snapshot;
 mod sweep;
 mod tables;
@@ -32,6 +33,7 @@ use crate::object;
 use tables::Tables;
 
 pub use apply::{Applied, ApplyError, NextHops};
+pub use checks::CheckCounter;
 pub use sweep::{SweepError, Swept};
 pub use verify::VerifyError;
 
@@ -48,7 +50,7 @@ pub enum OpenError {
     #[error("load the kernel object")]
     Load(#[source] Box<aya::EbpfError>),
     /// The object lacks a program.
-    #[error("the kernel object has no XDP program `{name}`")]
+    #[error("the kernel object has no program `{name}`")]
     NoProgram {
         /// Its name.
         name: &'static str,
@@ -99,6 +101,7 @@ pub struct Dataplane {
     /// Whether the last desired state is wholly in force: only then is what nobody wants really nobody's.
     settled: bool,
     is_program_pinned: bool,
+    check_path: Option<checks::OpenPath>,
 }
 
 impl Dataplane {
@@ -119,6 +122,9 @@ impl Dataplane {
         load_program(&mut object, names::PROGRAM_INGRESS)?;
         load_program(&mut object, names::PROGRAM_CLOCK)?;
         load_program(&mut object, names::PROGRAM_DRY)?;
+        if config.checks.is_some() {
+            checks::load(&mut object)?;
+        }
         let maps = Maps::take(&mut object, &config.capacity)?;
         let tables = adopt::tables(&maps, &config.capacity)?;
         tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
@@ -133,6 +139,7 @@ impl Dataplane {
             adopted,
             settled: false,
             is_program_pinned: false,
+            check_path: None,
         })
     }
 
@@ -276,7 +283,11 @@ impl Dataplane {
     /// # Errors
     /// When a link could not be taken off: all others are, and the tables stay for the program that still runs. When a pin
     /// could not be removed: all others are.
-    pub fn detach(self) -> Result<(), PinsError> {
+    pub fn detach(mut self) -> Result<(), PinsError> {
+        // A leftover does no harm, since nobody sets its marks any more; the next start removes it.
+        if let Err(error) = self.close_check_path() {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "check path not removed");
+        }
         let Self { pins, object, maps, .. } = self;
         // The links go first: they are pins like the others, and the program must stop before its tables vanish.
         let links = pins.names("link_")?;
@@ -314,11 +325,13 @@ impl Dataplane {
 fn load(config: &DataplaneConfig, tick_factor: u64, pins: Option<&Pins>) -> Result<Ebpf, OpenError> {
     let keys = HashKeys::from_seed(&config.hash_seed);
     let set_mask = config.capacity.flow_sets() - 1;
+    let check_mark = config.checks.as_ref().map_or(0, |path| path.mark);
     let mut loader = EbpfLoader::new();
     loader
         .override_global(names::CONST_HASH_KEYS, &keys, true)
         .override_global(names::CONST_FLOW_SET_MASK, &set_mask, true)
-        .override_global(names::CONST_TICK_FACTOR, &tick_factor, true);
+        .override_global(names::CONST_TICK_FACTOR, &tick_factor, true)
+        .override_global(names::CONST_CHECK_MARK, &check_mark, true);
     for (name, shape) in shapes(&config.capacity) {
         loader.map_max_entries(name, shape.entries);
         if let Some(pins) = pins {

@@ -2,6 +2,7 @@
 //! The only module that speaks to BPF: loading, pinning, attaching, and typed access to the maps.
 
 pub mod clock;
+pub mod egress;
 pub mod grace;
 pub mod link;
 pub mod mapped;

@@ -12,13 +12,14 @@ use weir_dataplane::forwarding::{
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
 
+pub use super::build::OWN_MAC;
+
 /// Interface index of the loopback device, which test runs come in by.
 pub const LOOPBACK: u32 = 1;
 pub const SEED: [u8; 32] = *b"a seed that only these tests use";
 pub const SOURCE_V4: &str = "192.0.2.1";
 pub const SOURCE_V6: &str = "2001:db8:ffff::1";
 pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
-pub const OWN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// A pin directory that is removed with its content.
 pub struct PinDir(PathBuf);

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+pub const OWN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 pub const CLIENT_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xc1];
 pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
@@ -119,8 +120,7 @@ impl Frame {
 
     /// The whole frame.
     pub fn octets(&self) -> Vec<u8> {
-        let mut frame =
-            ethernet(super::bed::OWN_MAC, CLIENT_MAC, if self.source.is_ipv4() { 0x0800 } else { 0x86dd });
+        let mut frame = ethernet(OWN_MAC, CLIENT_MAC, if self.source.is_ipv4() { 0x0800 } else { 0x86dd });
         frame.extend(self.ip());
         frame.extend(std::iter::repeat_n(0, self.padding));
         frame
