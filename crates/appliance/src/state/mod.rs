@@ -21,6 +21,7 @@ mod dir;
 mod document;
 mod envelope;
 mod files;
+mod health;
 mod moment;
 mod overrides;
 
@@ -31,4 +32,5 @@ pub use self::dir::{Kept, NotKept, RETRY_INTERVAL, StateDir, StateDirError, peek
 pub use self::document::{Accepted, HISTORY_MAX, History, KeptDocument, Past};
 pub(crate) use self::document::{DOCUMENT as KEPT_DOCUMENT_FILE, HISTORY as HISTORY_FILE, write_history};
 pub use self::envelope::{FileError, seal, unseal};
+pub use self::health::{HealthFile, WRITE_INTERVAL};
 pub use self::overrides::{OverrideStore, Set};
