@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -21,18 +22,25 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::control::ControlPlane;
-use crate::routes::router;
+use crate::request::Origin;
+use crate::routes::{Shared, router};
+use crate::stream::Progress;
 
 /// Connections served at once over all listeners. When all are in use, the next wait in the listen queue.
-const CONNECTIONS_MAX: usize = 64;
+///
+/// Four times the readers of events: those hold theirs.
+const CONNECTIONS_MAX: usize = 256;
 /// Most bytes of a request's head. A longer one is answered 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header lines of a request.
 const HEADERS_MAX: usize = 64;
 /// Longest time a client may take for a request's head.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// Age at which a connection is closed after the answer in progress; clients connect again.
+/// Age at which a connection is closed after the answer in progress; clients connect again. Streams of events are no
+/// older than their last byte.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+/// How often a connection's age and its stream are looked at.
+const CONNECTION_LOOK: Duration = Duration::from_secs(5);
 /// What an answer in progress gets, once its connection shall close, before it is cut.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of file descriptors), so that the loop does not spin.
@@ -114,9 +122,9 @@ impl Server {
 
     /// Answers until `shutdown` resolves, then gives answers in progress a few seconds and removes the socket.
     pub async fn serve<C: ControlPlane>(self, control: Arc<C>, shutdown: impl Future<Output = ()>) {
-        let router = router(control);
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (stop, stopping) = watch::channel(false);
+        let router = router(Arc::new(Shared::new(control, stopping.clone())));
         tokio::pin!(shutdown);
         loop {
             let permit = tokio::select! {
@@ -129,12 +137,15 @@ impl Server {
             tokio::select! {
                 // CANCEL: accept is cancel safe, a waiting connection stays in the queue.
                 accepted = self.unix.accept() => match accepted {
-                    Ok((stream, _peer)) => spawn(stream, router.clone(), permit, stopping.clone()),
+                    Ok((stream, _peer)) => {
+                        let origin = origin(&stream);
+                        spawn(stream, router.clone(), origin, permit, stopping.clone());
+                    }
                     Err(error) => refused("unix", &error).await,
                 },
                 // CANCEL: as above.
                 accepted = accept_tcp(self.tcp.as_ref()) => match accepted {
-                    Ok(stream) => spawn(stream, router.clone(), permit, stopping.clone()),
+                    Ok(stream) => spawn(stream, router.clone(), Origin::Tcp, permit, stopping.clone()),
                     Err(error) => refused("tcp", &error).await,
                 },
                 // CANCEL: the loop ends here.
@@ -215,29 +226,49 @@ async fn refused(listener: &str, error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn spawn<S>(stream: S, router: Router, permit: OwnedSemaphorePermit, mut stopping: watch::Receiver<bool>)
-where
+/// Who is at the other end, by the kernel's word.
+fn origin(stream: &UnixStream) -> Origin {
+    match stream.peer_cred() {
+        Ok(peer) => Origin::Unix { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() },
+        Err(error) => {
+            // It may read; what is not known to be on the socket may not write.
+            tracing::warn!(%error, "peer of the socket is not known");
+            Origin::Tcp
+        }
+    }
+}
+
+fn spawn<S>(
+    stream: S,
+    router: Router,
+    origin: Origin,
+    permit: OwnedSemaphorePermit,
+    mut stopping: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let progress = Progress::default();
+    let service = router.layer(Extension(origin)).layer(Extension(progress.clone()));
     tokio::spawn(async move {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(connection);
         let ended = tokio::select! {
             // CANCEL: polled again below.
             ended = connection.as_mut() => Some(ended),
             // CANCEL: only the wait is lost.
-            () = tokio::time::sleep(CONNECTION_AGE_MAX) => None,
+            () = outlived(&progress) => None,
             // CANCEL: only the wait is lost; a closed channel means stop as well.
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         let ended = match ended {
             Some(ended) => ended,
             None => {
+                // A stream of events hears of the stop by itself and ends in order.
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(CLOSE_GRACE, connection.as_mut()).await {
                     Ok(ended) => ended,
@@ -250,4 +281,20 @@ where
         }
         drop(permit);
     });
+}
+
+/// Resolves when a connection shall close: at its age, but a stream may go on for as long as its reader reads.
+async fn outlived(progress: &Progress) {
+    let started = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(CONNECTION_LOOK).await;
+        let is_over = if progress.is_streaming() {
+            progress.is_stalled(Instant::now())
+        } else {
+            started.elapsed() >= CONNECTION_AGE_MAX
+        };
+        if is_over {
+            return;
+        }
+    }
 }

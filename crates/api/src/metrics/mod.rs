@@ -10,7 +10,8 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
-pub use render::render;
+pub use crate::stats::ApiCounts;
+pub use render::{Scrape, render};
 pub use telemetry::{Histogram, PoolChecks, Telemetry};
 
 /// The media type of the text format.

@@ -23,6 +23,8 @@ pub enum Kind {
     Counter,
     /// Up and down.
     Gauge,
+    /// A distribution: `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 macro_rules! metrics {
@@ -49,6 +51,12 @@ metrics! {
         "When a document was last accepted.";
     DOCUMENT_LAST_REJECTED = Gauge "weir_document_last_rejected_timestamp_seconds" []
         "When a document was last refused; absent when none was.";
+    DOCUMENT_CHANGES = Counter "weir_document_changes_total" ["result"]
+        "Documents read since the start, by what became of them.";
+    OVERRIDES = Gauge "weir_overrides" ["kind"]
+        "Overrides in force by what they ask for; a forgotten drain shows here.";
+    CONDITION = Gauge "weir_condition" ["code", "severity"]
+        "Always 1 while the condition holds; absent when it does not. `weir status` says it in words.";
     RECONCILE_PASSES = Counter "weir_reconcile_passes_total" ["result"]
         "Passes of the reconciler by result.";
     RECONCILE_LAST_DURATION = Gauge "weir_reconcile_last_duration_seconds" []
@@ -69,8 +77,18 @@ metrics! {
         "Flows that began on the service.";
     POOL_BACKENDS = Gauge "weir_pool_backends" ["pool", "state"]
         "Backends of the pool by state.";
+    POOL_USABLE_WEIGHT = Gauge "weir_pool_usable_weight_ratio" ["pool"]
+        "Weight of the usable backends over that of all that operators did not take out.";
     BACKEND_UP = Gauge "weir_backend_up" ["pool", "backend"]
         "Whether the backend takes new flows.";
+    BACKEND_STATE = Gauge "weir_backend_state" ["pool", "backend", "state"]
+        "What the backend may receive, one series per state.";
+    BACKEND_TRANSITIONS = Counter "weir_backend_transitions_total" ["pool", "backend", "to"]
+        "Times the backend entered the state.";
+    BACKEND_CHANGE_DELAY = Histogram "weir_backend_change_delay_seconds" []
+        "From the check result that decided until the kernel's rows followed.";
+    BACKEND_FLOWS = Gauge "weir_backend_flows" ["pool", "backend"]
+        "Flows in the flow table that belong to the backend, when last counted.";
     BACKEND_WEIGHT = Gauge "weir_backend_weight" ["pool", "backend"]
         "Base weight of the backend.";
     BACKEND_PACKETS = Counter "weir_backend_packets_total" ["pool", "backend"]
@@ -81,6 +99,22 @@ metrics! {
         "Flows that began on the backend.";
     NEXTHOP_RESOLVED = Gauge "weir_nexthop_resolved" ["pool", "backend"]
         "Whether there is a way to the backend: route, neighbour and link.";
+    HEALTHCHECK_RESULTS = Counter "weir_healthcheck_results_total" ["pool", "kind", "result"]
+        "Attempts by result: ok, or the code of the failure.";
+    HEALTHCHECK_DURATION = Histogram "weir_healthcheck_duration_seconds" ["pool", "kind"]
+        "How long attempts took.";
+    HEALTHCHECK_LATENESS = Histogram "weir_healthcheck_lateness_seconds" []
+        "How late attempts started.";
+    HEALTHCHECK_IN_FLIGHT = Gauge "weir_healthcheck_in_flight" []
+        "Attempts under way.";
+    HEALTHCHECK_SCHEDULED = Gauge "weir_healthcheck_scheduled" []
+        "Checks that run: one for each backend and each address and port that its pool serves.";
+    HEALTHCHECK_VERDICTS = Gauge "weir_healthcheck_verdicts" ["verdict"]
+        "Checks by what they say.";
+    HEALTHCHECK_OVERLOADED = Gauge "weir_healthcheck_overloaded" []
+        "Whether the checker cannot keep its times; no backend goes down meanwhile.";
+    HEALTHCHECK_PATH_PACKETS = Counter "weir_healthcheck_path_packets_total" ["outcome"]
+        "Packets of checks by what the path into the tunnel did with them.";
     XDP_PACKETS = Counter "weir_xdp_packets_total" ["uplink", "verdict"]
         "Packets by the way they left the program.";
     XDP_ATTACHED = Gauge "weir_xdp_attached" ["uplink", "mode"]
@@ -109,6 +143,16 @@ metrics! {
         "Whether the peer was told of the VIP's prefix.";
     BGP_TREAT_AS_WITHDRAW = Counter "weir_bgp_treat_as_withdraw_total" ["peer"]
         "UPDATE messages treated as a withdraw for a malformed attribute (RFC 7606).";
+    BGP_UPDATE_DELAY = Histogram "weir_bgp_update_delay_seconds" []
+        "From the decision to announce or withdraw until it was written to the peers.";
     BGP_PEER_INFO = Gauge "weir_bgp_peer_info" ["peer", "remote_as", "address"]
         "Always 1: who the peer is.";
+    API_REQUESTS = Counter "weir_api_requests_total" ["route", "method", "code"]
+        "Requests answered, by template of the path.";
+    API_REQUEST_DURATION = Histogram "weir_api_request_duration_seconds" ["route"]
+        "From the head of a request to the head of its answer.";
+    EVENT_WATCHERS = Gauge "weir_event_watchers" []
+        "Readers of events right now.";
+    EVENTS_DROPPED = Counter "weir_events_dropped_total" []
+        "Readers of events that were cut off because they were too slow.";
 }

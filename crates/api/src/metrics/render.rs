@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! From a [`Status`] to the text that Prometheus reads.
+//! From a [`Scrape`] to the text that Prometheus reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,26 @@ use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
 use super::names::{self, Kind, Metric};
-use crate::v1::{BackendState, PeerStatus, PoolStatus, SessionState, Status, WithheldReason};
+use super::telemetry::{Histogram, Telemetry};
+use crate::stats::ApiCounts;
+use crate::v1::{BackendState, OverrideState, PeerStatus, PoolStatus, SessionState, Status, WithheldReason};
+
+/// What one scrape tells of.
+#[derive(Debug, Clone, Copy)]
+pub struct Scrape<'a> {
+    /// The status.
+    pub status: &'a Status,
+    /// What the parts count beside it.
+    pub telemetry: &'a Telemetry,
+    /// What the API counts of itself.
+    pub api: &'a ApiCounts,
+}
 
 /// The text form of all metrics, those of the process included.
 ///
 /// Fails only when a family is malformed, which is a bug of this crate.
-pub fn render(status: &Status) -> prometheus::Result<String> {
+pub fn render(scrape: &Scrape<'_>) -> prometheus::Result<String> {
+    let status = scrape.status;
     let mut families = Families::default();
     appliance(status, &mut families);
     document(status, &mut families);
@@ -23,6 +37,8 @@ pub fn render(status: &Status) -> prometheus::Result<String> {
     for (pool, of_pool) in &status.pools {
         backends(pool, of_pool, &mut families);
     }
+    health(status, scrape.telemetry, &mut families);
+    api(scrape.api, &mut families);
     dataplane(status, &mut families);
     for (peer, of_peer) in &status.peers {
         session(peer, of_peer, status, &mut families);
@@ -41,8 +57,8 @@ struct Families {
 }
 
 impl Families {
-    /// Adds one series. `labels` are the values of the metric's labels, in their order.
-    fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+    /// A series without its value. `labels` are the values of the metric's labels, in their order.
+    fn series(metric: &'static Metric, labels: &[&str]) -> proto::Metric {
         assert_eq!(labels.len(), metric.labels.len(), "{} has the labels {:?}", metric.name, metric.labels);
         let pairs = metric.labels.iter().zip(labels).map(|(name, value)| {
             let mut pair = proto::LabelPair::default();
@@ -50,7 +66,12 @@ impl Families {
             pair.set_value((*value).to_owned());
             pair
         });
-        let mut series = proto::Metric::from_label(pairs.collect());
+        proto::Metric::from_label(pairs.collect())
+    }
+
+    /// Adds one series of a counter or a gauge.
+    fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        let mut series = Self::series(metric, labels);
         match metric.kind {
             Kind::Counter => {
                 let mut counter = proto::Counter::default();
@@ -62,7 +83,28 @@ impl Families {
                 gauge.set_value(value);
                 series.set_gauge(gauge);
             }
+            Kind::Histogram => panic!("{} is added by `distribution`", metric.name),
         }
+        self.series.entry(metric.name).or_default().push(series);
+    }
+
+    /// Adds one series of a histogram.
+    fn distribution(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram) {
+        assert_eq!(metric.kind, Kind::Histogram, "{}", metric.name);
+        let mut cumulative = 0;
+        let buckets = histogram.bounds.iter().zip(&histogram.buckets).map(|(bound, count)| {
+            cumulative += count;
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(cumulative);
+            bucket
+        });
+        let mut value = proto::Histogram::default();
+        value.set_bucket(buckets.collect());
+        value.set_sample_count(histogram.count());
+        value.set_sample_sum(histogram.sum);
+        let mut series = Self::series(metric, labels);
+        series.set_histogram(value);
         self.series.entry(metric.name).or_default().push(series);
     }
 
@@ -84,6 +126,7 @@ impl Families {
             family.set_field_type(match metric.kind {
                 Kind::Counter => MetricType::COUNTER,
                 Kind::Gauge => MetricType::GAUGE,
+                Kind::Histogram => MetricType::HISTOGRAM,
             });
             family.set_metric(series);
             Some(family)
@@ -108,10 +151,66 @@ fn document(status: &Status, families: &mut Families) {
     if let Some(rejected) = &document.last_rejected {
         families.add(&names::DOCUMENT_LAST_REJECTED, &[], rejected.at.since_epoch().as_secs_f64());
     }
+    for state in OverrideState::ALL {
+        let in_force = status.overrides.iter().filter(|one| one.state == state).count();
+        families.count(&names::OVERRIDES, &[state.name()], in_force as u64);
+    }
+    for condition in status.conditions.iter().filter(|condition| condition.state) {
+        let severity = condition.severity.map_or("info", |severity| severity.name());
+        families.flag(&names::CONDITION, &[&condition.code, severity], true);
+    }
     let (all, failed) = (status.reconcile.passes_total.0, status.reconcile.failed_passes_total.0);
     families.count(&names::RECONCILE_PASSES, &["ok"], all.saturating_sub(failed));
     families.count(&names::RECONCILE_PASSES, &["failed"], failed);
     families.add(&names::RECONCILE_LAST_DURATION, &[], status.reconcile.last_pass_seconds);
+}
+
+/// What the checks came to, and what follows from them.
+fn health(status: &Status, telemetry: &Telemetry, families: &mut Families) {
+    for of_pool in &telemetry.checks {
+        let (pool, kind) = (of_pool.pool.as_str(), of_pool.kind.as_str());
+        for (result, times) in &of_pool.results {
+            families.count(&names::HEALTHCHECK_RESULTS, &[pool, kind, result], *times);
+        }
+        families.distribution(&names::HEALTHCHECK_DURATION, &[pool, kind], &of_pool.durations);
+    }
+    let histograms = [
+        (&names::HEALTHCHECK_LATENESS, &telemetry.lateness),
+        (&names::BACKEND_CHANGE_DELAY, &telemetry.rows_delay),
+        (&names::BGP_UPDATE_DELAY, &telemetry.update_delay),
+    ];
+    for (metric, histogram) in histograms {
+        if let Some(histogram) = histogram {
+            families.distribution(metric, &[], histogram);
+        }
+    }
+    let health = status.health;
+    families.count(&names::HEALTHCHECK_IN_FLIGHT, &[], telemetry.in_flight);
+    families.count(&names::HEALTHCHECK_SCHEDULED, &[], health.checks);
+    for (verdict, checks) in [("unknown", health.unknown), ("up", health.up), ("down", health.down)] {
+        families.count(&names::HEALTHCHECK_VERDICTS, &[verdict], checks);
+    }
+    families.flag(&names::HEALTHCHECK_OVERLOADED, &[], health.is_overloaded);
+    for (outcome, packets) in &telemetry.check_path {
+        families.count(&names::HEALTHCHECK_PATH_PACKETS, &[outcome], *packets);
+    }
+    for (result, times) in &telemetry.documents {
+        families.count(&names::DOCUMENT_CHANGES, &[result], *times);
+    }
+    for (pool, backend, to, times) in &telemetry.backend_transitions {
+        families.count(&names::BACKEND_TRANSITIONS, &[pool, backend, to], *times);
+    }
+}
+
+fn api(counts: &ApiCounts, families: &mut Families) {
+    for (route, method, code, requests) in &counts.requests {
+        families.count(&names::API_REQUESTS, &[route, method, &code.to_string()], *requests);
+    }
+    for (route, histogram) in &counts.durations {
+        families.distribution(&names::API_REQUEST_DURATION, &[route], histogram);
+    }
+    families.count(&names::EVENT_WATCHERS, &[], counts.watchers);
+    families.count(&names::EVENTS_DROPPED, &[], counts.overflows);
 }
 
 fn vips(status: &Status, families: &mut Families) {
@@ -140,7 +239,14 @@ fn backends(pool: &str, of_pool: &PoolStatus, families: &mut Families) {
         let in_state = of_pool.backends.values().filter(|backend| backend.state == state).count();
         families.count(&names::POOL_BACKENDS, &[pool, state.name()], in_state as u64);
     }
+    families.add(&names::POOL_USABLE_WEIGHT, &[pool], of_pool.usable_weight_ratio);
     for (name, backend) in &of_pool.backends {
+        for state in BackendState::ALL {
+            families.flag(&names::BACKEND_STATE, &[pool, name, state.name()], backend.state == state);
+        }
+        if let Some(flows) = backend.flows {
+            families.count(&names::BACKEND_FLOWS, &[pool, name], flows);
+        }
         let labels = &[pool, name.as_str()];
         families.flag(&names::BACKEND_UP, labels, backend.state == BackendState::Usable);
         families.count(&names::BACKEND_WEIGHT, labels, backend.weight);

@@ -42,8 +42,6 @@ pub struct Telemetry {
     pub lateness: Option<Histogram>,
     /// Attempts under way.
     pub in_flight: u64,
-    /// Results that no longer had a check.
-    pub stale_results: u64,
     /// From the decision to announce or withdraw until the speaker had written it to its peers.
     pub update_delay: Option<Histogram>,
     /// From a check's verdict until the kernel's rows followed.

@@ -5,10 +5,24 @@ use std::collections::BTreeSet;
 
 use super::names::{ALL, Kind};
 use super::render;
-use crate::tests::sample;
+use super::{ApiCounts, Histogram, Scrape};
+use crate::tests::{sample, telemetry};
+use crate::v1::Status;
+
+fn text(status: &Status) -> String {
+    let mut histogram = Histogram::new(&[0.001, 0.01]);
+    histogram.observe(0.002);
+    let api = ApiCounts {
+        requests: vec![("/v1/vips/{vip}".into(), "GET", 404, 3)],
+        durations: vec![("/v1/vips/{vip}".into(), histogram)],
+        watchers: 2,
+        overflows: 1,
+    };
+    render(&Scrape { status, telemetry: &telemetry(), api: &api }).expect("the families are well formed")
+}
 
 fn lines() -> Vec<String> {
-    render(&sample()).expect("the families are well formed").lines().map(str::to_owned).collect()
+    text(&sample()).lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -34,7 +48,11 @@ fn every_family_is_written_with_its_help_and_type() {
         if metric.name == "weir_document_last_rejected_timestamp_seconds" {
             continue;
         }
-        let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
         for head in
             [format!("# HELP {} {}", metric.name, metric.help), format!("# TYPE {} {kind}", metric.name)]
         {
@@ -61,6 +79,22 @@ fn series_say_what_the_status_says() {
         "weir_xdp_packets_total{uplink=\"eth0\",verdict=\"not_a_vip\"} 5",
         "weir_xdp_attached{uplink=\"eth0\",mode=\"native\"} 1",
         "weir_flow_slots_used 8",
+        "weir_backend_state{pool=\"web\",backend=\"b2\",state=\"unresolved\"} 1",
+        "weir_backend_flows{pool=\"web\",backend=\"b1\"} 4",
+        "weir_pool_usable_weight_ratio{pool=\"web\"} 0.5",
+        "weir_backend_transitions_total{pool=\"web\",backend=\"b1\",to=\"failed\"} 2",
+        "weir_healthcheck_results_total{pool=\"web\",kind=\"http\",result=\"refused\"} 1",
+        "weir_healthcheck_duration_seconds_bucket{pool=\"web\",kind=\"http\",le=\"0.01\"} 1",
+        "weir_healthcheck_duration_seconds_bucket{pool=\"web\",kind=\"http\",le=\"+Inf\"} 2",
+        "weir_healthcheck_duration_seconds_count{pool=\"web\",kind=\"http\"} 2",
+        "weir_healthcheck_lateness_seconds_sum 0.5005",
+        "weir_healthcheck_verdicts{verdict=\"down\"} 1",
+        "weir_condition{code=\"state-not-kept\",severity=\"warning\"} 1",
+        "weir_overrides{kind=\"drain\"} 0",
+        "weir_document_changes_total{result=\"applied\"} 1",
+        "weir_api_requests_total{route=\"/v1/vips/{vip}\",method=\"GET\",code=\"404\"} 3",
+        "weir_event_watchers 2",
+        "weir_vip_withheld{vip=\"www\",reason=\"no-peer\"} 0",
         "weir_bgp_session_state{peer=\"tor1\",state=\"established\"} 1",
         "weir_bgp_session_state{peer=\"tor1\",state=\"idle\"} 0",
         "weir_bgp_messages_total{peer=\"tor1\",direction=\"received\",type=\"keepalive\"} 12",
@@ -88,6 +122,6 @@ fn an_object_that_left_takes_its_series_along() {
     let mut status = sample();
     status.pools.clear();
     status.peers.clear();
-    let text = render(&status).expect("well formed");
-    assert!(!text.contains("weir_backend_") && !text.contains("weir_bgp_"), "{text}");
+    let text = text(&status);
+    assert!(!text.contains("weir_backend_packets") && !text.contains("weir_bgp_session"), "{text}");
 }

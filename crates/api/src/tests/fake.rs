@@ -290,7 +290,6 @@ pub(crate) fn telemetry() -> Telemetry {
         }],
         lateness: Some(histogram.clone()),
         in_flight: 1,
-        stale_results: 0,
         update_delay: Some(histogram.clone()),
         rows_delay: Some(histogram),
         check_path: vec![("sent".into(), 10)],

@@ -1,66 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Routes, problems and limits over the unix socket.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::sync::oneshot;
 
 use super::FakeAppliance;
+use super::harness::{Answer, running};
 use crate::control::Unavailable;
-use crate::server::{Server, ServerConfig};
-
-struct Running {
-    folder: tempfile::TempDir,
-    stop: Option<oneshot::Sender<()>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-async fn running(appliance: FakeAppliance) -> (Running, Arc<FakeAppliance>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = ServerConfig { socket: folder.path().join("api.sock"), tcp: None };
-    let server = Server::bind(config).await.expect("the socket is free");
-    let appliance = Arc::new(appliance);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(server.serve(Arc::clone(&appliance), async {
-        stopped.await.ok();
-    }));
-    (Running { folder, stop: Some(stop), task }, appliance)
-}
-
-impl Running {
-    async fn connect(&self) -> UnixStream {
-        UnixStream::connect(self.folder.path().join("api.sock")).await.expect("the server listens")
-    }
-
-    /// Sends `request` on a new connection and reads until the server closes it.
-    async fn raw(&self, request: &str) -> String {
-        let mut stream = self.connect().await;
-        stream.write_all(request.as_bytes()).await.expect("the server reads");
-        let mut answer = Vec::new();
-        let reading = async {
-            // A server that refuses a request resets the connection after its answer, for what it left unread.
-            while stream.read_buf(&mut answer).await.is_ok_and(|bytes| bytes > 0) {}
-        };
-        tokio::time::timeout(Duration::from_secs(20), reading).await.expect("an answer in time");
-        String::from_utf8(answer).expect("text")
-    }
-
-    async fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
-        let answer =
-            self.raw(&format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
-        (status, head.to_ascii_lowercase(), body.to_owned())
-    }
-}
 
 #[tokio::test]
 async fn status_is_the_whole_document() {
     let (server, _appliance) = running(FakeAppliance::default()).await;
-    let (status, head, body) = server.ask("GET", "/v1/status").await;
+    let Answer { status, head, body } = server.ask("GET", "/v1/status").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/json"), "{head}");
     let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
@@ -75,7 +27,7 @@ async fn status_is_the_whole_document() {
 #[tokio::test]
 async fn metrics_are_text() {
     let (server, _appliance) = running(FakeAppliance::default()).await;
-    let (status, head, body) = server.ask("GET", "/metrics").await;
+    let Answer { status, head, body } = server.ask("GET", "/metrics").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(body.contains("weir_backend_packets_total{pool=\"web\",backend=\"b1\"} 40\n"), "{body}");
@@ -84,29 +36,34 @@ async fn metrics_are_text() {
 #[tokio::test]
 async fn probes_name_what_is_missing() {
     let (server, appliance) = running(FakeAppliance::default()).await;
-    assert_eq!(server.ask("GET", "/readyz").await.0, 200);
-    assert_eq!(server.ask("GET", "/livez").await.2, "alive\n");
+    assert_eq!(server.ask("GET", "/readyz").await.status, 200);
+    assert_eq!(server.ask("GET", "/livez").await.body, "alive\n");
     appliance.probes.lock().expect("no panic").not_ready = vec!["dataplane", "api"];
-    let (status, _head, body) = server.ask("GET", "/readyz").await;
+    let Answer { status, body, .. } = server.ask("GET", "/readyz").await;
     assert_eq!((status, body.as_str()), (503, "not ready\ndataplane\napi\n"));
-    assert_eq!(server.ask("GET", "/livez").await.0, 200);
+    assert_eq!(server.ask("GET", "/livez").await.status, 200);
     appliance.probes.lock().expect("no panic").stuck = vec!["reconcile"];
-    assert_eq!(server.ask("GET", "/livez").await.0, 503);
+    assert_eq!(server.ask("GET", "/livez").await.status, 503);
 }
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems() {
     let (server, _appliance) = running(FakeAppliance::default()).await;
-    let (status, head, body) = server.ask("GET", "/v1/nothing").await;
-    assert_eq!(status, 404);
-    assert!(head.contains("content-type: application/problem+json"), "{head}");
-    let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(json["type"], "urn:weir:problem:not-found");
-    assert_eq!(json["status"], 404);
-    let (status, head, body) = server.ask("DELETE", "/v1/status").await;
-    assert_eq!(status, 405);
-    assert!(head.contains("allow: get,head"), "{head}");
-    assert!(body.contains("urn:weir:problem:method-not-allowed"), "{body}");
+    for path in ["/v1/nothing", "/", "/v1/vips/", "/v1/pools/web/backends/b1/override/more", "/v2/status"] {
+        let words = server.ask("GET", path).await.problem(404, "not-found");
+        assert_eq!(words, format!("nothing at {path}"));
+    }
+    for (method, path, allow) in [
+        ("DELETE", "/v1/status", "get,head"),
+        ("PUT", "/v1/document", "get,head"),
+        ("GET", "/v1/document/reload", "post"),
+        ("PATCH", "/v1/vips/www/override", "get,head,put,delete"),
+        ("BREW", "/livez", "get,head"),
+    ] {
+        let answer = server.ask(method, path).await;
+        assert_eq!(answer.problem(405, "method-not-allowed"), format!("{method} is not allowed on {path}"));
+        assert_eq!(answer.header("allow"), allow);
+    }
 }
 
 #[tokio::test]
@@ -115,7 +72,7 @@ async fn a_busy_or_stopped_appliance_is_503() {
     for (error, slug) in [(Unavailable::Busy, "too-many-requests"), (Unavailable::Stopped, "stopped")] {
         *appliance.status.lock().expect("no panic") = Err(error);
         for path in ["/v1/status", "/metrics"] {
-            let (status, _head, body) = server.ask("GET", path).await;
+            let Answer { status, body, .. } = server.ask("GET", path).await;
             assert_eq!(status, 503);
             assert!(body.contains(slug), "{body}");
         }
@@ -126,7 +83,7 @@ async fn a_busy_or_stopped_appliance_is_503() {
 async fn a_request_that_takes_too_long_is_answered() {
     let (server, _appliance) =
         running(FakeAppliance { delay: Duration::from_secs(60), ..FakeAppliance::default() }).await;
-    let (status, _head, body) = server.ask("GET", "/v1/status").await;
+    let Answer { status, body, .. } = server.ask("GET", "/v1/status").await;
     assert_eq!(status, 503);
     assert!(body.contains("urn:weir:problem:timeout"), "{body}");
 }
@@ -146,7 +103,7 @@ async fn a_long_head_is_refused() {
 async fn connections_beyond_the_limit_wait_their_turn() {
     let (server, _appliance) = running(FakeAppliance::default()).await;
     let mut held = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..256 {
         let mut stream = server.connect().await;
         stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
         let mut first = [0; 12];
@@ -158,7 +115,7 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     late.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("queued");
     let mut answer = String::new();
     let early = tokio::time::timeout(Duration::from_millis(300), late.read_to_string(&mut answer)).await;
-    assert!(early.is_err(), "the 65th connection was served");
+    assert!(early.is_err(), "the 257th connection was served");
     held.pop();
     let served = tokio::time::timeout(Duration::from_secs(10), late.read_to_string(&mut answer)).await;
     served.expect("served once there was room").expect("text");
