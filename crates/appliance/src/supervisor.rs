@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -27,12 +28,13 @@ use weir_dataplane::next_hop::{
     NextHopHandle, NextHopResolver, NextHops, StartError as ResolverError, Unresolved,
 };
 use weir_dataplane::{Dataplane, OpenError};
+use weir_health::{Budgets, CheckerConfig, Monitor, SocketProber};
 
 use crate::config::{HashSeed, SeedError, read_hash_seed};
 use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
-use crate::model::Document;
-use crate::reconcile::adapters::{KernelForwarder, SpeakerAnnouncer};
+use crate::model::{Document, Generation};
+use crate::reconcile::adapters::{KernelForwarder, MonitorChecker, SpeakerAnnouncer};
 use crate::reconcile::desired::{Admin, Reason, destinations};
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::PortError;
@@ -48,8 +50,26 @@ use crate::translate;
 const NEXT_HOPS_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a clean stop waits for the VIPs to be withdrawn.
 const WITHDRAW_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Reloads that wait for the one under way. Small on purpose: the askers are humans and one API; when full, it answers 503.
+pub const RELOAD_QUEUE_DEPTH: usize = 4;
 /// What peers read in the NOTIFICATION of a clean stop (RFC 9003).
 const SHUTDOWN_TEXT: &str = "weir is stopping";
+
+/// Asks for a reload.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Gets what came of it.
+    pub reply: oneshot::Sender<Result<Reloaded, ReloadError>>,
+}
+
+/// A document that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Its number.
+    pub generation: Generation,
+    /// Whether it is another one than before.
+    pub is_changed: bool,
+}
 
 /// Why the appliance did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -100,19 +120,20 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
     let mut signals = Signals::install().map_err(RunError::Signals)?;
     let _lock = InstanceLock::acquire(&instance_dir(&document))?;
     let seed = read_hash_seed(&document.appliance.hash_seed_file)?;
-    let state = StateDir::open(&first.state_dir, &Conditions::new())?;
+    let conditions = Conditions::new();
+    let state = StateDir::open(&first.state_dir, &conditions)?;
     let store = Store::open(file, first, &state);
     let overrides = Arc::new(OverrideStore::open(&state));
     // Both only wait between turns: they end with the runtime.
     tokio::spawn(state.run());
-    tokio::spawn(overrides.run());
+    tokio::spawn(Arc::clone(&overrides).run());
     let server = Server::bind(ServerConfig {
         socket: document.bootstrap.api_socket.clone(),
         tcp: document.bootstrap.api_listen,
     });
     let server = server.await?;
     let next_hops = NextHopResolver::start(document.uplinks.keys().cloned().collect())?;
-    let outcome = match start(&store, &next_hops, server, seed).await {
+    let outcome = match start(&store, &overrides, &conditions, &next_hops, server, seed).await {
         Ok(running) => running.until_stopped(&mut signals, &store, &next_hops).await,
         Err(error) => Err(error),
     };
@@ -125,6 +146,8 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
 /// not before.
 async fn start(
     store: &Store,
+    overrides: &Arc<OverrideStore>,
+    conditions: &Conditions,
     next_hops: &NextHopHandle,
     server: Server,
     seed: HashSeed,
@@ -137,16 +160,28 @@ async fn start(
     let dataplane = block_in_place(|| Dataplane::open(translate::dataplane(document, seed.0)))?;
     let is_adopted = dataplane.adopted();
     let (admin, admin_seen) = watch::channel(Admin::default());
-    let inputs = Inputs { documents: store.accepted(), next_hops: next_hops.watch(), admin: admin_seen };
-    let mut reconciler =
-        Reconciler::new(inputs, KernelForwarder::new(dataplane, document.uplinks.keys().cloned()));
+    let (monitor, _) = Monitor::spawn(checker(document), SocketProber);
+    let inputs = Inputs {
+        documents: store.accepted(),
+        next_hops: next_hops.watch(),
+        health: monitor.subscribe(),
+        overrides: overrides.subscribe(),
+        admin: admin_seen,
+    };
+    let forwarder = KernelForwarder::new(dataplane, document.uplinks.keys().cloned());
+    let mut reconciler = Reconciler::new(inputs, forwarder, MonitorChecker(monitor.clone()));
     let (commands, commands_seen) = mpsc::channel(COMMAND_QUEUE_DEPTH);
+    let (reloads, reloads_seen) = mpsc::channel(RELOAD_QUEUE_DEPTH);
     let control = Arc::new(Control::new(Sources {
         accepted: store.accepted(),
         rejected: store.rejection(),
         reconcile: reconciler.status(),
         heartbeat: reconciler.heartbeat(),
         commands: commands.clone(),
+        reloads,
+        overrides: Arc::clone(overrides),
+        monitor,
+        conditions: conditions.clone(),
         readiness: latches.readiness.clone(),
     }));
     let (stop_api, api_stopped) = oneshot::channel::<()>();
@@ -176,7 +211,29 @@ async fn start(
     drop(latches.speaker);
     tracing::info!(adopted = is_adopted, "running");
     let drain_wait = document.appliance.drain_wait;
-    Ok(Running { control, status, reconcile, speaker, commands, admin, api, stop_api, drain_wait })
+    Ok(Running {
+        control,
+        status,
+        reconcile,
+        speaker,
+        commands,
+        reloads: reloads_seen,
+        admin,
+        api,
+        stop_api,
+        drain_wait,
+    })
+}
+
+/// What the health monitor is started with.
+fn checker(document: &Document) -> CheckerConfig {
+    CheckerConfig {
+        appliance: document.appliance.name.clone(),
+        budgets: Budgets::default(),
+        // Any number will do: it only spreads the jitter.
+        seed: RandomState::new().hash_one(0),
+        adopted: Default::default(),
+    }
 }
 
 /// The parts of an appliance that is up.
@@ -186,6 +243,7 @@ struct Running {
     reconcile: JoinHandle<Result<(), PortError>>,
     speaker: SpeakerHandle,
     commands: mpsc::Sender<Command>,
+    reloads: mpsc::Receiver<ReloadRequest>,
     admin: watch::Sender<Admin>,
     api: JoinHandle<()>,
     stop_api: oneshot::Sender<()>,
@@ -200,7 +258,8 @@ impl Running {
         store: &Store,
         next_hops: &NextHopHandle,
     ) -> Result<(), RunError> {
-        if let Some(error) = serve(signals, &mut self.reconcile, store, next_hops).await {
+        let served = serve(signals, &mut self.reconcile, &mut self.reloads, store, next_hops).await;
+        if let Some(error) = served {
             return Err(RunError::Ended(error));
         }
         self.control.stopping();
@@ -285,19 +344,22 @@ impl Latches {
     }
 }
 
-/// Forward and attach, before any peer can hear of it.
-async fn first_pass(reconciler: &mut Reconciler<KernelForwarder, SpeakerAnnouncer>) -> Result<(), RunError> {
+type KernelReconciler = Reconciler<KernelForwarder, MonitorChecker, SpeakerAnnouncer>;
+
+/// Forward and attach, before any peer can hear of it. What else failed is tried again, and withholds what needs it.
+async fn first_pass(reconciler: &mut KernelReconciler) -> Result<(), RunError> {
     reconciler.pass().await;
     let status = reconciler.status();
     let status = status.borrow();
-    match status.failed.first() {
+    let is_fatal = |step| matches!(step, StepKind::Forward | StepKind::Attach);
+    match status.failed.iter().find(|(step, _)| is_fatal(*step)) {
         Some((step, error)) => Err(RunError::FirstPass { step: *step, error: error.clone() }),
         None => Ok(()),
     }
 }
 
 /// After a failed start: what this process made goes, what it adopted stays.
-fn undo(reconciler: &mut Reconciler<KernelForwarder, SpeakerAnnouncer>, is_adopted: bool) {
+fn undo(reconciler: &mut KernelReconciler, is_adopted: bool) {
     if is_adopted {
         tracing::warn!("links and pins of the process before stay in place");
     } else if let Err(error) = reconciler.detach() {
@@ -309,47 +371,58 @@ fn undo(reconciler: &mut Reconciler<KernelForwarder, SpeakerAnnouncer>, is_adopt
 async fn serve(
     signals: &mut Signals,
     reconcile: &mut JoinHandle<Result<(), PortError>>,
+    reloads: &mut mpsc::Receiver<ReloadRequest>,
     store: &Store,
     next_hops: &NextHopHandle,
 ) -> Option<PortError> {
     loop {
-        let request = tokio::select! {
+        tokio::select! {
             // CANCEL: a signal not seen stays pending.
-            request = signals.next() => request,
+            request = signals.next() => match request {
+                Request::Stop => return None,
+                Request::Reload => drop(reload(store, next_hops).await),
+            },
+            // CANCEL: a request that was not received stays in the queue.
+            Some(ReloadRequest { reply }) = reloads.recv() => {
+                // An asker that went away does not want its answer any more.
+                reply.send(reload(store, next_hops).await).ok();
+            }
             // CANCEL: the handle is polled again in the next turn.
             ended = &mut *reconcile => {
                 let gone = PortError::Gone { part: "the reconciler" };
                 return Some(ended.map_or(gone.clone(), |outcome| outcome.err().unwrap_or(gone)));
             }
-        };
-        match request {
-            Request::Stop => return None,
-            Request::Reload => reload(store, next_hops).await,
         }
     }
 }
 
-/// All or nothing: reads the document, gets next hops for its backends, then makes it the wanted one.
-async fn reload(store: &Store, next_hops: &NextHopHandle) {
+/// All or nothing: reads the document, gets next hops for its backends, then makes it the wanted one. Logs what came of it.
+async fn reload(store: &Store, next_hops: &NextHopHandle) -> Result<Reloaded, ReloadError> {
     let outcome = try_reload(store, next_hops).await;
-    if let Err(error) = outcome {
-        for line in error.to_string().lines() {
-            tracing::warn!(error = line, "document refused, the one before stays");
+    match &outcome {
+        Ok(reloaded) => {
+            let Reloaded { generation, is_changed } = *reloaded;
+            tracing::info!(generation = generation.0, is_changed, "document accepted");
+        }
+        Err(error) => {
+            for line in error.to_string().lines() {
+                tracing::warn!(error = line, "document refused, the one before stays");
+            }
         }
     }
+    outcome
 }
 
-async fn try_reload(store: &Store, next_hops: &NextHopHandle) -> Result<(), ReloadError> {
+async fn try_reload(store: &Store, next_hops: &NextHopHandle) -> Result<Reloaded, ReloadError> {
     let candidate = store.load()?;
-    let new = destinations(candidate.document());
-    let old = destinations(&store.accepted().borrow().document);
+    let before = Arc::clone(&store.accepted().borrow());
+    let (old, new) = (destinations(&before.document), destinations(candidate.document()));
     // New backends get their next hops before anything refers to them, else they would count as unreachable.
     next_hops.set_destinations(new.union(&old).copied().collect());
     resolved(&mut next_hops.watch(), &new).await;
     let generation = store.accept(candidate).await;
     next_hops.set_destinations(new);
-    tracing::info!(generation = generation.0, "document accepted");
-    Ok(())
+    Ok(Reloaded { generation, is_changed: generation != before.generation })
 }
 
 /// Waits until each destination has an answer that only an event will change, or [`NEXT_HOPS_WAIT_MAX`].

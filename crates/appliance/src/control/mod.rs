@@ -21,12 +21,15 @@ use weir_api::{
     Readiness, ReloadRefused, Unavailable, View,
 };
 use weir_bgp::SpeakerStatus;
+use weir_health::MonitorHandle;
 
 use crate::config;
 use crate::reconcile::Command;
 use crate::reconcile::ports::Traffic;
 use crate::reconcile::status::ReconcileStatus;
+use crate::state::{Conditions, OverrideStore};
 use crate::store::{Accepted, Rejected};
+use crate::supervisor::ReloadRequest;
 use status::Parts;
 
 /// Age of the reconciler's last turn beyond which the process counts as stuck: several of its slowest rounds.
@@ -48,6 +51,14 @@ pub struct Sources {
     pub heartbeat: watch::Receiver<Instant>,
     /// Asks the reconciler.
     pub commands: mpsc::Sender<Command>,
+    /// Asks for a reload.
+    pub reloads: mpsc::Sender<ReloadRequest>,
+    /// Keeps the overrides.
+    pub overrides: Arc<OverrideStore>,
+    /// Runs the health checks.
+    pub monitor: MonitorHandle,
+    /// What is wrong beside the objects.
+    pub conditions: Conditions,
     /// What is not up yet.
     pub readiness: Readiness,
 }

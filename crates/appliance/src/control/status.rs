@@ -14,9 +14,8 @@ use weir_bgp::{Prefix, SpeakerStatus};
 
 use super::peers;
 use crate::model::{self, Document};
-use crate::reconcile::desired::{BackendOutcome, Condition, Reason};
 use crate::reconcile::ports::{Count, Traffic};
-use crate::reconcile::status::ReconcileStatus;
+use crate::reconcile::status::{BackendOutcome, Condition, Reason, ReconcileStatus};
 use crate::store::{Accepted, Rejected};
 
 /// One moment, as the parts published it.
@@ -144,6 +143,8 @@ fn reason_dto(reason: Reason) -> WithheldReason {
         Reason::Dataplane => WithheldReason::Dataplane,
         Reason::Uplink => WithheldReason::Uplink,
         Reason::Backends => WithheldReason::Backends,
+        Reason::FirstResults => WithheldReason::FirstResults,
+        Reason::Settle => WithheldReason::Settle,
     }
 }
 
@@ -204,6 +205,8 @@ fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Co
         state: match condition {
             Condition::Usable => BackendState::Usable,
             Condition::Draining => BackendState::Draining,
+            Condition::Failed => BackendState::Failed,
+            Condition::Unknown => BackendState::Unknown,
             Condition::Unresolved => BackendState::Unresolved,
             Condition::Disabled => BackendState::Disabled,
         },

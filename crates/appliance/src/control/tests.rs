@@ -9,17 +9,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weir_api::v1::{BackendState, Lifecycle, SessionState, Status, WithheldReason};
 use weir_api::{ControlPlane, Readiness, Unavailable};
 use weir_bgp::{Prefix, SpeakerStatus};
-use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
+use weir_dataplane::next_hop::{NextHop, Unresolved};
+use weir_health::{CheckerConfig, Monitor, SocketProber};
 
 use super::status::{Parts, status};
 use super::{Control, STUCK_AFTER, Sources};
 use crate::config;
 use crate::model::Generation;
 use crate::reconcile::Command;
-use crate::reconcile::desired::{Admin, desired};
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::{Count, PortError, Traffic};
-use crate::reconcile::status::{ReconcileStatus, VipOutcome};
+use crate::reconcile::status::{BackendOutcome, CheckSummary, Condition, ReconcileStatus, VipOutcome};
+use crate::state::{Conditions, OverrideStore, StateDir};
 use crate::store::{Accepted, Rejected};
 
 const DOCUMENT: &str = r#"
@@ -59,22 +60,38 @@ fn accepted() -> Accepted {
 fn reconciled(accepted: &Accepted) -> ReconcileStatus {
     let hop = NextHop { ifindex: 3, source_mac: [2; 6], destination_mac: [0xab; 6], mtu: 1500, vlan: None };
     let address = |text: &str| text.parse().expect("an address");
-    let hops: NextHops =
-        [(address("10.1.0.1"), Ok(hop)), (address("10.1.0.2"), Err(Unresolved::NoRoute))].into();
-    let desired = desired(&accepted.document, accepted.generation, &hops, Admin::default());
+    let backend = |condition, next_hop| BackendOutcome {
+        condition,
+        next_hop: Some(next_hop),
+        check: CheckSummary::None,
+        since: UNIX_EPOCH,
+        verdict_at: None,
+        in_force_at: None,
+        by: None,
+        flows: None,
+    };
+    let backends = [
+        (("web".to_owned(), "b1".to_owned()), backend(Condition::Usable, Ok(hop))),
+        (("web".to_owned(), "b2".to_owned()), backend(Condition::Unresolved, Err(Unresolved::NoRoute))),
+    ];
     let www = VipOutcome {
         address: address("198.51.100.10"),
         is_told: true,
+        wanted: true,
+        is_deprioritised: false,
         withheld: [].into(),
+        conditions: vec![],
         announced: 2,
         withdrawn: 1,
+        decided_at: None,
+        told_at: None,
     };
     ReconcileStatus {
-        applied: Some(Generation(3)),
+        applied: Some(accepted.generation).map(|generation| Generation(generation.0 - 1)),
         passes: 9,
         is_attached: true,
         vips: BTreeMap::from([("www".into(), www)]),
-        backends: desired.backends,
+        backends: backends.into(),
         ..ReconcileStatus::default()
     }
 }
@@ -198,12 +215,19 @@ fn control(depth: usize) -> (Control, mpsc::Receiver<Command>, Readiness, watch:
     let (commands, received) = mpsc::channel(depth);
     let heartbeat = watch::Sender::new(Instant::now());
     let readiness = Readiness::new();
+    let conditions = Conditions::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::open(folder.path(), &conditions).expect("nobody else has it");
     let control = Control::new(Sources {
         reconcile: watch::Sender::new(Arc::new(reconciled(&accepted))).subscribe(),
         accepted: watch::Sender::new(accepted).subscribe(),
         rejected: watch::Sender::new(None).subscribe(),
         heartbeat: heartbeat.subscribe(),
         commands,
+        reloads: mpsc::channel(1).0,
+        overrides: Arc::new(OverrideStore::open(&state)),
+        monitor: Monitor::spawn(CheckerConfig::default(), SocketProber).0,
+        conditions,
         readiness: readiness.clone(),
     });
     (control, received, readiness, heartbeat)

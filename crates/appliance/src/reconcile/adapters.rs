@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::net::if_::if_nametoindex;
 use tokio::task::block_in_place;
 use weir_bgp::{Advertisement, SpeakerGone, SpeakerHandle};
+use weir_dataplane::forwarding::Service;
 use weir_dataplane::{Dataplane, ServiceCounters};
+use weir_health::{Check, CheckKey, MonitorHandle, SetChecksError};
 
 use super::desired::Target;
-use super::ports::{Announcer, Count, Forwarder, PortError, Traffic};
+use super::ports::{Announcer, Checker, Count, Flows, Forwarder, PortError, Traffic};
 
 /// The dataplane; its calls block, so other tasks of the thread are moved away first.
 pub struct KernelForwarder {
@@ -67,7 +69,7 @@ impl Forwarder for KernelForwarder {
         })
     }
 
-    fn sweep(&mut self) -> Result<u64, PortError> {
+    fn sweep(&mut self) -> Result<Flows, PortError> {
         let swept = self.with(Dataplane::sweep)?;
         tracing::debug!(
             used = swept.used,
@@ -75,12 +77,41 @@ impl Forwarder for KernelForwarder {
             took_s = swept.duration.as_secs_f64(),
             "swept"
         );
-        Ok(swept.used)
+        Ok(Flows { slots_used: swept.used, by_backend: Some(swept.flows) })
+    }
+
+    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16> {
+        self.dataplane.as_ref().map(Dataplane::backend_ids).unwrap_or_default()
+    }
+
+    fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>> {
+        let mut verify = |(name, service): (&String, &Service)| {
+            let outcome = self.with(|dataplane| dataplane.verify(service));
+            (name.clone(), outcome.map(drop).map_err(|error| error.to_string()))
+        };
+        services.iter().map(&mut verify).collect()
+    }
+
+    fn open_check_path(&mut self) -> Result<(), PortError> {
+        self.with(Dataplane::open_check_path)
     }
 }
 
 fn count(counters: ServiceCounters) -> Count {
     Count { packets: counters.packets, bytes: counters.bytes, new_flows: counters.new_flows }
+}
+
+/// The health monitor.
+pub struct MonitorChecker(pub MonitorHandle);
+
+impl Checker for MonitorChecker {
+    async fn set_checks(&mut self, checks: BTreeMap<CheckKey, Check>) -> Result<(), PortError> {
+        match self.0.set_checks(checks).await {
+            Ok(_) => Ok(()),
+            Err(SetChecksError::Gone(_)) => Err(PortError::Gone { part: "the health monitor" }),
+            Err(error @ SetChecksError::TooMany { .. }) => Err(PortError::failed(&error)),
+        }
+    }
 }
 
 /// The BGP speaker.

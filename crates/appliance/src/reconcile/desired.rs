@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What shall be, as a pure function of the document, the next hops and what operators allow.
+//! What shall be, as a pure function of the document, the next hops, the checks and what operators allow.
 //!
 //! Here the words of the document become the words of the siblings: pools and services for the dataplane, prefixes for
-//! the speaker. Whether a VIP *may* be announced also depends on what is in force; that is decided in `plan`.
+//! the speaker. Whether a VIP shall be announced its gate decides, which has a memory ([`super::gate`]); whether it *may*
+//! be also depends on what is in force, and `plan` decides that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
 use weir_dataplane::forwarding::{self, ForwardingState};
 use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
 
+use super::checks::{self, BackendVerdict, PoolReading, Sending, Targets};
+use super::first_results::FirstResults;
+use super::gate::{Decision, Facts, Gates, ServiceFacts, Verdict, WithheldBy};
+pub use super::gate::{Reason, Why};
 use crate::model::{self, AdminState, Document, Generation};
+use crate::overrides::{self, Override, OverrideState, Overrides};
 
-/// What operators allow beside the document.
+/// The well-known community that asks peers to prefer any other path (RFC 8326 §3.2).
+const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
+/// What the process itself allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Admin {
     /// The appliance is going down: no VIP is announced any more.
@@ -33,7 +43,13 @@ pub struct Desired {
     /// VIPs by name.
     pub vips: BTreeMap<String, VipWish>,
     /// Backends by pool and name.
-    pub backends: BTreeMap<(String, String), BackendOutcome>,
+    pub backends: BTreeMap<(String, String), BackendWish>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, PoolOutcome>,
+    /// Where each pool is checked.
+    pub targets: Arc<Targets>,
+    /// How checks leave the appliance.
+    pub sending: Sending,
     /// How long forwarding outlives the withdraw of its VIP.
     pub drain_wait: Duration,
 }
@@ -59,69 +75,142 @@ impl Target {
     }
 }
 
-/// A VIP, its services, and what speaks against announcing it before the dataplane is asked.
+/// A VIP, its services, what its gate goes by and what the gate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VipWish {
     /// The address.
     pub address: IpAddr,
     /// Names of its services in [`Desired::target`].
     pub services: Vec<String>,
-    /// Reasons against it; empty when it shall be announced once its forwarding is in place.
+    /// What its gate goes by.
+    pub facts: Facts,
+    /// Reasons against announcing it; empty when it shall be announced once its forwarding is in place.
     pub withheld: BTreeSet<Reason>,
+    /// Whether it shall be announced with the least preference.
+    pub is_deprioritised: bool,
+    /// The sentences to all this.
+    pub whys: Vec<Why>,
 }
 
 impl VipWish {
     /// What the speaker shall tell.
     pub fn advertisement(&self) -> Advertisement {
-        Advertisement::plain(Prefix::host(self.address))
-    }
-}
-
-/// Why a VIP is not announced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// The appliance is stopping.
-    Admin,
-    /// XDP is not attached, or the maps do not hold what its services need.
-    Dataplane,
-    /// Every backend it lacks is behind an interface that is down or gone.
-    Uplink,
-    /// A service has no usable backend with a next hop, or the VIP has no service.
-    Backends,
-}
-
-impl Reason {
-    /// The word in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Dataplane => "dataplane",
-            Self::Uplink => "uplink",
-            Self::Backends => "backends",
+        let mut advertisement = Advertisement::plain(Prefix::host(self.address));
+        if self.is_deprioritised {
+            advertisement.communities.push(GRACEFUL_SHUTDOWN);
         }
+        advertisement
+    }
+
+    fn decided(&mut self, decision: Decision) {
+        let Decision { verdict, whys, wake_at: _ } = decision;
+        self.withheld = match verdict {
+            Verdict::Withhold => whys.iter().map(|why| why.reason).collect(),
+            Verdict::Announce | Verdict::Deprioritise => BTreeSet::new(),
+        };
+        self.is_deprioritised = verdict == Verdict::Deprioritise;
+        self.whys = whys;
     }
 }
 
-/// What became of one backend.
+/// What shall become of one backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackendOutcome {
+pub struct BackendWish {
     /// What it may receive.
     pub condition: Condition,
     /// Its next hop, or why it has none; `None` while the resolver has not been asked.
     pub next_hop: Option<Result<NextHop, Unresolved>>,
+    /// What its checks say.
+    pub check: CheckSummary,
+    /// When the deciding check result came.
+    pub verdict_at: Option<Instant>,
+    /// The override that decides, if one does.
+    pub by: Option<overrides::Target>,
+}
+
+/// What the checks of a backend come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckSummary {
+    /// It is not checked.
+    None,
+    /// No result yet.
+    Unknown,
+    /// All succeed.
+    Up,
+    /// One fails, or more.
+    Down {
+        /// Code of the failure that decided.
+        cause: String,
+    },
 }
 
 /// What a backend may receive, all things considered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// Everything.
     Usable,
     /// The flows it has, no new ones.
     Draining,
+    /// The flows it has, as the pool's `on_failed` says: its checks fail.
+    Failed,
+    /// As failed, for want of a check result; as usable while its pool has had no first results.
+    Unknown,
     /// Nothing: there is no next hop.
     Unresolved,
     /// Nothing: the operator says so.
     Disabled,
+}
+
+impl Condition {
+    /// The word in logs and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Draining => "draining",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Unresolved => "unresolved",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// What a pool has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolOutcome {
+    /// Backends that may get new flows.
+    pub usable: u32,
+    /// Backends that operators have not taken out.
+    pub active: u32,
+    /// All backends.
+    pub backends: u32,
+    /// Weight of the usable ones.
+    pub usable_weight: u64,
+    /// Weight of those that operators have not taken out.
+    pub weight: u64,
+    /// The interface to every backend that operators have not taken out is down or gone.
+    pub is_link_down: bool,
+}
+
+/// Everything that decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The accepted document.
+    pub document: &'a Document,
+    /// Its number.
+    pub generation: Generation,
+    /// Next hops of all backends.
+    pub next_hops: &'a NextHops,
+    /// Where each pool is checked.
+    pub targets: &'a Arc<Targets>,
+    /// What the checks say.
+    pub readings: &'a BTreeMap<String, PoolReading>,
+    /// Which checks have had their first results.
+    pub first_results: &'a FirstResults,
+    /// What operators set beside the document.
+    pub overrides: &'a Overrides,
+    /// What the process itself allows.
+    pub admin: Admin,
 }
 
 /// The addresses that need a next hop.
@@ -129,79 +218,115 @@ pub fn destinations(document: &Document) -> BTreeSet<IpAddr> {
     document.pools.values().flat_map(|pool| pool.backends.values().map(|backend| backend.address)).collect()
 }
 
-/// Everything that shall be, by `document`, given what is known of the next hops and what operators allow.
-pub fn desired(document: &Document, generation: Generation, hops: &NextHops, admin: Admin) -> Desired {
-    let state = ForwardingState {
-        services: document
-            .services
-            .iter()
-            .map(|(name, one)| (name.clone(), service(document, one)))
-            .collect(),
-        pools: document.pools.iter().map(|(name, one)| (name.clone(), pool(one))).collect(),
-    };
+/// Everything that shall be, by the document and what is known of the world. What the gates say is to be added by
+/// [`Desired::decide`].
+pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
+    let Snapshot { document, next_hops: hops, .. } = *snapshot;
+    let mut backends = BTreeMap::new();
+    let mut outcomes = BTreeMap::new();
+    let mut pools = BTreeMap::new();
+    for (name, pool) in &document.pools {
+        let wishes = backend_wishes(snapshot, name, pool);
+        pools.insert(name.clone(), forwarding_pool(pool, &wishes));
+        outcomes.insert(name.clone(), pool_outcome(pool, &wishes));
+        backends.extend(wishes.into_iter().map(|(one, (wish, _))| ((name.clone(), one.clone()), wish)));
+    }
+    let services = document.services.iter().map(|(name, one)| (name.clone(), service(document, one)));
+    let state = ForwardingState { services: services.collect(), pools };
     let next_hops = destinations(document)
         .into_iter()
         .filter_map(|address| Some((address, *hops.get(&address)?.as_ref().ok()?)))
         .collect();
-    let target = Target { state, next_hops };
-    let mut services: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, service) in &document.services {
-        services.entry(&service.vip).or_default().push(name.clone());
-    }
-    let vip_wish = |(name, vip): (&String, &model::Vip)| {
-        let services = services.remove(name.as_str()).unwrap_or_default();
-        let withheld = withheld(document, &services, &target, hops, admin);
-        (name.clone(), VipWish { address: vip.address, services, withheld })
-    };
-    let vips = document.vips.iter().map(vip_wish).collect();
     let own = [document.appliance.source_v4.map(IpAddr::V4), document.appliance.source_v6.map(IpAddr::V6)];
     Desired {
-        generation,
-        target,
+        generation: snapshot.generation,
+        target: Target { state, next_hops },
         own: own.into_iter().flatten().map(|address| Advertisement::plain(Prefix::host(address))).collect(),
-        vips,
-        backends: backends(document, hops),
+        vips: vip_wishes(snapshot, &outcomes),
+        backends,
+        pools: outcomes,
+        targets: Arc::clone(snapshot.targets),
+        sending: Sending {
+            source_v4: document.appliance.source_v4,
+            source_v6: document.appliance.source_v6,
+            mark: document.bootstrap.checks.mark,
+        },
         drain_wait: document.appliance.drain_wait,
     }
 }
 
-/// What speaks against announcing a VIP with these services.
-fn withheld(
-    document: &Document,
-    services: &[String],
-    target: &Target,
-    hops: &NextHops,
-    admin: Admin,
-) -> BTreeSet<Reason> {
-    let mut reasons = BTreeSet::new();
-    if admin.is_stopping {
-        reasons.insert(Reason::Admin);
-    }
-    if services.is_empty() {
-        reasons.insert(Reason::Backends);
-    }
-    for service in services.iter().filter_map(|name| target.state.services.get(name)) {
-        if !target.carries(service, |_, _| true) {
-            reasons.insert(missing_backends(document.pools.get(&service.pool), hops));
+impl Desired {
+    /// Asks the gates about every VIP; answers when time alone may change what they say.
+    pub fn decide(&mut self, gates: &mut Gates, now: Instant) -> Option<Instant> {
+        let mut decisions = gates.decide(self.vips.iter().map(|(name, vip)| (name, &vip.facts)), now);
+        let mut wake_at = None;
+        for (name, vip) in &mut self.vips {
+            let Some(decision) = decisions.remove(name) else { continue };
+            wake_at = [wake_at, decision.wake_at].into_iter().flatten().min();
+            vip.decided(decision);
         }
+        wake_at
     }
-    reasons
 }
 
-/// Tells a pool without usable backends from one whose backends are all behind an interface that is down.
-fn missing_backends(pool: Option<&model::Pool>, hops: &NextHops) -> Reason {
-    let mut wanted = pool
-        .into_iter()
-        .flat_map(|pool| pool.backends.values())
-        .filter(|backend| backend.state == AdminState::Active && backend.weight > 0)
-        .peekable();
-    let is_down = |backend: &model::Backend| {
-        matches!(
-            hops.get(&backend.address),
-            Some(Err(Unresolved::LinkDown { .. } | Unresolved::NoInterface { .. }))
-        )
+fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) -> BTreeMap<String, VipWish> {
+    let document = snapshot.document;
+    let mut services: BTreeMap<&str, Vec<(&String, &model::Service)>> = BTreeMap::new();
+    for (name, service) in &document.services {
+        services.entry(&service.vip).or_default().push((name, service));
+    }
+    let wish = |(name, vip): (&String, &model::Vip)| {
+        let services = services.remove(name.as_str()).unwrap_or_default();
+        let facts = Facts {
+            policy: vip.announce.clone(),
+            services: services.iter().map(|(name, one)| service_facts(snapshot, name, one, pools)).collect(),
+            withheld_by: withheld_by(snapshot, name),
+        };
+        let wish = VipWish {
+            address: vip.address,
+            services: services.into_iter().map(|(name, _)| name.clone()).collect(),
+            facts,
+            withheld: BTreeSet::new(),
+            is_deprioritised: false,
+            whys: Vec::new(),
+        };
+        (name.clone(), wish)
     };
-    if wanted.peek().is_some() && wanted.all(is_down) { Reason::Uplink } else { Reason::Backends }
+    document.vips.iter().map(wish).collect()
+}
+
+fn service_facts(
+    snapshot: &Snapshot<'_>,
+    name: &str,
+    service: &model::Service,
+    pools: &BTreeMap<String, PoolOutcome>,
+) -> ServiceFacts {
+    let pool = pools.get(&service.pool).copied().unwrap_or_default();
+    let checked_at = checks::address_of(snapshot.document, service);
+    let is_known = |at| snapshot.first_results.is_known(&service.pool, at);
+    ServiceFacts {
+        name: name.to_owned(),
+        usable: pool.usable,
+        backends: pool.active,
+        all: pool.backends,
+        usable_weight: pool.usable_weight,
+        weight: pool.weight,
+        is_link_down: pool.is_link_down,
+        has_first_results: checked_at.is_none_or(is_known),
+    }
+}
+
+fn withheld_by(snapshot: &Snapshot<'_>, vip: &str) -> Option<WithheldBy> {
+    if snapshot.admin.is_stopping {
+        return Some(WithheldBy::Stopping);
+    }
+    let (one, target) = snapshot.overrides.withheld(vip)?;
+    Some(WithheldBy::Override {
+        target,
+        author: one.author.clone(),
+        reason: one.reason.clone(),
+        until: one.until,
+    })
 }
 
 fn service(document: &Document, service: &model::Service) -> forwarding::Service {
@@ -219,7 +344,15 @@ fn service(document: &Document, service: &model::Service) -> forwarding::Service
     }
 }
 
-fn pool(pool: &model::Pool) -> forwarding::Pool {
+type Wishes<'a> = BTreeMap<&'a String, (BackendWish, forwarding::BackendState)>;
+
+fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwarding::Pool {
+    // Weight 0 means "no new flows": the dataplane hears a draining backend of the least weight.
+    let backend = |(name, one): (&String, &model::Backend)| {
+        let state = wishes.get(name).map_or(forwarding::BackendState::Disabled, |(_, state)| *state);
+        let weight = one.weight.max(1);
+        (name.clone(), forwarding::Backend { address: one.address, weight, cap_permille: 1000, state })
+    };
     forwarding::Pool {
         mode: match pool.mode {
             model::Mode::Ipip => forwarding::Mode::Ipip,
@@ -229,38 +362,114 @@ fn pool(pool: &model::Pool) -> forwarding::Pool {
             model::OnFailed::Keep => forwarding::OnFailed::Keep,
             model::OnFailed::Reset => forwarding::OnFailed::Reset,
         },
-        backends: pool.backends.iter().map(|(name, one)| (name.clone(), backend(one))).collect(),
+        backends: pool.backends.iter().map(backend).collect(),
     }
 }
 
-/// Weight 0 means "no new flows": the dataplane hears a draining backend of the least weight.
-fn backend(backend: &model::Backend) -> forwarding::Backend {
-    forwarding::Backend {
-        address: backend.address,
-        weight: backend.weight.max(1),
-        cap_permille: 1000,
-        state: match (backend.state, backend.weight) {
-            (AdminState::Disabled, _) => forwarding::BackendState::Disabled,
-            (AdminState::Draining, _) | (AdminState::Active, 0) => forwarding::BackendState::Draining,
-            (AdminState::Active, _) => forwarding::BackendState::Usable,
+fn pool_outcome(pool: &model::Pool, wishes: &Wishes<'_>) -> PoolOutcome {
+    let mut outcome = PoolOutcome { is_link_down: true, ..PoolOutcome::default() };
+    for (name, (wish, state)) in wishes {
+        outcome.backends += 1;
+        match wish.condition {
+            Condition::Draining | Condition::Disabled => continue,
+            Condition::Usable | Condition::Failed | Condition::Unknown | Condition::Unresolved => {}
+        }
+        let weight = pool.backends.get(*name).map_or(0, |backend| u64::from(backend.weight));
+        outcome.active += 1;
+        outcome.weight += weight;
+        outcome.is_link_down &=
+            matches!(wish.next_hop, Some(Err(Unresolved::LinkDown { .. } | Unresolved::NoInterface { .. })));
+        if *state == forwarding::BackendState::Usable && matches!(wish.next_hop, Some(Ok(_))) {
+            outcome.usable += 1;
+            outcome.usable_weight += weight;
+        }
+    }
+    outcome.is_link_down &= outcome.active > 0;
+    outcome
+}
+
+fn backend_wishes<'a>(snapshot: &Snapshot<'_>, pool_name: &str, pool: &'a model::Pool) -> Wishes<'a> {
+    let reading = snapshot.readings.get(pool_name);
+    let is_known: Vec<bool> = reading
+        .into_iter()
+        .flat_map(|reading| &reading.targets)
+        .map(|target| snapshot.first_results.is_known(pool_name, target.address))
+        .collect();
+    let wish = |(name, backend): (&'a String, &model::Backend)| {
+        let checked = reading.and_then(|reading| reading.backends.get(name));
+        let verdict = checked.map(|at_targets| checks::verdict(at_targets, &is_known));
+        let set = if snapshot.overrides.by_target.is_empty() {
+            None
+        } else {
+            snapshot.overrides.backend(pool_name, name)
+        };
+        let next_hop = snapshot.next_hops.get(&backend.address).cloned();
+        let (admin, by) = admin_state(backend, set);
+        let (condition, state) = effective(admin, next_hop.as_ref(), verdict);
+        let wish = BackendWish {
+            condition,
+            next_hop,
+            check: verdict.map_or(CheckSummary::None, summary),
+            verdict_at: verdict.and_then(|verdict| verdict.at),
+            by,
+        };
+        (name, (wish, state))
+    };
+    pool.backends.iter().map(wish).collect()
+}
+
+/// What document and operator allow together: the stronger of the two, and the override where it decides.
+fn admin_state(
+    backend: &model::Backend,
+    set: Option<(&Override, overrides::Target)>,
+) -> (AdminState, Option<overrides::Target>) {
+    let own = if backend.weight == 0 && backend.state == AdminState::Active {
+        AdminState::Draining
+    } else {
+        backend.state
+    };
+    let Some((one, target)) = set else { return (own, None) };
+    match (own, one.state) {
+        (AdminState::Disabled, _) | (_, OverrideState::Withhold) => (own, None),
+        (AdminState::Active | AdminState::Draining, OverrideState::Disable) => {
+            (AdminState::Disabled, Some(target))
+        }
+        (AdminState::Active, OverrideState::Drain) => (AdminState::Draining, Some(target)),
+        (AdminState::Draining, OverrideState::Drain) => (AdminState::Draining, None),
+    }
+}
+
+/// What a backend may receive, and what the dataplane hears of it. The order is the rule: operators, next hop, checks.
+fn effective(
+    admin: AdminState,
+    next_hop: Option<&Result<NextHop, Unresolved>>,
+    verdict: Option<BackendVerdict>,
+) -> (Condition, forwarding::BackendState) {
+    use forwarding::BackendState;
+    let is_resolved = matches!(next_hop, Some(Ok(_)));
+    match (admin, verdict) {
+        (AdminState::Disabled, _) => (Condition::Disabled, BackendState::Disabled),
+        (AdminState::Draining, _) => (Condition::Draining, BackendState::Draining),
+        // The dataplane goes round a backend without a next hop by itself.
+        (AdminState::Active, _) if !is_resolved => (Condition::Unresolved, BackendState::Usable),
+        (AdminState::Active, None) => (Condition::Usable, BackendState::Usable),
+        (AdminState::Active, Some(verdict)) => match verdict.verdict {
+            weir_health::Verdict::Up => (Condition::Usable, BackendState::Usable),
+            weir_health::Verdict::Down => (Condition::Failed, BackendState::Failed),
+            weir_health::Verdict::Unknown if verdict.is_starting => {
+                (Condition::Unknown, BackendState::Usable)
+            }
+            weir_health::Verdict::Unknown => (Condition::Unknown, BackendState::Failed),
         },
     }
 }
 
-fn backends(document: &Document, hops: &NextHops) -> BTreeMap<(String, String), BackendOutcome> {
-    let all = document.pools.iter().flat_map(|(pool_name, pool)| {
-        pool.backends.iter().map(move |(name, one)| {
-            let next_hop = hops.get(&one.address).cloned();
-            let condition = match (backend(one).state, &next_hop) {
-                (forwarding::BackendState::Disabled, _) => Condition::Disabled,
-                (_, None | Some(Err(_))) => Condition::Unresolved,
-                (forwarding::BackendState::Draining, Some(Ok(_))) => Condition::Draining,
-                (forwarding::BackendState::Usable | forwarding::BackendState::Failed, Some(Ok(_))) => {
-                    Condition::Usable
-                }
-            };
-            ((pool_name.clone(), name.clone()), BackendOutcome { condition, next_hop })
-        })
-    });
-    all.collect()
+fn summary(verdict: BackendVerdict) -> CheckSummary {
+    match verdict.verdict {
+        weir_health::Verdict::Unknown => CheckSummary::Unknown,
+        weir_health::Verdict::Up => CheckSummary::Up,
+        weir_health::Verdict::Down => CheckSummary::Down {
+            cause: verdict.cause.map_or_else(|| "before-restart".to_owned(), |cause| cause.to_string()),
+        },
+    }
 }

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use weir_bgp::Advertisement;
-use weir_dataplane::forwarding::Service;
+use weir_dataplane::forwarding::{BackendState, Pool, Service};
 use weir_dataplane::next_hop::NextHop;
+use weir_health::{Check, CheckKey};
 
 use super::desired::{Desired, Target};
-use super::ports::{Announcer, Forwarder, PortError, Traffic};
+use super::plan::{ServiceKey, key};
+use super::ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
 
 /// How the next call of a port goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +38,13 @@ pub(super) struct World {
     pub(super) forwarding_fate: Fate,
     pub(super) attach_fate: Fate,
     pub(super) announce_fate: Fate,
+    pub(super) check_fate: Fate,
+    /// Which services a packet fails for, by the bits of its place in the order of names; `Fails` is all of them.
+    pub(super) verify_fate: Fate,
+    /// Services that a packet came through since their tables last changed.
+    pub(super) verified: BTreeSet<ServiceKey>,
+    /// What the monitor runs.
+    pub(super) checks: BTreeMap<CheckKey, Check>,
     /// Services in the kernel by name, each with the state that it was written from.
     pub(super) kernel: BTreeMap<String, (Service, Target)>,
     pub(super) is_attached: bool,
@@ -44,8 +53,7 @@ pub(super) struct World {
     pub(super) withdrawn_at: BTreeMap<IpAddr, Instant>,
     /// What the promise is checked against.
     pub(super) now: Option<Instant>,
-    pub(super) hops: BTreeMap<IpAddr, NextHop>,
-    pub(super) services: BTreeMap<String, Service>,
+    pub(super) truth: Target,
     pub(super) own: BTreeSet<IpAddr>,
     pub(super) drain_wait: Duration,
     /// Calls in order, in words.
@@ -64,32 +72,52 @@ impl Shared {
     pub(super) fn prepare(&self, desired: &Desired, now: Instant) {
         let mut world = self.world();
         world.now = Some(now);
-        world.hops = desired.target.next_hops.clone();
-        world.services = desired.target.state.services.clone();
+        world.truth = desired.target.clone();
         world.own = desired.own.iter().map(|one| one.prefix.address()).collect();
         world.drain_wait = desired.drain_wait;
     }
 }
 
 impl World {
-    /// Whether each wanted service of `vip` is in the kernel with a usable backend behind a true next hop.
+    pub(super) fn set_fates(&mut self, [forwarding, attach, announce, check, verify]: [Fate; 5]) {
+        self.forwarding_fate = forwarding;
+        self.attach_fate = attach;
+        self.announce_fate = announce;
+        self.check_fate = check;
+        self.verify_fate = verify;
+    }
+
+    /// Whether each wanted service of `vip` that has a backend is in the kernel with a usable one behind a true next hop.
     pub(super) fn forwards(&self, vip: IpAddr) -> bool {
-        let wanted = self.services.values().filter(|service| service.vip == vip);
-        self.is_attached
-            && wanted.into_iter().all(|wanted| {
-                let found = self.kernel.values().find(|(service, _)| {
-                    (service.vip, service.protocol, service.port)
-                        == (wanted.vip, wanted.protocol, wanted.port)
-                });
-                found.is_some_and(|(service, target)| {
-                    target.carries(service, |address, hop| self.hops.get(&address) == Some(&hop))
-                })
+        self.is_attached && self.wanted(vip).all(|wanted| self.carries(wanted))
+    }
+
+    fn wanted(&self, vip: IpAddr) -> impl Iterator<Item = &Service> {
+        let services = self.truth.state.services.values();
+        services.filter(move |one| one.vip == vip && self.truth.carries(one, |_, _| true))
+    }
+
+    fn carries(&self, wanted: &Service) -> bool {
+        let truth = &self.truth;
+        let is_usable = |address| {
+            let pool = truth.state.pools.get(&wanted.pool);
+            pool.into_iter()
+                .flat_map(|pool| pool.backends.values())
+                .any(|one| one.address == address && one.state == BackendState::Usable)
+        };
+        let found = self.kernel.values().find(|(service, _)| key(service) == key(wanted));
+        found.is_some_and(|(service, target)| {
+            target.carries(service, |address, hop| {
+                truth.next_hops.get(&address) == Some(&hop) && is_usable(address)
             })
+        })
     }
 
     fn check_announcement(&self, set: &BTreeSet<IpAddr>) {
         for vip in set.difference(&self.advertised).filter(|vip| !self.own.contains(vip)) {
             assert!(self.forwards(*vip), "{vip} announced without forwarding: {self:#?}");
+            let is_verified = self.wanted(*vip).all(|one| self.verified.contains(&key(one)));
+            assert!(is_verified, "{vip} announced untried: {self:#?}");
         }
     }
 
@@ -99,7 +127,7 @@ impl World {
             let stays = target.state.services.values().any(|one| {
                 (one.vip, one.protocol, one.port) == (service.vip, service.protocol, service.port)
             });
-            let is_vip_wanted = self.services.values().any(|one| one.vip == service.vip);
+            let is_vip_wanted = self.truth.state.services.values().any(|one| one.vip == service.vip);
             if stays || is_vip_wanted {
                 continue;
             }
@@ -119,16 +147,26 @@ impl World {
             if bits & 1 == 0 {
                 continue;
             }
-            match target.state.services.get(&name) {
-                Some(service) => {
-                    self.kernel.insert(name, (service.clone(), target.clone()));
-                }
-                None => {
-                    self.kernel.remove(&name);
-                }
+            let before = match target.state.services.get(&name) {
+                Some(service) => self.kernel.insert(name.clone(), (service.clone(), target.clone())),
+                None => self.kernel.remove(&name),
+            };
+            if let Some((service, before)) = before
+                && tables(&service, &before)
+                    != self.kernel.get(&name).map(|(one, of)| tables(one, of)).flatten()
+            {
+                self.verified.remove(&key(&service));
             }
         }
     }
+}
+
+/// All that a packet of `service` meets in `target`.
+fn tables(service: &Service, target: &Target) -> Option<(Service, Pool, BTreeMap<IpAddr, NextHop>)> {
+    let pool = target.state.pools.get(&service.pool)?;
+    let hop = |address| Some((address, *target.next_hops.get(&address)?));
+    let hops = pool.backends.values().filter_map(|one| hop(one.address)).collect();
+    Some((service.clone(), pool.clone(), hops))
 }
 
 impl Forwarder for Shared {
@@ -175,8 +213,61 @@ impl Forwarder for Shared {
         Ok(Traffic::default())
     }
 
-    fn sweep(&mut self) -> Result<u64, PortError> {
-        Ok(7)
+    fn sweep(&mut self) -> Result<Flows, PortError> {
+        Ok(Flows { slots_used: 7, by_backend: None })
+    }
+
+    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16> {
+        let world = self.world();
+        let target = world.kernel.values().map(|(_, target)| target).next();
+        let pools = target.into_iter().flat_map(|target| &target.state.pools);
+        let names =
+            pools.flat_map(|(pool, of)| of.backends.keys().map(move |one| (pool.clone(), one.clone())));
+        names.zip(1..).collect()
+    }
+
+    fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>> {
+        let mut world = self.world();
+        let names: Vec<&str> = services.keys().map(String::as_str).collect();
+        let line = format!("verify {}", names.join(" "));
+        world.log.push(line);
+        let mut bits = match world.verify_fate {
+            Fate::Works => 0,
+            Fate::Fails | Fate::Gone => u64::MAX,
+            Fate::FailsHalfWay(bits) => bits,
+        };
+        let mut outcomes = BTreeMap::new();
+        for (name, service) in services {
+            bits = bits.rotate_left(1);
+            let is_through = bits & 1 == 0 && world.carries(service);
+            if is_through {
+                world.verified.insert(key(service));
+            } else {
+                world.verified.remove(&key(service));
+            }
+            outcomes.insert(name.clone(), if is_through { Ok(()) } else { Err("a fake drop".to_owned()) });
+        }
+        outcomes
+    }
+
+    fn open_check_path(&mut self) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+impl Checker for Shared {
+    async fn set_checks(&mut self, checks: BTreeMap<CheckKey, Check>) -> Result<(), PortError> {
+        let mut world = self.world();
+        let keys: Vec<String> =
+            checks.keys().map(|key| format!("{}/{}/{}", key.pool, key.backend, key.check)).collect();
+        world.log.push(format!("check {}", keys.join(" ")));
+        match world.check_fate {
+            Fate::Works => {
+                world.checks = checks;
+                Ok(())
+            }
+            Fate::Fails | Fate::FailsHalfWay(_) | Fate::Gone => Err(failed()),
+        }
     }
 }
 

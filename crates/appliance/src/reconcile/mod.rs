@@ -2,11 +2,12 @@
 //! The one place where the desired becomes real.
 //!
 //! ```text
-//!  documents ─┐                                    ┌─► Forwarder (dataplane)
-//!  next hops ─┤ wake  ┌─────────┐  ┌──────┐ steps ┌┴───────┐
-//!  admin ─────┼─────► │ desired │─►│ plan │──────►│ apply  │──► Announcer (speaker)
-//!  retry ─────┤       └─────────┘  └──────┘ ◄─────└┬───────┘
-//!  drained ───┘           pure       pure  observed└─► watch<ReconcileStatus>
+//!  documents ─┐                                            ┌─► Forwarder (dataplane)
+//!  next hops ─┤ wake  ┌─────────┐  ┌──────┐  ┌──────┐ steps┌┴───────┐
+//!  health ────┼─────► │ desired │─►│ gate │─►│ plan │─────►│ apply  │──► Announcer (speaker)
+//!  overrides ─┤       └─────────┘  └──────┘  └──────┘ ◄────└┬───────┘
+//!  admin ─────┤           pure        pure      pure observed├─► Checker (health)
+//!  times ─────┘                                              └─► watch<ReconcileStatus>
 //! ```
 //!
 //! An event only wakes the loop; what is done follows from the whole state each time. The invariant, held by a property
@@ -15,10 +16,15 @@
 
 pub mod adapters;
 pub mod apply;
+pub mod checks;
 pub mod desired;
+pub mod first_results;
+pub mod gate;
 pub mod plan;
 pub mod ports;
+mod publish;
 pub mod status;
+mod verified;
 
 #[cfg(test)]
 mod fake;
@@ -32,12 +38,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_dataplane::next_hop::NextHops;
+use weir_health::HealthSnapshot;
 
+use crate::model::Generation;
+use crate::overrides::Overrides;
 use crate::store::Accepted;
-use desired::{Admin, Desired, desired};
-use plan::{Observed, StepKind};
-use ports::{Announcer, Forwarder, PortError, Traffic};
-use status::{ReconcileStatus, VipOutcome};
+use apply::Pass;
+use checks::Targets;
+use desired::{Admin, Desired, Snapshot, VipWish, desired};
+use first_results::FirstResults;
+use gate::{Gates, Outcome};
+use plan::Observed;
+use ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
+use publish::{Calendar, Report};
+use status::{Change, ReconcileStatus};
 
 /// Questions waiting for the loop. Small on purpose: the one asker is the API; when full, it answers 503.
 pub const COMMAND_QUEUE_DEPTH: usize = 16;
@@ -55,7 +69,11 @@ pub struct Inputs {
     pub documents: watch::Receiver<Arc<Accepted>>,
     /// Next hops of all backends.
     pub next_hops: watch::Receiver<Arc<NextHops>>,
-    /// What operators allow.
+    /// Verdicts of the checks.
+    pub health: watch::Receiver<Arc<HealthSnapshot>>,
+    /// What operators set beside the document.
+    pub overrides: watch::Receiver<Arc<Overrides>>,
+    /// What the process itself allows.
     pub admin: watch::Receiver<Admin>,
 }
 
@@ -70,30 +88,43 @@ pub enum Command {
 
 /// The loop's state; [`Self::pass`] is one turn of it.
 #[derive(Debug)]
-pub struct Reconciler<F, A> {
+pub struct Reconciler<F, C, A> {
     inputs: Inputs,
     forwarder: F,
+    checker: C,
     announcer: Option<A>,
     observed: Observed,
+    gates: Gates,
+    first_results: FirstResults,
+    /// Where the pools of the document of this generation are checked.
+    targets: Option<(Generation, Arc<Targets>)>,
+    flows: Flows,
     status: watch::Sender<Arc<ReconcileStatus>>,
     /// When the loop last turned.
     heartbeat: watch::Sender<Instant>,
+    calendar: Calendar,
     /// Passes that failed in a row.
     failures: u32,
 }
 
-impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
+impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
     /// A reconciler that has done nothing yet and knows no speaker.
-    pub fn new(inputs: Inputs, forwarder: F) -> Self {
+    pub fn new(inputs: Inputs, forwarder: F, checker: C) -> Self {
         let status = watch::Sender::new(Arc::new(ReconcileStatus::default()));
         let heartbeat = watch::Sender::new(now());
         Self {
             inputs,
             forwarder,
+            checker,
             announcer: None,
             observed: Observed::default(),
+            gates: Gates::default(),
+            first_results: FirstResults::default(),
+            targets: None,
+            flows: Flows::default(),
             status,
             heartbeat,
+            calendar: Calendar::new(now(), wall_clock()),
             failures: 0,
         }
     }
@@ -120,19 +151,33 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
 
     /// One pass over a snapshot of all inputs. Returns when it must run again even if no input changes.
     pub async fn pass(&mut self) -> Option<Instant> {
-        let desired = self.snapshot();
         let started = now();
-        let announcer = self.announcer.as_mut();
-        let failed = apply::pass(&desired, &mut self.observed, &mut self.forwarder, announcer, started).await;
-        self.failures = if failed.is_empty() { 0 } else { self.failures.saturating_add(1) };
-        let retry_in = (!failed.is_empty()).then(|| retry_wait(self.failures));
+        let mut desired = self.desired(started);
+        let gates_wake = desired.decide(&mut self.gates, now());
+        let told_before = self.told();
+        let ports = apply::Ports {
+            forwarder: &mut self.forwarder,
+            checker: &mut self.checker,
+            announcer: self.announcer.as_mut(),
+        };
+        let pass = apply::pass(&desired, &mut self.observed, ports, &now).await;
+        self.failures = if pass.failed.is_empty() { 0 } else { self.failures.saturating_add(1) };
+        let retry_in = (!pass.failed.is_empty()).then(|| retry_wait(self.failures));
         let ended = now();
-        for (step, error) in &failed {
+        for (step, error) in &pass.failed {
             tracing::warn!(step = step.name(), %error, retry_in_s = retry_in.map(|wait| wait.as_secs_f64()), "step failed");
         }
-        self.publish(&desired, failed, ended.duration_since(started), retry_in);
+        let against = plan::against(&desired, &self.observed);
+        let told = self.told();
+        for (name, vip) in &desired.vips {
+            let is_in_place = against.get(name).is_none_or(|against| against.obstacle.is_none());
+            let (was_told, is_told) = (told_before.contains(&vip.address), told.contains(&vip.address));
+            self.gates.handle_outcome(name, Outcome { was_told, is_told, is_in_place }, ended);
+        }
+        self.publish(&desired, pass, &against, &told, started, retry_in);
         let drained = plan::wake_at(&desired, &self.observed, ended);
-        [retry_in.map(|wait| ended + wait), drained].into_iter().flatten().min()
+        let retry = retry_in.map(|wait| ended + wait);
+        [retry, drained, gates_wake, self.first_results.wake_at()].into_iter().flatten().min()
     }
 
     /// Runs passes until it is told to detach, or a sibling has ended.
@@ -149,6 +194,10 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
                 // CANCEL: as above.
                 changed = self.inputs.next_hops.changed() => changed.map_err(|_| gone("the next-hop resolver"))?,
                 // CANCEL: as above.
+                changed = self.inputs.health.changed() => changed.map_err(|_| gone("the health monitor"))?,
+                // CANCEL: as above.
+                changed = self.inputs.overrides.changed() => changed.map_err(|_| gone("the override store"))?,
+                // CANCEL: as above.
                 changed = self.inputs.admin.changed() => changed.map_err(|_| gone("the supervisor"))?,
                 // CANCEL: only a wait is lost, it is computed again.
                 () = sleep_until(wake) => {}
@@ -162,7 +211,8 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
                 // CANCEL: a tick that was not seen comes again.
                 _ = sweep.tick() => {
                     self.sweep();
-                    if !self.observed.is_attached || self.forwarder.is_attached() {
+                    let is_path_lost = self.is_check_path_lost();
+                    if !is_path_lost && (!self.observed.is_attached || self.forwarder.is_attached()) {
                         continue;
                     }
                 }
@@ -171,11 +221,47 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
         }
     }
 
-    fn snapshot(&mut self) -> Desired {
+    fn desired(&mut self, now: Instant) -> Desired {
         let accepted = Arc::clone(&self.inputs.documents.borrow_and_update());
         let next_hops = Arc::clone(&self.inputs.next_hops.borrow_and_update());
+        let health = Arc::clone(&self.inputs.health.borrow_and_update());
+        let overrides = Arc::clone(&self.inputs.overrides.borrow_and_update());
         let admin = *self.inputs.admin.borrow_and_update();
-        desired(&accepted.document, accepted.generation, &next_hops, admin)
+        let Accepted { document, generation, .. } = &*accepted;
+        let targets = self.targets(&accepted);
+        let readings = checks::read(document, &targets, &health);
+        self.first_results.handle_readings(&readings, now);
+        desired(&Snapshot {
+            document,
+            generation: *generation,
+            next_hops: &next_hops,
+            targets: &targets,
+            readings: &readings,
+            first_results: &self.first_results,
+            overrides: &overrides,
+            admin,
+        })
+    }
+
+    /// The same as long as the document is.
+    fn targets(&mut self, accepted: &Accepted) -> Arc<Targets> {
+        match &self.targets {
+            Some((generation, targets)) if *generation == accepted.generation => Arc::clone(targets),
+            Some(_) | None => {
+                let targets = checks::targets(&accepted.document).unwrap_or_else(|error| {
+                    // Validation is stricter than this; were it not, no check is safer than a wrong one.
+                    tracing::error!(%error, "checks cannot be made, backends count as up");
+                    Targets::new()
+                });
+                let targets = Arc::new(targets);
+                self.targets = Some((accepted.generation, Arc::clone(&targets)));
+                targets
+            }
+        }
+    }
+
+    fn told(&self) -> BTreeSet<IpAddr> {
+        self.observed.advertised.iter().map(|one| one.prefix.address()).collect()
     }
 
     fn answer(&mut self, command: Option<Command>) -> std::ops::ControlFlow<()> {
@@ -196,9 +282,31 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
 
     fn sweep(&mut self) {
         match self.forwarder.sweep() {
-            Ok(used) => self.status.send_modify(|status| Arc::make_mut(status).flow_slots_used = used),
+            Ok(flows) => {
+                self.status.send_modify(|status| {
+                    let status = Arc::make_mut(status);
+                    status.flow_slots_used = flows.slots_used;
+                    for (key, backend) in &mut status.backends {
+                        backend.flows =
+                            flows.by_backend.as_ref().map(|flows| flows.get(key).copied().unwrap_or(0));
+                    }
+                });
+                self.flows = flows;
+            }
             Err(error) => tracing::warn!(%error, "flows that ended were not cleared"),
         }
+    }
+
+    /// Makes the way of the checks anew when somebody took it away; if that fails, the pass tries again.
+    fn is_check_path_lost(&mut self) -> bool {
+        if !self.observed.is_checking() {
+            return false;
+        }
+        let outcome = self.forwarder.open_check_path();
+        if outcome.is_err() {
+            self.observed.handle_check_path_lost();
+        }
+        outcome.is_err()
     }
 
     /// A sibling that has ended is not worth a retry. While stopping, siblings end before this loop does.
@@ -212,83 +320,61 @@ impl<F: Forwarder, A: Announcer> Reconciler<F, A> {
     }
 
     fn publish(
-        &self,
+        &mut self,
         desired: &Desired,
-        failed: Vec<(StepKind, PortError)>,
-        took: Duration,
+        pass: Pass,
+        against: &BTreeMap<String, plan::Against>,
+        told: &BTreeSet<IpAddr>,
+        started: Instant,
         retry_in: Option<Duration>,
     ) {
         let before = Arc::clone(&self.status.borrow());
-        let is_applied = failed.is_empty() && self.announcer.is_some();
+        let (ended, ended_at) = (now(), wall_clock());
+        self.calendar.handle_reading(ended, ended_at);
+        let report = Report {
+            desired,
+            pass: &pass,
+            against,
+            is_in_force: plan::is_in_force(desired, &self.observed, ended),
+            ended,
+            calendar: self.calendar,
+        };
+        let is_applied = pass.failed.is_empty() && self.announcer.is_some();
         let status = ReconcileStatus {
             applied: if is_applied { Some(desired.generation) } else { before.applied },
             passes: before.passes + 1,
-            failed_passes: before.failed_passes + u64::from(!failed.is_empty()),
-            ended_at: Some(wall_clock()),
-            took,
-            failed,
+            failed_passes: before.failed_passes + u64::from(!pass.failed.is_empty()),
+            ended_at: Some(ended_at),
+            took: ended.duration_since(started),
             retry_in,
             is_attached: self.observed.is_attached,
-            flow_slots_used: before.flow_slots_used,
-            vips: self.vip_outcomes(desired, &before.vips),
-            backends: desired.backends.clone(),
+            flow_slots_used: self.flows.slots_used,
+            vips: report.vips(&before, |vip: &VipWish| told.contains(&vip.address)),
+            pools: desired.pools.clone(),
+            backends: report.backends(&before, &self.flows),
+            failed: pass.failed.clone(),
         };
-        log_changes(&before, &status);
+        for change in status::changes(&before, &status) {
+            log(&change);
+        }
         self.status.send_replace(Arc::new(status));
-    }
-
-    fn vip_outcomes(
-        &self,
-        desired: &Desired,
-        before: &BTreeMap<String, VipOutcome>,
-    ) -> BTreeMap<String, VipOutcome> {
-        let mut withheld = plan::withheld(desired, &self.observed);
-        let told: BTreeSet<IpAddr> =
-            self.observed.advertised.iter().map(|one| one.prefix.address()).collect();
-        let mut outcome = |name: &String, address| {
-            let before = before.get(name);
-            let is_told = told.contains(&address);
-            let was_told = before.is_some_and(|before| before.is_told);
-            VipOutcome {
-                address,
-                is_told,
-                withheld: withheld.remove(name).unwrap_or_default(),
-                announced: before.map_or(0, |before| before.announced) + u64::from(is_told && !was_told),
-                withdrawn: before.map_or(0, |before| before.withdrawn) + u64::from(!is_told && was_told),
-            }
-        };
-        desired.vips.iter().map(|(name, vip)| (name.clone(), outcome(name, vip.address))).collect()
     }
 }
 
-/// One line for each VIP and backend whose outcome changed.
-fn log_changes(before: &ReconcileStatus, after: &ReconcileStatus) {
-    for (vip, now) in &after.vips {
-        let was = before.vips.get(vip);
-        let reasons: Vec<&str> = now.withheld.iter().map(|reason| reason.name()).collect();
-        let was_told = was.is_some_and(|was| was.is_told);
-        if now.is_told && !was_told {
-            tracing::info!(vip, address = %now.address, "vip announced");
-        } else if was_told && !now.is_told {
-            tracing::info!(vip, address = %now.address, reason = reasons.join(","), "vip withdrawn");
-        } else if !reasons.is_empty() && was.is_none_or(|was| was.withheld != now.withheld) {
-            tracing::info!(vip, address = %now.address, reason = reasons.join(","), "vip withheld");
-        }
-    }
-    for (vip, was) in before.vips.iter().filter(|(vip, was)| was.is_told && !after.vips.contains_key(*vip)) {
-        tracing::info!(vip, address = %was.address, reason = "removed", "vip withdrawn");
-    }
-    for ((pool, backend), now) in &after.backends {
-        let was = before.backends.get(&(pool.clone(), backend.clone()));
-        if was.is_none_or(|was| was.condition != now.condition) {
-            let reason = now.next_hop.as_ref().and_then(|hop| hop.as_ref().err()).map(ToString::to_string);
-            tracing::info!(pool, backend, condition = ?now.condition, reason, "backend changed");
-        }
-    }
-    if before.applied != after.applied
-        && let Some(generation) = after.applied
-    {
-        tracing::info!(generation = generation.0, took_s = after.took.as_secs_f64(), "document in force");
+/// One line for each change. That thousands of backends are well after a start is no news.
+fn log(change: &Change) {
+    let Change { kind, object, from, to, code, message } = change;
+    let (code, message) = (code.as_deref(), message.as_deref());
+    let what = match kind {
+        status::ChangeKind::Vip => "vip changed",
+        status::ChangeKind::Backend => "backend changed",
+        status::ChangeKind::Document => "document in force",
+    };
+    let is_expected = matches!((from, to), (None | Some("unknown"), Some("usable" | "unknown")));
+    if *kind == status::ChangeKind::Backend && is_expected {
+        tracing::debug!(object, from, to, "{what}");
+    } else {
+        tracing::info!(object, from, to, reason = code, detail = message, "{what}");
     }
 }
 

@@ -2,9 +2,10 @@
 //! What to do next so that the observed becomes the desired, in an order that never announces what is not forwarded.
 //!
 //! ```text
-//!  withdraw ──► forward ──► attach ──► announce
-//!  what is no   the whole   XDP on     what is wanted and in place:
-//!  more wanted  state       uplinks    adds, and takes back what a failure before left without forwarding
+//!  withdraw ──► forward ──► attach ──► verify ────────► announce ──────────────► check
+//!  what is no   the whole   XDP on     a packet for     what is wanted and in    the whole set of
+//!  more wanted  state       uplinks    each service     place: adds, and takes   health checks
+//!                                      that changed     back what has failed
 //! ```
 //!
 //! Each step is a whole part of the desired state for one sibling, which finds the difference itself. [`next`] is asked
@@ -12,12 +13,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
-use weir_dataplane::forwarding::{Protocol, Service};
+use weir_dataplane::forwarding::{BackendState, Protocol, Service};
+use weir_dataplane::next_hop::NextHop;
+use weir_health::{Check, CheckKey};
 
+use super::checks::{self, Sending, Targets};
 use super::desired::{Desired, Reason, Target, VipWish};
+use super::verified::Verified;
+use crate::model::Generation;
 
 /// States that may be in force after failed applies, at most; beyond it nothing counts as in place until one succeeds.
 const POSSIBLE_MAX: usize = 16;
@@ -35,6 +42,32 @@ pub struct Observed {
     possible: Vec<Target>,
     /// VIPs withdrawn, and until when their forwarding stays.
     leaving: BTreeMap<IpAddr, Instant>,
+    /// What the packets made for each service came to.
+    verified: Verified,
+    /// Ids of the backends in the state in force.
+    ids: BTreeMap<(String, String), u16>,
+    /// What the running checks were made from.
+    checked: Checked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Checked {
+    /// The monitor was never given anything.
+    Nothing,
+    /// It was, and failed.
+    Unsure,
+    /// It runs the checks that follow from this.
+    By(Box<CheckInputs>),
+}
+
+/// All that checks follow from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CheckInputs {
+    generation: Generation,
+    targets: Arc<Targets>,
+    sending: Sending,
+    next_hops: BTreeMap<IpAddr, NextHop>,
+    ids: BTreeMap<(String, String), u16>,
 }
 
 impl Default for Observed {
@@ -46,6 +79,9 @@ impl Default for Observed {
             is_unsure: false,
             possible: vec![Target::default()],
             leaving: BTreeMap::new(),
+            verified: Verified::default(),
+            ids: BTreeMap::new(),
+            checked: Checked::Nothing,
         }
     }
 }
@@ -74,13 +110,19 @@ impl Observed {
         self.is_unsure = true;
     }
 
-    /// Records that the dataplane holds `target` and nothing else.
-    pub fn handle_forwarding_applied(&mut self, target: Target) {
+    /// Records that the dataplane holds `target` and nothing else, with these ids of its backends.
+    pub fn handle_forwarding_applied(&mut self, target: Target, ids: BTreeMap<(String, String), u16>) {
+        match self.possible.as_slice() {
+            [before] => self.verified.handle_change(before, &target),
+            _ => self.verified.handle_doubt(),
+        }
         self.possible = vec![target];
+        self.ids = ids;
     }
 
     /// Records that applying `target` failed, so that any service may be as before or as in `target`.
     pub fn handle_forwarding_failed(&mut self, target: Target) {
+        self.verified.handle_doubt();
         if self.possible.contains(&target) {
             return;
         }
@@ -88,6 +130,56 @@ impl Observed {
             self.possible = vec![Target::default()];
         }
         self.possible.push(target);
+    }
+
+    /// Records what the packets made for `services` came to, by name.
+    pub fn handle_verified(
+        &mut self,
+        services: &BTreeMap<String, Service>,
+        mut outcomes: BTreeMap<String, Result<(), String>>,
+    ) {
+        for (name, service) in services {
+            let silent = || Err("it was not tried".to_owned());
+            self.verified.handle_outcome(service, outcomes.remove(name).unwrap_or_else(silent));
+        }
+    }
+
+    /// Records that the monitor runs the checks that follow from `desired`, or that nothing is known of what it runs.
+    pub fn handle_checked(&mut self, desired: &Desired, is_set: bool) {
+        let inputs = || CheckInputs {
+            generation: desired.generation,
+            targets: Arc::clone(&desired.targets),
+            sending: desired.sending,
+            next_hops: desired.target.next_hops.clone(),
+            ids: self.ids.clone(),
+        };
+        self.checked = if is_set { Checked::By(Box::new(inputs())) } else { Checked::Unsure };
+    }
+
+    /// Whether the monitor runs checks.
+    pub fn is_checking(&self) -> bool {
+        matches!(&self.checked, Checked::By(checked) if !checked.targets.is_empty())
+    }
+
+    /// Records that checks do not reach their backends.
+    pub fn handle_check_path_lost(&mut self) {
+        self.checked = Checked::Unsure;
+    }
+
+    fn is_checked(&self, desired: &Desired) -> bool {
+        match &self.checked {
+            Checked::Nothing => desired.targets.is_empty(),
+            Checked::Unsure => false,
+            // Without targets nothing is checked, whatever the rest is.
+            Checked::By(checked) if desired.targets.is_empty() && checked.targets.is_empty() => true,
+            Checked::By(checked) => {
+                checked.generation == desired.generation
+                    && checked.sending == desired.sending
+                    && checked.ids == self.ids
+                    && checked.next_hops == desired.target.next_hops
+                    && (Arc::ptr_eq(&checked.targets, &desired.targets) || checked.targets == desired.targets)
+            }
+        }
     }
 
     /// Whether the dataplane is known to hold just `target`.
@@ -105,8 +197,12 @@ pub enum Step {
     Forward(Target),
     /// Attach XDP.
     Attach,
+    /// Make a packet for each of these services and see whether it would leave towards a backend.
+    Verify(BTreeMap<String, Service>),
     /// Tell the speaker this set.
     Announce(BTreeSet<Advertisement>),
+    /// Give the monitor this set.
+    Check(BTreeMap<CheckKey, Check>),
 }
 
 /// The kind of a [`Step`].
@@ -118,8 +214,12 @@ pub enum StepKind {
     Forward,
     /// [`Step::Attach`].
     Attach,
+    /// [`Step::Verify`].
+    Verify,
     /// [`Step::Announce`].
     Announce,
+    /// [`Step::Check`].
+    Check,
 }
 
 impl StepKind {
@@ -129,7 +229,9 @@ impl StepKind {
             Self::Withdraw => "withdraw",
             Self::Forward => "forward",
             Self::Attach => "attach",
+            Self::Verify => "verify",
             Self::Announce => "announce",
+            Self::Check => "check",
         }
     }
 }
@@ -141,7 +243,9 @@ impl Step {
             Self::Withdraw(_) => StepKind::Withdraw,
             Self::Forward(_) => StepKind::Forward,
             Self::Attach => StepKind::Attach,
+            Self::Verify(_) => StepKind::Verify,
             Self::Announce(_) => StepKind::Announce,
+            Self::Check(_) => StepKind::Check,
         }
     }
 }
@@ -161,18 +265,52 @@ pub fn next(
     if is_open(StepKind::Withdraw) && !is_withdrawn {
         return Some(Step::Withdraw(keep));
     }
+    let mut is_held = false;
     if is_withdrawn {
         let target = target(desired, observed, now);
-        if is_open(StepKind::Forward) && !observed.holds(&target) {
+        is_held = observed.holds(&target);
+        if is_open(StepKind::Forward) && !is_held {
             return Some(Step::Forward(target));
         }
-        if is_open(StepKind::Attach) && !observed.is_attached && observed.holds(&target) {
+        if is_open(StepKind::Attach) && !observed.is_attached && is_held {
             return Some(Step::Attach);
+        }
+    }
+    if is_open(StepKind::Verify) && is_held {
+        let unverified = unverified(desired, observed);
+        if !unverified.is_empty() {
+            return Some(Step::Verify(unverified));
         }
     }
     let announceable = announceable(desired, observed);
     let is_told = announceable == observed.advertised && !observed.is_unsure;
-    (is_open(StepKind::Announce) && !is_told).then_some(Step::Announce(announceable))
+    if is_open(StepKind::Announce) && !is_told {
+        return Some(Step::Announce(announceable));
+    }
+    if is_open(StepKind::Check) && is_held && !observed.is_checked(desired) {
+        let Target { state, next_hops } = &desired.target;
+        return Some(Step::Check(checks::checks(
+            &desired.targets,
+            state,
+            next_hops,
+            &observed.ids,
+            desired.sending,
+        )));
+    }
+    None
+}
+
+/// The services that shall carry something and of which it is not known that they do.
+fn unverified(desired: &Desired, observed: &Observed) -> BTreeMap<String, Service> {
+    let services = desired.target.state.services.iter();
+    let open = services
+        .filter(|(_, one)| desired.target.carries(one, |_, _| true) && !observed.verified.is_fresh(one));
+    open.map(|(name, one)| (name.clone(), one.clone())).collect()
+}
+
+/// Whether the dataplane holds what is desired.
+pub fn is_in_force(desired: &Desired, observed: &Observed, now: Instant) -> bool {
+    observed.holds(&target(desired, observed, now))
 }
 
 /// When time alone brings something to do: the next forwarding that outlived its VIP long enough.
@@ -182,15 +320,27 @@ pub fn wake_at(desired: &Desired, observed: &Observed, now: Instant) -> Option<I
     vips.iter().filter_map(|vip| observed.leaving.get(vip)).min().copied()
 }
 
-/// Why each VIP is withheld now, by name; an empty set when it is announced or about to be.
-pub fn withheld(desired: &Desired, observed: &Observed) -> BTreeMap<String, BTreeSet<Reason>> {
+/// What stands against a VIP, after all that was done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Against {
+    /// All reasons; empty when it is announced or about to be.
+    pub reasons: BTreeSet<Reason>,
+    /// Why its forwarding is not in place, if it is not.
+    pub obstacle: Option<String>,
+}
+
+/// What stands against each VIP now, by name.
+pub fn against(desired: &Desired, observed: &Observed) -> BTreeMap<String, Against> {
     let in_place = InPlace::new(desired, observed);
     let of_vip = |vip: &VipWish| {
+        let obstacle = in_place.obstacle(vip);
         let mut reasons = vip.withheld.clone();
-        if reasons.is_empty() && !in_place.covers(vip) {
+        if obstacle.is_some() {
             reasons.insert(Reason::Dataplane);
+            // Nothing settles meanwhile.
+            reasons.remove(&Reason::Settle);
         }
-        reasons
+        Against { reasons, obstacle }
     };
     desired.vips.iter().map(|(name, vip)| (name.clone(), of_vip(vip))).collect()
 }
@@ -212,47 +362,77 @@ fn unwithdrawn(desired: &Desired, observed: &Observed) -> BTreeSet<Advertisement
 /// What may be advertised now: own addresses, and VIPs that are wanted and whose forwarding is in place.
 fn announceable(desired: &Desired, observed: &Observed) -> BTreeSet<Advertisement> {
     let in_place = InPlace::new(desired, observed);
-    let vips = desired.vips.values().filter(|vip| vip.withheld.is_empty() && in_place.covers(vip));
+    let vips =
+        desired.vips.values().filter(|vip| vip.withheld.is_empty() && in_place.obstacle(vip).is_none());
     vips.map(VipWish::advertisement).chain(desired.own.iter().cloned()).collect()
 }
 
 /// What the kernel tells services apart by.
-type ServiceKey = (IpAddr, Protocol, u16);
+pub(super) type ServiceKey = (IpAddr, Protocol, u16);
 
-fn key(service: &Service) -> ServiceKey {
+pub(super) fn key(service: &Service) -> ServiceKey {
     (service.vip, service.protocol, service.port)
 }
 
 /// Answers whether forwarding is in place, whichever of the possible states each service is in.
 struct InPlace<'a> {
     desired: &'a Desired,
-    is_attached: bool,
+    observed: &'a Observed,
+    told: BTreeSet<IpAddr>,
     possible: Vec<(&'a Target, BTreeMap<ServiceKey, &'a Service>)>,
 }
 
 impl<'a> InPlace<'a> {
     fn new(desired: &'a Desired, observed: &'a Observed) -> Self {
         let by_key = |target: &'a Target| target.state.services.values().map(|one| (key(one), one)).collect();
+        // While it is unsure what is advertised, nothing counts as announced already.
+        let told = if observed.is_unsure { None } else { Some(&observed.advertised) };
         Self {
             desired,
-            is_attached: observed.is_attached,
+            observed,
+            told: told.into_iter().flatten().map(|one| one.prefix.address()).collect(),
             possible: observed.possible.iter().map(|target| (target, by_key(target))).collect(),
         }
     }
 
-    /// Whether packets of every service of `vip` reach a backend by a next hop that is still the right one.
-    fn covers(&self, vip: &VipWish) -> bool {
-        let hops = &self.desired.target.next_hops;
-        let is_served = |wanted: &Service| {
-            self.possible.iter().all(|(target, services)| {
-                let found = services.get(&key(wanted));
-                found.is_some_and(|found| {
-                    target.carries(found, |address, hop| hops.get(&address) == Some(&hop))
-                })
+    /// Why packets of some service of `vip` would not reach a backend; `None` when all do that have one.
+    fn obstacle(&self, vip: &VipWish) -> Option<String> {
+        if !self.observed.is_attached {
+            return Some("XDP is not attached".to_owned());
+        }
+        vip.services.iter().find_map(|name| {
+            let wanted = self.desired.target.state.services.get(name)?;
+            let why = self.service_obstacle(wanted, self.told.contains(&vip.address))?;
+            Some(format!("service `{name}`: {why}"))
+        })
+    }
+
+    fn service_obstacle(&self, wanted: &Service, is_told: bool) -> Option<String> {
+        // What has no backend to go to only has to be there: whether that will do is for the gate to say.
+        let must_carry = self.desired.target.carries(wanted, |_, _| true);
+        let is_there = self.possible.iter().all(|(target, services)| {
+            services.get(&key(wanted)).is_some_and(|found| {
+                !must_carry || target.carries(found, |address, hop| self.is_true(wanted, address, hop))
+            })
+        });
+        if !is_there {
+            return Some("the tables do not hold it yet".to_owned());
+        }
+        if !must_carry {
+            return None;
+        }
+        self.observed.verified.obstacle(wanted, is_told)
+    }
+
+    /// Whether a backend at `address` behind `hop` is what the desired state has in mind for `wanted`.
+    fn is_true(&self, wanted: &Service, address: IpAddr, hop: NextHop) -> bool {
+        let target = &self.desired.target;
+        let is_usable = || {
+            target.state.pools.get(&wanted.pool).is_some_and(|pool| {
+                pool.backends.values().any(|one| one.address == address && one.state == BackendState::Usable)
             })
         };
-        let services = &self.desired.target.state.services;
-        self.is_attached && vip.services.iter().all(|name| services.get(name).is_some_and(is_served))
+        target.next_hops.get(&address) == Some(&hop) && is_usable()
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use weir_bgp::Advertisement;
+use weir_dataplane::forwarding::Service;
+use weir_health::{Check, CheckKey};
 
 use super::desired::Target;
 
@@ -20,8 +22,24 @@ pub trait Forwarder: Send {
     fn detach(&mut self) -> Result<(), PortError>;
     /// What was counted so far.
     fn traffic(&mut self) -> Result<Traffic, PortError>;
-    /// Clears flows that ended. To be called every few seconds; returns the slots in use.
-    fn sweep(&mut self) -> Result<u64, PortError>;
+    /// Clears flows that ended. To be called every few seconds.
+    fn sweep(&mut self) -> Result<Flows, PortError>;
+    /// Ids of all backends of the state in force, by pool and name.
+    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16>;
+    /// Makes a packet for each service and sees whether the program would send it to a backend; nothing is counted or
+    /// remembered. `Err` says why not.
+    fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>>;
+    /// Makes the way that checks take into their tunnels; changes nothing where it is there already.
+    fn open_check_path(&mut self) -> Result<(), PortError>;
+}
+
+/// The health monitor.
+pub trait Checker: Send {
+    /// Makes `checks` the whole set. What is unchanged goes on undisturbed.
+    fn set_checks(
+        &mut self,
+        checks: BTreeMap<CheckKey, Check>,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
 /// The speaker.
@@ -62,6 +80,15 @@ impl PortError {
         }
         Self::Failed { cause }
     }
+}
+
+/// What a sweep of the flow table found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flows {
+    /// Slots in use.
+    pub slots_used: u64,
+    /// Live flows by pool and backend; `None` when they were not counted.
+    pub by_backend: Option<BTreeMap<(String, String), u64>>,
 }
 
 /// Counters of the packet path.

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::desired::{BackendOutcome, Reason};
+use weir_dataplane::next_hop::{NextHop, Unresolved};
+
+pub use super::desired::{CheckSummary, Condition, PoolOutcome, Reason};
 use super::plan::StepKind;
 use super::ports::PortError;
 use crate::model::Generation;
+use crate::overrides;
 
 /// Outcome of the last pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +36,8 @@ pub struct ReconcileStatus {
     pub flow_slots_used: u64,
     /// VIPs by name.
     pub vips: BTreeMap<String, VipOutcome>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, PoolOutcome>,
     /// Backends by pool and name.
     pub backends: BTreeMap<(String, String), BackendOutcome>,
 }
@@ -44,10 +49,175 @@ pub struct VipOutcome {
     pub address: IpAddr,
     /// Whether the speaker was told to announce it.
     pub is_told: bool,
+    /// Whether it shall be announced: nothing withholds it.
+    pub wanted: bool,
+    /// Whether it is announced with the least preference, if it is.
+    pub is_deprioritised: bool,
     /// Why it is withheld; empty when it shall be announced.
     pub withheld: BTreeSet<Reason>,
+    /// Everything that speaks against it in sentences, warnings of an announced VIP included; the gravest first.
+    pub conditions: Vec<Why>,
     /// Times the speaker was told to announce it.
     pub announced: u64,
     /// Times the speaker was told to withdraw it.
     pub withdrawn: u64,
+    /// When the last change of its announcement was decided.
+    pub decided_at: Option<SystemTime>,
+    /// When the peers had been told of it.
+    pub told_at: Option<SystemTime>,
+}
+
+/// A sentence on why a VIP is as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    /// Which reason.
+    pub reason: Reason,
+    /// The sentence.
+    pub message: String,
+    /// Since when this reason stands.
+    pub since: SystemTime,
+    /// When it ends or has consequences by time alone.
+    pub until: Option<SystemTime>,
+}
+
+/// What became of one backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendOutcome {
+    /// What it may receive.
+    pub condition: Condition,
+    /// Its next hop, or why it has none; `None` while the resolver has not been asked.
+    pub next_hop: Option<Result<NextHop, Unresolved>>,
+    /// What its checks say.
+    pub check: CheckSummary,
+    /// Since when it is in this condition.
+    pub since: SystemTime,
+    /// When the check result that decides came.
+    pub verdict_at: Option<SystemTime>,
+    /// When the kernel's rows had followed the condition; `None` while they have not.
+    pub in_force_at: Option<SystemTime>,
+    /// The override that decides, if one does.
+    pub by: Option<overrides::Target>,
+    /// Live flows at the last sweep, where known.
+    pub flows: Option<u64>,
+}
+
+impl VipOutcome {
+    /// The word for how it stands towards the peers.
+    pub const fn standing(&self) -> &'static str {
+        match (self.is_told, self.is_deprioritised) {
+            (true, false) => "announced",
+            (true, true) => "deprioritised",
+            (false, _) => "withheld",
+        }
+    }
+
+    /// Its reasons in words, in order, joined by commas.
+    fn codes(&self) -> Option<String> {
+        let codes: Vec<&str> = self.withheld.iter().map(|reason| reason.name()).collect();
+        (!codes.is_empty()).then(|| codes.join(","))
+    }
+
+    fn message(&self) -> Option<String> {
+        let sentences: Vec<&str> = self.conditions.iter().map(|why| why.message.as_str()).collect();
+        (!sentences.is_empty()).then(|| sentences.join("; "))
+    }
+}
+
+impl BackendOutcome {
+    /// Why it is not usable, in words, where there are any.
+    pub fn message(&self) -> Option<String> {
+        match (&self.condition, &self.check, &self.next_hop) {
+            (Condition::Unresolved, _, Some(Err(reason))) => Some(reason.to_string()),
+            (Condition::Failed, CheckSummary::Down { cause }, _) => Some(cause.clone()),
+            (Condition::Draining | Condition::Disabled, _, _) => {
+                self.by.as_ref().map(|target| format!("override {target}"))
+            }
+            (Condition::Usable | Condition::Unknown | Condition::Unresolved | Condition::Failed, _, _) => {
+                None
+            }
+        }
+    }
+}
+
+/// What a [`Change`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// A VIP by its name.
+    Vip,
+    /// A backend, as `pool/backend`.
+    Backend,
+    /// The document, by its generation.
+    Document,
+}
+
+/// One edge between two statuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What it is about.
+    pub kind: ChangeKind,
+    /// Which one.
+    pub object: String,
+    /// What it was; `None` when it is new.
+    pub from: Option<&'static str>,
+    /// What it is; `None` when it is gone.
+    pub to: Option<&'static str>,
+    /// Reason codes, joined by commas, where there are any.
+    pub code: Option<String>,
+    /// Why, in words.
+    pub message: Option<String>,
+}
+
+/// What changed: VIPs (standing and reasons), backends (condition), and which document is in force.
+pub fn changes(before: &ReconcileStatus, after: &ReconcileStatus) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, now) in &after.vips {
+        let was = before.vips.get(name);
+        if was.is_none_or(|was| was.standing() != now.standing() || was.withheld != now.withheld) {
+            changes.push(Change {
+                kind: ChangeKind::Vip,
+                object: name.clone(),
+                from: was.map(VipOutcome::standing),
+                to: Some(now.standing()),
+                code: now.codes(),
+                message: now.message(),
+            });
+        }
+    }
+    for (name, was) in before.vips.iter().filter(|(name, _)| !after.vips.contains_key(*name)) {
+        changes.push(gone(ChangeKind::Vip, name.clone(), was.standing()));
+    }
+    for ((pool, name), now) in &after.backends {
+        let was = before.backends.get(&(pool.clone(), name.clone()));
+        if was.is_none_or(|was| was.condition != now.condition) {
+            changes.push(Change {
+                kind: ChangeKind::Backend,
+                object: format!("{pool}/{name}"),
+                from: was.map(|was| was.condition.name()),
+                to: Some(now.condition.name()),
+                code: None,
+                message: now.message(),
+            });
+        }
+    }
+    for ((pool, name), was) in before.backends.iter().filter(|(key, _)| !after.backends.contains_key(*key)) {
+        changes.push(gone(ChangeKind::Backend, format!("{pool}/{name}"), was.condition.name()));
+    }
+    if before.applied != after.applied
+        && let Some(generation) = after.applied
+    {
+        changes.push(Change {
+            kind: ChangeKind::Document,
+            object: generation.to_string(),
+            from: None,
+            to: Some("in-force"),
+            code: None,
+            message: None,
+        });
+    }
+    changes
+}
+
+fn gone(kind: ChangeKind, object: String, from: &'static str) -> Change {
+    let message = Some("removed from the document".to_owned());
+    Change { kind, object, from: Some(from), to: None, code: None, message }
 }

@@ -8,9 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_dataplane::next_hop::NextHops;
 
-use super::model::{all_resolved, one_vip, vip_address};
+use weir_health::HealthSnapshot;
+
+use super::model::{all_resolved, desired_by, one_vip, vip_address};
 use crate::model::{Document, Generation};
-use crate::reconcile::desired::{Admin, Desired, desired};
+use crate::overrides::{Override, OverrideState, Overrides, Target};
+use crate::reconcile::desired::{Admin, Desired};
 use crate::reconcile::fake::{Fate, Shared};
 use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
@@ -25,6 +28,8 @@ struct Running {
     shared: Shared,
     documents: watch::Sender<Arc<Accepted>>,
     next_hops: watch::Sender<Arc<NextHops>>,
+    health: watch::Sender<Arc<HealthSnapshot>>,
+    overrides: watch::Sender<Arc<Overrides>>,
     admin: watch::Sender<Admin>,
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Arc<ReconcileStatus>>,
@@ -41,18 +46,22 @@ fn start(hops: NextHops, truth: &Desired) -> Running {
     shared.prepare(truth, Instant::now());
     let documents = watch::Sender::new(accepted(one_vip(), 1));
     let next_hops = watch::Sender::new(Arc::new(hops));
+    let health = watch::Sender::new(Arc::default());
+    let overrides = watch::Sender::new(Arc::default());
     let admin = watch::Sender::new(Admin::default());
     let inputs = Inputs {
         documents: documents.subscribe(),
         next_hops: next_hops.subscribe(),
+        health: health.subscribe(),
+        overrides: overrides.subscribe(),
         admin: admin.subscribe(),
     };
-    let mut reconciler = Reconciler::new(inputs, shared.clone());
+    let mut reconciler = Reconciler::new(inputs, shared.clone(), shared.clone());
     reconciler.announce_through(shared.clone());
     let status = reconciler.status();
     let (commands, received) = mpsc::channel(4);
     let task = tokio::spawn(reconciler.run(received));
-    Running { shared, documents, next_hops, admin, commands, status, task }
+    Running { shared, documents, next_hops, health, overrides, admin, commands, status, task }
 }
 
 fn is_v1_told(status: &ReconcileStatus) -> bool {
@@ -61,7 +70,7 @@ fn is_v1_told(status: &ReconcileStatus) -> bool {
 
 fn truth() -> (NextHops, Desired) {
     let hops = all_resolved(&one_vip());
-    let desired = desired(&one_vip(), Generation(1), &hops, Admin::default());
+    let desired = desired_by(&one_vip(), &hops);
     (hops, desired)
 }
 
@@ -84,12 +93,26 @@ async fn inputs_wake_the_loop() {
     assert!(running.shared.world().advertised.contains(&vip_address(1)));
     running.documents.send_replace(accepted(one_vip(), 2));
     running.until("the same under another number", |status| status.applied == Some(Generation(2))).await;
+    let withhold = Override {
+        state: OverrideState::Withhold,
+        author: "eve".into(),
+        reason: String::new(),
+        created: SystemTime::UNIX_EPOCH,
+        until: None,
+    };
+    let overrides = Overrides { by_target: [(Target::Vip("v1".into()), withhold)].into() };
+    running.overrides.send_replace(Arc::new(overrides));
+    running.until("withheld", |status| !is_v1_told(status)).await;
+    running.overrides.send_replace(Arc::default());
+    running.until("announced again", is_v1_told).await;
     running.admin.send_replace(Admin { is_stopping: true });
     running.until("withdrawn", |status| !is_v1_told(status)).await;
-    assert_eq!(
-        (running.status.borrow().vips["v1"].announced, running.status.borrow().vips["v1"].withdrawn),
-        (1, 1)
-    );
+    let v1 = running.status.borrow().vips["v1"].clone();
+    assert_eq!((v1.announced, v1.withdrawn), (2, 2));
+    assert!(v1.decided_at <= v1.told_at && v1.told_at.is_some());
+    let passes = running.status.borrow().passes;
+    running.health.send_replace(Arc::default());
+    running.until("a look at the verdicts", |status| status.passes > passes).await;
 }
 
 #[tokio::test]

@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Small documents, next hops, and a reconciler's bookkeeping joined to a fake world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
+use weir_health::HealthSnapshot;
 
 use crate::model::{
     AdminState, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, CheckPath, Document,
     DocumentHash, Generation, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, Protocol, Service,
     Uplink, Vip, XdpMode,
 };
-use crate::reconcile::apply;
-use crate::reconcile::desired::{Admin, Desired, desired};
+use crate::overrides::Overrides;
+use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
 use crate::reconcile::fake::Shared;
+use crate::reconcile::first_results::FirstResults;
+use crate::reconcile::gate::{Gates, Outcome};
 use crate::reconcile::plan::{self, Observed, StepKind};
 use crate::reconcile::ports::PortError;
+use crate::reconcile::{apply, checks};
 
 pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -129,14 +134,26 @@ pub(super) fn all_resolved(document: &Document) -> NextHops {
         .collect()
 }
 
+/// What shall be by a document and next hops alone, all gates open.
+pub(super) fn desired_by(document: &Document, hops: &NextHops) -> Desired {
+    let mut bench = Bench::new(document.clone());
+    bench.hops.clone_from(hops);
+    bench.desired()
+}
+
 /// A reconciler's bookkeeping over a fake world, with a clock of its own.
 pub(super) struct Bench {
     pub(super) shared: Shared,
     pub(super) observed: Observed,
     pub(super) document: Document,
     pub(super) hops: NextHops,
+    pub(super) health: HealthSnapshot,
+    pub(super) overrides: Overrides,
     pub(super) admin: Admin,
+    pub(super) gates: Gates,
+    pub(super) first_results: FirstResults,
     pub(super) now: Instant,
+    wake_at: Option<Instant>,
 }
 
 impl Bench {
@@ -146,21 +163,65 @@ impl Bench {
             observed: Observed::default(),
             hops: all_resolved(&document),
             document,
+            health: HealthSnapshot::default(),
+            overrides: Overrides::default(),
             admin: Admin::default(),
+            gates: Gates::default(),
+            first_results: FirstResults::default(),
             now: Instant::now(),
+            wake_at: None,
         }
     }
 
-    pub(super) fn desired(&self) -> Desired {
-        desired(&self.document, Generation(1), &self.hops, self.admin)
+    /// What shall be now; time passes for gates and first results.
+    pub(super) fn desired(&mut self) -> Desired {
+        let targets = Arc::new(checks::targets(&self.document).expect("good checks"));
+        let readings = checks::read(&self.document, &targets, &self.health);
+        self.first_results.handle_readings(&readings, self.now);
+        let mut desired = desired(&Snapshot {
+            document: &self.document,
+            generation: Generation(1),
+            next_hops: &self.hops,
+            targets: &targets,
+            readings: &readings,
+            first_results: &self.first_results,
+            overrides: &self.overrides,
+            admin: self.admin,
+        });
+        let gates = desired.decide(&mut self.gates, self.now);
+        self.wake_at = [gates, self.first_results.wake_at()].into_iter().flatten().min();
+        desired
+    }
+
+    fn told(&self) -> BTreeSet<IpAddr> {
+        self.observed.advertised.iter().map(|one| one.prefix.address()).collect()
     }
 
     /// One pass; what failed in it.
     pub(super) async fn pass(&mut self) -> Vec<(StepKind, PortError)> {
         let desired = self.desired();
+        let before = self.told();
         self.shared.prepare(&desired, self.now);
-        let (mut forwarder, mut announcer) = (self.shared.clone(), self.shared.clone());
-        apply::pass(&desired, &mut self.observed, &mut forwarder, Some(&mut announcer), self.now).await
+        let (mut forwarder, mut checker, mut announcer) =
+            (self.shared.clone(), self.shared.clone(), self.shared.clone());
+        let ports = apply::Ports {
+            forwarder: &mut forwarder,
+            checker: &mut checker,
+            announcer: Some(&mut announcer),
+        };
+        let now = self.now;
+        let pass = apply::pass(&desired, &mut self.observed, ports, &|| now).await;
+        let after = self.told();
+        for (name, against) in plan::against(&desired, &self.observed) {
+            let address = desired.vips[&name].address;
+            let outcome = Outcome {
+                was_told: before.contains(&address),
+                is_told: after.contains(&address),
+                is_in_place: against.obstacle.is_none(),
+            };
+            self.gates.handle_outcome(&name, outcome, now);
+        }
+        pass.failed
     }
 
     /// One pass in which nothing fails; the calls it made.
@@ -171,13 +232,14 @@ impl Bench {
     }
 
     /// When time alone brings more to do, from now.
-    pub(super) fn wake_in(&self) -> Option<Duration> {
-        plan::wake_at(&self.desired(), &self.observed, self.now).map(|at| at.duration_since(self.now))
+    pub(super) fn wake_in(&mut self) -> Option<Duration> {
+        let drained = plan::wake_at(&self.desired(), &self.observed, self.now);
+        [drained, self.wake_at].into_iter().flatten().min().map(|at| at.duration_since(self.now))
     }
 
     /// The reasons against each VIP, in words.
-    pub(super) fn withheld(&self, vip: &str) -> Vec<&'static str> {
-        let all = plan::withheld(&self.desired(), &self.observed);
-        all[vip].iter().map(|reason| reason.name()).collect()
+    pub(super) fn withheld(&mut self, vip: &str) -> Vec<&'static str> {
+        let all = plan::against(&self.desired(), &self.observed);
+        all[vip].reasons.iter().map(|reason| reason.name()).collect()
     }
 }

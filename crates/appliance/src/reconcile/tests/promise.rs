@@ -24,7 +24,7 @@ enum Event {
     Hops(NextHops),
     Stopping(bool),
     Time(Duration),
-    Fates(Fate, Fate, Fate),
+    Fates([Fate; 5]),
 }
 
 fn state() -> impl Strategy<Value = AdminState> {
@@ -74,7 +74,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => hops().prop_map(Event::Hops),
         1 => any::<bool>().prop_map(Event::Stopping),
         2 => (0..4000u64).prop_map(|ms| Event::Time(Duration::from_millis(ms))),
-        2 => (fate(), fate(), fate()).prop_map(|(a, b, c)| Event::Fates(a, b, c)),
+        2 => prop::array::uniform5(fate()).prop_map(Event::Fates),
     ]
 }
 
@@ -94,7 +94,7 @@ fn expected(bench: &Bench) -> BTreeSet<IpAddr> {
     vips.map(|(_, vip)| vip.address).chain([IpAddr::from([192, 0, 2, 1])]).collect()
 }
 
-fn check_converged(bench: &Bench) -> Result<(), TestCaseError> {
+fn check_converged(bench: &mut Bench) -> Result<(), TestCaseError> {
     let desired = bench.desired();
     let world = bench.shared.world();
     prop_assert_eq!(&world.advertised, &expected(bench));
@@ -122,25 +122,18 @@ proptest! {
                 Event::Hops(hops) => bench.hops = hops,
                 Event::Stopping(is_stopping) => bench.admin.is_stopping = is_stopping,
                 Event::Time(step) => bench.now += step,
-                Event::Fates(forwarding, attach, announce) => {
-                    let mut world = bench.shared.world();
-                    world.forwarding_fate = forwarding;
-                    world.attach_fate = attach;
-                    world.announce_fate = announce;
-                }
+                Event::Fates(fates) => bench.shared.world().set_fates(fates),
             }
             runtime.block_on(bench.pass());
         }
-        {
-            let mut world = bench.shared.world();
-            (world.forwarding_fate, world.attach_fate, world.announce_fate) = Default::default();
-        }
+        bench.shared.world().set_fates([Fate::Works; 5]);
         for _ in 0..PASSES_TO_CONVERGE {
             let failed = runtime.block_on(bench.pass());
             prop_assert!(failed.is_empty(), "{failed:?}");
-            bench.now += bench.wake_in().unwrap_or_default();
+            let wait = bench.wake_in().unwrap_or_default();
+            bench.now += wait;
         }
-        check_converged(&bench)?;
+        check_converged(&mut bench)?;
         prop_assert_eq!(runtime.block_on(bench.calls()), Vec::<String>::new());
     }
 }

@@ -15,7 +15,10 @@ use crate::reconcile::plan::StepKind;
 #[tokio::test]
 async fn going_up_announces_last() {
     let mut bench = Bench::new(one_vip());
-    assert_eq!(bench.calls().await, ["forward v1-80", "attach", "advertise 192.0.2.1 198.51.100.1"]);
+    assert_eq!(
+        bench.calls().await,
+        ["forward v1-80", "attach", "verify v1-80", "advertise 192.0.2.1 198.51.100.1"]
+    );
     assert_eq!(bench.calls().await, [""; 0], "an unchanged state does nothing");
     assert_eq!(bench.withheld("v1"), [""; 0]);
 }
@@ -27,7 +30,7 @@ async fn a_vip_without_a_next_hop_is_withheld_until_it_has_one() {
     assert_eq!(bench.calls().await, ["forward v1-80", "attach", "advertise 192.0.2.1"]);
     assert_eq!(bench.withheld("v1"), ["backends"]);
     bench.hops.insert(backend_address(1, 1), Ok(hop(1)));
-    assert_eq!(bench.calls().await, ["forward v1-80", "advertise 192.0.2.1 198.51.100.1"]);
+    assert_eq!(bench.calls().await, ["forward v1-80", "verify v1-80", "advertise 192.0.2.1 198.51.100.1"]);
 }
 
 #[tokio::test]
@@ -35,7 +38,7 @@ async fn losing_the_last_next_hop_withdraws_first() {
     let mut bench = Bench::new(one_vip());
     bench.calls().await;
     bench.hops.insert(backend_address(1, 0), Err(no_route()));
-    assert_eq!(bench.calls().await, ["forward v1-80"], "one backend is left");
+    assert_eq!(bench.calls().await, ["forward v1-80", "verify v1-80"], "one backend is left");
     bench.hops.insert(backend_address(1, 1), Err(link_down()));
     assert_eq!(bench.calls().await, ["advertise 192.0.2.1", "forward v1-80"]);
     assert_eq!(bench.withheld("v1"), ["backends"]);
@@ -68,7 +71,7 @@ async fn a_draining_vip_keeps_its_removed_pool_and_next_hops() {
     assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.1"]);
     // Another change while it drains writes the dataplane again.
     bench.hops.insert(backend_address(1, 0), Ok(hop(2)));
-    assert_eq!(bench.calls().await, ["forward v1-80 v2-443"]);
+    assert_eq!(bench.calls().await, ["forward v1-80 v2-443", "verify v1-80"]);
     let world = bench.shared.world();
     let (service, target) = &world.kernel["v2-443"];
     assert!(target.carries(service, |at, to| (at, to) == (backend_address(2, 0), hop(1))));
@@ -93,7 +96,7 @@ async fn a_name_taken_over_does_not_cut_what_drains() {
     bench.document.vips.get_mut("v1").expect("it is there").address = vip_address(9);
     assert_eq!(
         bench.calls().await,
-        ["advertise 192.0.2.1", "forward v1-80 v1-80~", "advertise 192.0.2.1 198.51.100.9"]
+        ["advertise 192.0.2.1", "forward v1-80 v1-80~", "verify v1-80", "advertise 192.0.2.1 198.51.100.9"]
     );
     bench.now += DRAIN_WAIT;
     assert_eq!(bench.calls().await, ["forward v1-80"]);
@@ -120,7 +123,7 @@ async fn a_changed_next_hop_does_not_withdraw() {
     for n in 0..2 {
         bench.hops.insert(backend_address(1, n), Ok(hop(7)));
     }
-    assert_eq!(bench.calls().await, ["forward v1-80"]);
+    assert_eq!(bench.calls().await, ["forward v1-80", "verify v1-80"]);
 }
 
 #[tokio::test]
@@ -148,7 +151,7 @@ async fn a_failed_apply_withholds_new_vips_and_keeps_old_ones() {
     bench.shared.world().forwarding_fate = Fate::Works;
     assert_eq!(
         bench.calls().await,
-        ["forward v1-80 v2-443", "advertise 192.0.2.1 198.51.100.1 198.51.100.2"]
+        ["forward v1-80 v2-443", "verify v1-80 v2-443", "advertise 192.0.2.1 198.51.100.1 198.51.100.2"]
     );
 }
 

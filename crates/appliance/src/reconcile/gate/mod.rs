@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Announce or withdraw: one gate a VIP. Pure: facts and time are arguments, the decision is a value.
+//!
+//! ```text
+//!            fit for the hold; the first time: fit
+//!   ┌────┐ ──────────────────────────────────────────► ┌────┐
+//!   │down│                                             │ up │ ◄── short of `low`: stays for `down_hold`
+//!   └────┘ ◄────────────────────────────────────────── └────┘
+//!     ▲     nothing usable · short for `down_hold` ·      │ the same two, `on_all_down = "deprioritise"`
+//!     │     operator, uplink, dataplane: at once          ▼
+//!     └───────────── operator, uplink, dataplane ── ┌─────────────┐ ── fit for the hold ──► up
+//!                                                   │deprioritised│
+//!                                                   └─────────────┘
+//! ```
+//!
+//! *Fit* means: every service that matters has its first results and reaches the upper mark. *Short* means: below the
+//! lower mark, but not nothing. The hold is `up_hold`, doubled for each withdrawal of the last minutes (the brake); it
+//! never delays going down. What operators do is no fault: it adds nothing to the brake, and a VIP that stayed fit meanwhile
+//! comes back at once. `docs/adr/0016-announce-gates.md` argues the choices.
+
+mod brake;
+mod facts;
+mod why;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+pub use brake::{HOLD_MAX, WINDOW};
+pub use facts::{Facts, ServiceFacts, WithheldBy};
+pub use why::{Reason, Why};
+
+use crate::model::OnAllDown;
+use brake::Brake;
+use facts::Level;
+
+/// What one gate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Announce, and how, or not.
+    pub verdict: Verdict,
+    /// What speaks against it, the gravest first. Not empty when withheld; may hold warnings when announced.
+    pub whys: Vec<Why>,
+    /// When time alone may change the decision.
+    pub wake_at: Option<Instant>,
+}
+
+/// Announce, and how, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As usual.
+    Announce,
+    /// With the least preference: nothing is usable, and the policy says so.
+    Deprioritise,
+    /// Not at all.
+    Withhold,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether the speaker was told to announce the VIP, before the pass and after it.
+    pub was_told: bool,
+    /// After it.
+    pub is_told: bool,
+    /// Whether its forwarding is in place and verified.
+    pub is_in_place: bool,
+}
+
+/// The memory of one VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    state: State,
+    /// Has been announced by this process: from then on coming back takes the hold.
+    is_known_to_peers: bool,
+    /// Since when it has been fit without a break, and how long that has to last.
+    fit: Option<Fit>,
+    brake: Brake,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Down,
+    /// Announced; short of the lower mark since then, if it is.
+    Up {
+        short_since: Option<Instant>,
+    },
+    Deprioritised,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fit {
+    since: Instant,
+    /// When the hold ends that the brake asked for when it became fit.
+    held_until: Instant,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { state: State::Down, is_known_to_peers: false, fit: None, brake: Brake::default() }
+    }
+}
+
+impl Gate {
+    /// Decides by the facts of this moment.
+    pub fn decide(&mut self, facts: &Facts, now: Instant) -> Decision {
+        self.note_fitness(facts, now);
+        self.turn(facts, now);
+        self.decision(facts, now)
+    }
+
+    /// Learns what came of the decision. Forwarding that is lost under an announced VIP counts as a withdrawal.
+    pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
+        let Outcome { was_told, is_told, is_in_place } = outcome;
+        self.is_known_to_peers |= is_told;
+        if is_in_place {
+            return;
+        }
+        self.fit = None;
+        match self.state {
+            State::Up { .. } | State::Deprioritised => {
+                if was_told && !is_told {
+                    self.brake.handle_withdrawal(now);
+                }
+                if !is_told {
+                    self.state = State::Down;
+                }
+            }
+            State::Down => {}
+        }
+    }
+
+    fn note_fitness(&mut self, facts: &Facts, now: Instant) {
+        if !facts.is_fit() {
+            self.fit = None;
+        } else if self.fit.is_none() {
+            let held_until = now + self.brake.hold(facts.policy.up_hold, now);
+            self.fit = Some(Fit { since: now, held_until });
+        }
+    }
+
+    fn turn(&mut self, facts: &Facts, now: Instant) {
+        self.state = match self.state {
+            // What operators say is no withdrawal to the brake.
+            _ if facts.withheld_by.is_some() => State::Down,
+            State::Down => self.up_or(State::Down, now),
+            State::Deprioritised if facts.level() <= Level::LinkDown => State::Down,
+            State::Deprioritised => self.up_or(State::Deprioritised, now),
+            State::Up { short_since } => match facts.level() {
+                Level::NoService | Level::LinkDown => self.withdraw(State::Down, now),
+                Level::Nothing => self.all_down(facts, short_since, now),
+                Level::Short => {
+                    let since = short_since.unwrap_or(now);
+                    if now >= since + facts.policy.down_hold {
+                        self.all_down(facts, Some(since), now)
+                    } else {
+                        State::Up { short_since: Some(since) }
+                    }
+                }
+                Level::Enough => State::Up { short_since: None },
+            },
+        };
+    }
+
+    /// Up when it has been fit for long enough, and at once the first time.
+    fn up_or(&self, stays: State, now: Instant) -> State {
+        let is_due = |fit: Fit| !self.is_known_to_peers || now >= fit.held_until;
+        if self.fit.is_some_and(is_due) { State::Up { short_since: None } } else { stays }
+    }
+
+    /// What the policy wants when the backends do not suffice any more.
+    fn all_down(&mut self, facts: &Facts, short_since: Option<Instant>, now: Instant) -> State {
+        match facts.policy.on_all_down {
+            OnAllDown::Withdraw => self.withdraw(State::Down, now),
+            OnAllDown::Deprioritise => self.withdraw(State::Deprioritised, now),
+            OnAllDown::Keep => State::Up { short_since: Some(short_since.unwrap_or(now)) },
+        }
+    }
+
+    fn withdraw(&mut self, state: State, now: Instant) -> State {
+        // What no peer ever heard of cannot flap.
+        if self.is_known_to_peers {
+            self.brake.handle_withdrawal(now);
+        }
+        state
+    }
+
+    fn decision(&self, facts: &Facts, now: Instant) -> Decision {
+        match self.state {
+            State::Up { short_since } => self.up_decision(facts, short_since, now),
+            State::Deprioritised => {
+                let (mut whys, wake_at) = self.against(facts, now);
+                whys.insert(0, why::deprioritised());
+                Decision { verdict: Verdict::Deprioritise, whys, wake_at }
+            }
+            State::Down => {
+                let (whys, wake_at) = self.against(facts, now);
+                Decision { verdict: Verdict::Withhold, whys, wake_at }
+            }
+        }
+    }
+
+    /// Announced, perhaps not for long.
+    fn up_decision(&self, facts: &Facts, short_since: Option<Instant>, now: Instant) -> Decision {
+        let mut whys = Vec::new();
+        let mut wake_at = None;
+        if let Some(since) = short_since {
+            let end = since + facts.policy.down_hold;
+            let is_held = facts.level() == Level::Short && now < end;
+            wake_at = is_held.then_some(end);
+            whys = facts.shortages(wake_at);
+            if !is_held {
+                whys.push(why::kept());
+            }
+        }
+        Decision { verdict: Verdict::Announce, whys, wake_at }
+    }
+
+    /// What keeps it down, and until when if that is time alone.
+    fn against(&self, facts: &Facts, now: Instant) -> (Vec<Why>, Option<Instant>) {
+        let mut whys: Vec<Why> = facts.withheld_by.iter().map(why::withheld_by).collect();
+        whys.extend(facts.unfitness());
+        let mut wake_at = None;
+        if let Some(fit) = self.fit
+            && facts.withheld_by.is_none()
+            && self.is_known_to_peers
+            && now < fit.held_until
+        {
+            whys.push(why::settling(fit.held_until, self.brake.withdrawals(now)));
+            wake_at = Some(fit.held_until);
+        }
+        (whys, wake_at)
+    }
+}
+
+/// The gates of all VIPs, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gates {
+    gates: BTreeMap<String, Gate>,
+}
+
+impl Gates {
+    /// Decides for every VIP. A VIP that is not named any more is forgotten; one whose policy changed keeps its memory.
+    pub fn decide<'a>(
+        &mut self,
+        vips: impl Iterator<Item = (&'a String, &'a Facts)>,
+        now: Instant,
+    ) -> BTreeMap<String, Decision> {
+        let mut before = std::mem::take(&mut self.gates);
+        let mut decisions = BTreeMap::new();
+        for (name, facts) in vips {
+            let mut gate = before.remove(name).unwrap_or_default();
+            decisions.insert(name.clone(), gate.decide(facts, now));
+            self.gates.insert(name.clone(), gate);
+        }
+        decisions
+    }
+
+    /// Learns what came of the decision about one VIP.
+    pub fn handle_outcome(&mut self, vip: &str, outcome: Outcome, now: Instant) {
+        if let Some(gate) = self.gates.get_mut(vip) {
+            gate.handle_outcome(outcome, now);
+        }
+    }
+}
