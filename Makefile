@@ -27,6 +27,7 @@ test: setup-lab
 
 bench: setup-build
 	@cargo bench -p weir-dataplane --bench rows
+	@cargo bench -p weir-dataplane --bench apply --config 'target."cfg(all())".runner = "scripts/isolated.sh"'
 	@cargo bench -p weir-dataplane --bench dataplane --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(BENCH_ROUNDS)'
 

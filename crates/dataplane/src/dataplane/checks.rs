@@ -9,13 +9,26 @@ use weir_dataplane_core::names;
 
 use super::{Dataplane, OpenError};
 use crate::checks::{self, CheckPathError, Families};
+use crate::config::CheckPath;
 use crate::kernel::egress::{self, Hook};
 
-/// A path that is open.
+/// A path that is open. Of no use without its process, so it goes with it; what a process that was killed leaves behind, the
+/// next one replaces.
 pub(super) struct OpenPath {
+    path: CheckPath,
+    alias: String,
     ifindex: u32,
     /// Holds the program on the interface.
     _link: SchedClassifierLink,
+}
+
+impl Drop for OpenPath {
+    fn drop(&mut self) {
+        if let Err(error) = checks::close(Some(&self.path), &self.alias) {
+            // It leads nowhere without its program, and nobody sets its marks any more.
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "check path not removed");
+        }
+    }
 }
 
 /// What became of the packets of health checks.
@@ -61,7 +74,7 @@ impl Dataplane {
             link = Some(attached);
             Ok(())
         })?;
-        self.check_path = link.map(|link| OpenPath { ifindex, _link: link });
+        self.check_path = link.map(|link| OpenPath { path, alias, ifindex, _link: link });
         Ok(())
     }
 
@@ -70,6 +83,7 @@ impl Dataplane {
     /// # Errors
     /// [`CheckPathError::Kernel`]; what could be removed is.
     pub fn close_check_path(&mut self) -> Result<(), CheckPathError> {
+        // Once more by the path itself, if there is one: by then it finds nothing to do.
         let closed = checks::close(self.config.checks.as_ref(), &self.alias());
         self.check_path = None;
         closed

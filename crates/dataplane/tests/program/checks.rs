@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Marked connections reach the backend that their mark names, through the tunnel and nowhere else.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use weir_dataplane::forwarding::{BackendState, OnFailed};
 use weir_dataplane::kernel::egress::Hook;
@@ -136,7 +140,7 @@ fn requests_of_many_segments_arrive_whole() {
         let mut sniffer = Sniffer::new();
         // Once the inner checksum is left to the uplink, once the kernel completes it behind the new header.
         for offload in ["on", "off"] {
-            run(std::process::Command::new("ethtool").args(["-K", "up1", "tx", offload]));
+            run(Command::new("ethtool").args(["-K", "up1", "tx", offload]));
             for (pool, vip) in [("web4", VIP4), ("web6", VIP6)] {
                 let answer = ask(vip, mark(&dataplane, pool, "b1"), 200_000);
                 assert_eq!(answer.unwrap_or_else(|error| panic!("tx {offload}: {error}")), "b1 200000");
@@ -257,15 +261,54 @@ fn opening_again_changes_nothing_and_mends_what_is_missing() {
     });
 }
 
+/// Set for the process that is to be killed: its pin directory.
+const HOLD: &str = "WEIR_TEST_HOLD";
+const LEFTOVERS: &str = "program::checks::leftovers_of_a_killed_process_are_replaced_also_under_another_name";
+
+/// Opens a path in another process in this namespace, which is this test again, and has it killed.
+fn killed(pins: &PinDir) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", LEFTOVERS, "--nocapture"])
+        .env(HOLD, pins.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains(HOLD)), "it opened the path");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// What that process does.
+#[expect(clippy::print_stdout, reason = "tells the first process that the path is open")]
+fn hold(pins: PathBuf) {
+    let mut config = config(&PinDir::new(), capacity());
+    config.instance_dir = pins;
+    config.checks = Some(path("hc0", MARK, 5765));
+    let mut dataplane = Dataplane::open(config).unwrap();
+    dataplane.open_check_path().unwrap();
+    println!("{HOLD}");
+    std::thread::sleep(Duration::from_secs(60));
+    panic!("nobody killed it");
+}
+
 #[test]
 #[ignore = "needs root and a private bpffs"]
 fn leftovers_of_a_killed_process_are_replaced_also_under_another_name() {
+    if let Some(pins) = std::env::var_os(HOLD) {
+        hold(pins.into());
+    }
     in_own_namespace(|| {
         let (pins, _lab) = (PinDir::new(), Lab::new());
-        // Neither detached nor closed, as after a SIGKILL.
         drop(running(&pins, &Lab::state(), None));
+        assert_eq!(remains(), "", "goes with its process");
+        killed(&pins);
         assert_eq!(remains().lines().count(), 4);
-        ask(VIP4, MARK | 1, 1).expect_err("the program went with its process, and nothing leaves without it");
+        let mut sniffer = Sniffer::new();
+        ask(VIP4, MARK | 1, 1).expect_err("the program is gone");
+        let left = sniffer.sent();
+        let up = ["up1", "up2"].map(|name| ifindex(name).unwrap());
+        assert!(!left.iter().any(|(by, packet)| up.contains(by) && packet[0] >> 4 == 4), "{left:02x?}");
 
         let mut dataplane = opened(&pins, path("checks", 0x6666_0000, 777));
         Lab::state().apply(&mut dataplane);
