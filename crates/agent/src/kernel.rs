@@ -134,6 +134,20 @@ impl Kernel {
         })
     }
 
+    /// Whether [`Self::open`] would take pinned tables over; false when none are pinned. Changes nothing, also while another
+    /// agent runs.
+    ///
+    /// # Errors
+    /// [`KernelError::Pins`]: pins of another layout version.
+    pub fn would_adopt(config: &AgentConfig) -> Result<bool, KernelError> {
+        let pins = Pins::existing(&config.pin_dir.join(&config.instance))?;
+        let mut adopts = false;
+        for (name, shape) in shapes() {
+            adopts |= pins.check_map(name, shape)?;
+        }
+        Ok(adopts)
+    }
+
     /// Makes the tables hold exactly these prefixes. What stays is not touched, so that its packets see no change.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use weir_agent::AgentConfig;
 
 use super::Exit;
+use crate::instance::InstanceLock;
 use crate::logging;
 use crate::model::{Log, LogFormat, LogLevel};
 
@@ -28,6 +29,8 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Failed);
         }
     };
+    // Two agents of one instance would undo each other's tables.
+    let _lock = InstanceLock::acquire(&config.pin_dir.join(&config.instance))?;
     logging::install(Log { level: LogLevel::Info, format: LogFormat::Auto })?;
     // One thread: it waits, fills tables when addresses change, and answers a scrape now and then.
     let runtime =

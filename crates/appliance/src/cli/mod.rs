@@ -4,6 +4,7 @@
 //! ```text
 //! run, agent              the daemons
 //! check                   a document, without a daemon
+//! dataplane               what a daemon left pinned, without a daemon
 //! status, show            what a daemon says        client ──► API
 //! drain, undrain, reload  what a daemon shall do    client ──► API
 //! completions, generate   files made from this very command line
@@ -14,6 +15,7 @@
 pub mod agent;
 pub mod check;
 mod client;
+pub mod dataplane;
 mod disrupt;
 mod drain;
 mod exit;
@@ -93,6 +95,8 @@ enum Command {
     Undrain(drain::UndrainArgs),
     /// Make the daemon read its document again
     Reload(reload::Args),
+    /// Look after what a daemon left pinned, without a daemon
+    Dataplane(dataplane::Args),
     /// Write completions for a shell to standard output
     Completions(generate::CompletionsArgs),
     /// Write man pages, completions and the reference of this command line to a folder
@@ -101,10 +105,11 @@ enum Command {
 }
 
 /// Commands that talk to no daemon, with the options for talking to one that they do not need.
-const LOCAL: [(&str, &[&str]); 5] = [
+const LOCAL: [(&str, &[&str]); 6] = [
     ("run", &["server", "output"]),
     ("agent", &["server", "output"]),
     ("check", &["server"]),
+    ("dataplane", &["server", "output"]),
     ("completions", &["server", "output"]),
     ("generate", &["server", "output"]),
 ];
@@ -137,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => over_api(reload::main(&remote, &args)),
         Command::Completions(args) => generate::completions(&args, command()),
         Command::Generate(args) => generate::main(&args, command()),
+        Command::Dataplane(args) => dataplane::main(&args),
     };
     outcome.unwrap_or_else(|error| failed(&error, remote.output)).into()
 }

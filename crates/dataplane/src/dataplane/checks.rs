@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The path of health checks as part of the dataplane: the program of its object on the interface that `checks` makes.
 
+use std::path::Path;
+
 use aya::Ebpf;
 use aya::maps::{MapError, PerCpuArray};
 use aya::programs::tc::{SchedClassifier, SchedClassifierLink};
@@ -11,6 +13,7 @@ use super::{Dataplane, OpenError};
 use crate::checks::{self, CheckPathError, Families};
 use crate::config::CheckPath;
 use crate::kernel::egress::{self, Hook};
+use crate::kernel::pins::{self, PinsError};
 
 /// A path that is open. Of no use without its process, so it goes with it; what a process that was killed leaves behind, the
 /// next one replaces.
@@ -89,6 +92,18 @@ impl Dataplane {
         closed
     }
 
+    /// Removes what the process that ran `instance_dir` left: interface, routes and rules of health checks, links, pins. Returns
+    /// how many interfaces the program was on. For an instance that no process runs; the caller holds its lock.
+    ///
+    /// # Errors
+    /// [`LeftError`]; what could be removed is.
+    pub fn remove_left(instance_dir: &Path) -> Result<usize, LeftError> {
+        let closed = checks::close(None, &alias(instance_dir));
+        let links = pins::remove_instance(instance_dir)?;
+        closed?;
+        Ok(links)
+    }
+
     /// What became of the packets of health checks, in the order of [`CheckVerdict::ALL`].
     ///
     /// # Errors
@@ -108,13 +123,28 @@ impl Dataplane {
 
     /// What the interfaces of this instance are recognised by.
     fn alias(&self) -> String {
-        format!("weir {}", self.config.instance_dir.display())
+        alias(&self.config.instance_dir)
     }
 
     /// Checks are made in the families that tunnels are.
     fn families(&self) -> Families {
         Families { v4: self.config.source_v4.is_some(), v6: self.config.source_v6.is_some() }
     }
+}
+
+/// What is left of an instance could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum LeftError {
+    /// Its pins.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// Its check path.
+    #[error(transparent)]
+    Checks(#[from] CheckPathError),
+}
+
+fn alias(instance_dir: &Path) -> String {
+    format!("weir {}", instance_dir.display())
 }
 
 /// Loads the program, while the object still has all its maps.

@@ -33,7 +33,7 @@ use crate::object;
 use tables::Tables;
 
 pub use apply::{Applied, ApplyError, NextHops};
-pub use checks::CheckCounter;
+pub use checks::{CheckCounter, LeftError};
 pub use sweep::{SweepError, Swept};
 pub use verify::VerifyError;
 
@@ -141,6 +141,21 @@ impl Dataplane {
             is_program_pinned: false,
             check_path: None,
         })
+    }
+
+    /// Whether [`Self::open`] with this configuration would take pinned tables over; false when none are pinned. Changes
+    /// nothing, also while another process runs the instance.
+    ///
+    /// # Errors
+    /// As those of [`Self::open`] that concern pins: another layout version, other capacities.
+    pub fn would_adopt(config: &DataplaneConfig) -> Result<bool, OpenError> {
+        config.capacity.check()?;
+        let pins = Pins::existing(&config.instance_dir)?;
+        let mut adopts = false;
+        for (name, shape) in shapes(&config.capacity) {
+            adopts |= pins.check_map(name, shape)?;
+        }
+        Ok(adopts)
     }
 
     /// Whether tables of a former process were taken over.

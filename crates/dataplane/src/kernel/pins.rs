@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapData;
 use weir_dataplane_core::ABI_VERSION;
 
+use super::unlink::unlink;
+
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
@@ -101,23 +103,8 @@ impl Pins {
     /// [`PinsError::OtherVersion`] when another version's pins lie beside, [`PinsError::Io`].
     pub fn open(instance: &Path) -> Result<Self, PinsError> {
         let folder = instance.join(format!("v{ABI_VERSION}"));
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| PinsError::Io { action, path, source }
-        };
-        let existing = instance.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let kind = rustix::fs::statfs(existing).map_err(|error| io("look at", existing)(error.into()))?;
-        if kind.f_type as u64 != BPF_FS_MAGIC {
-            return Err(PinsError::NotBpffs { path: existing.to_owned() });
-        }
-        if instance.is_dir() {
-            for entry in std::fs::read_dir(instance).map_err(io("list", instance))? {
-                let path = entry.map_err(io("list", instance))?.path();
-                if path != folder && path.is_dir() {
-                    return Err(PinsError::OtherVersion { found: path });
-                }
-            }
-        }
+        on_bpffs(instance)?;
+        no_other_version(instance, &folder)?;
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -127,6 +114,17 @@ impl Pins {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
                 .map_err(io("chmod", path))?;
         }
+        Ok(Self { instance: instance.to_owned(), folder })
+    }
+
+    /// The directory of `instance` as it is; nothing is made.
+    ///
+    /// # Errors
+    /// [`PinsError::OtherVersion`] when another version's pins lie there, [`PinsError::Io`].
+    pub fn existing(instance: &Path) -> Result<Self, PinsError> {
+        let folder = instance.join(format!("v{ABI_VERSION}"));
+        on_bpffs(instance)?;
+        no_other_version(instance, &folder)?;
         Ok(Self { instance: instance.to_owned(), folder })
     }
 
@@ -195,4 +193,67 @@ impl Pins {
         }
         first.map_or(Ok(()), Err)
     }
+}
+
+/// Takes every link of `instance` off its interface and removes all its pins, those of other layout versions too. Returns
+/// how many links there were.
+///
+/// Only for an instance that no process runs: whoever calls this holds its lock.
+///
+/// # Errors
+/// [`PinsError::NotBpffs`], or [`PinsError::Io`] for the first pin that could not be removed. When a link could not be taken
+/// off, the tables stay for the program that still runs.
+pub fn remove_instance(instance: &Path) -> Result<usize, PinsError> {
+    on_bpffs(instance)?;
+    let mut links = 0;
+    for folder in folders(instance)? {
+        let pins = Pins { instance: instance.to_owned(), folder };
+        for name in pins.names("link_")? {
+            let path = pins.path(&name);
+            unlink(&path).map_err(io("detach", &path))?;
+            links += 1;
+        }
+        for name in pins.names("")? {
+            let path = pins.path(&name);
+            std::fs::remove_file(&path).map_err(io("remove", &path))?;
+        }
+        std::fs::remove_dir(&pins.folder).map_err(io("remove", &pins.folder))?;
+    }
+    Ok(links)
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsError + use<> {
+    let path = path.to_owned();
+    move |source| PinsError::Io { action, path, source }
+}
+
+fn on_bpffs(instance: &Path) -> Result<(), PinsError> {
+    let existing = instance.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let kind = rustix::fs::statfs(existing).map_err(|error| io("look at", existing)(error.into()))?;
+    if kind.f_type as u64 == BPF_FS_MAGIC {
+        return Ok(());
+    }
+    Err(PinsError::NotBpffs { path: existing.to_owned() })
+}
+
+fn no_other_version(instance: &Path, ours: &Path) -> Result<(), PinsError> {
+    match folders(instance)?.into_iter().find(|path| path != ours) {
+        Some(found) => Err(PinsError::OtherVersion { found }),
+        None => Ok(()),
+    }
+}
+
+/// The folders in that of `instance`, one a layout version; none if there is no such instance.
+fn folders(instance: &Path) -> Result<Vec<PathBuf>, PinsError> {
+    if !instance.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(instance).map_err(io("list", instance))? {
+        let path = entry.map_err(io("list", instance))?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
