@@ -5,7 +5,9 @@
 #   make demo         the lab's story; KEEP=1 leaves the lab up
 #   make check        fmt, clippy as errors, licences, house rules
 #   make test         every test; last line `N passed, N failed`
-#   make test-all     everything long: ten million packets on host and kernel, the demo, fuzzing, the bench
+#   make test-all     everything long: ten million packets on host and kernel, the demo, the package, fuzzing, the bench
+#   make deb          the Debian package, to target/debian/
+#   make test-deb     the package again, and looked at: lintian, contents, units, the binary inside
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
 #   make bench        what rows do and what packets cost, to target/bench/; BENCH_ROUNDS=3 for a quick look
 
@@ -31,9 +33,13 @@ bench: setup-build
 	@cargo bench -p weir-dataplane --bench dataplane --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(BENCH_ROUNDS)'
 
+.PHONY: deb test-deb
+deb test-deb: setup-deb
+	@cargo xtask $@
+
 .PHONY: test-all
 test-all: export WEIR_DIFF_PACKETS = 10000000
-test-all: check test demo fuzz-short bench
+test-all: check test demo test-deb fuzz-short bench
 
 # The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.
 fuzz-short: export RUSTC_BOOTSTRAP = 1
@@ -42,6 +48,6 @@ fuzz-short: setup-fuzz
 	@cd fuzz && set -e && for target in $$(cargo fuzz list | grep -v '^seed$$'); do \
 		cargo fuzz run $$target -- -max_total_time='$(FUZZ_SECONDS)' -max_len=4096 -timeout=5 -rss_limit_mb=512; done
 
-.PHONY: setup-build setup-lab setup-check setup-fuzz
-setup-build setup-lab setup-check setup-fuzz: setup-%:
+.PHONY: setup-build setup-lab setup-check setup-deb setup-fuzz
+setup-build setup-lab setup-check setup-deb setup-fuzz: setup-%:
 	@scripts/setup.sh $*

@@ -4,7 +4,8 @@
 #
 #   scripts/setup.sh build    compiler toolchain and bpf-linker: enough for `cargo build` and unit tests
 #   scripts/setup.sh lab      build, and what the labs run: FRR, nginx, iproute2, tcpdump (default)
-#   scripts/setup.sh check    build, and cargo-deny for `make check`
+#   scripts/setup.sh check    build, and for `make check` cargo-deny and promtool (of the package prometheus)
+#   scripts/setup.sh deb      build, and for `make deb` cargo-deb, lintian and what they call
 #   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
 #
 # Needs root, or sudo, only if Debian packages are missing. Starts no service: while packages are installed a policy file
@@ -13,13 +14,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly BPF_LINKER=0.10.4
+readonly CARGO_DEB=3.8.0
 readonly CARGO_DENY=0.20.2
 readonly CARGO_FUZZ=0.13.2
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr)
-# Units that packages of the list enable on their own.
-readonly LAB_UNITS=(nginx.service frr.service)
+readonly CHECK_PACKAGES=(prometheus)
+# dpkg-dev finds the libraries a binary needs, man-db lets lintian read manual pages, systemd has systemd-analyze.
+readonly DEB_PACKAGES=(dpkg-dev lintian man-db systemd)
+# Units that packages of these lists enable on their own.
+readonly ENABLED_UNITS=(nginx.service frr.service prometheus.service)
 
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin:$PATH"
 
@@ -60,7 +65,7 @@ debian_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
     if command -v systemctl >/dev/null; then
-        for package in "${LAB_UNITS[@]}"; do
+        for package in "${ENABLED_UNITS[@]}"; do
             case " ${missing[*]} " in *" ${package%.service}"*)
                 say "leaving $package disabled"
                 as_root systemctl disable --no-reload "$package" >/dev/null 2>&1 || say "$package was not enabled" ;;
@@ -97,9 +102,11 @@ cargo_tool() { # name version
 case "${1:-lab}" in
     build) debian_packages "${BUILD_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
     lab)   debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
-    check) debian_packages "${BUILD_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
+    check) debian_packages "${BUILD_PACKAGES[@]}" "${CHECK_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-deny "$CARGO_DENY" ;;
+    deb)   debian_packages "${BUILD_PACKAGES[@]}" "${DEB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
+           cargo_tool cargo-deb "$CARGO_DEB" ;;
     fuzz)  debian_packages "${BUILD_PACKAGES[@]}" g++; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
-    *) printf 'usage: %s [build|lab|check|fuzz]\n' "$0" >&2; exit 2 ;;
+    *) printf 'usage: %s [build|lab|check|deb|fuzz]\n' "$0" >&2; exit 2 ;;
 esac

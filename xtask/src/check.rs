@@ -2,6 +2,8 @@
 //! `cargo xtask check`: what a change must pass before its tests are worth running. Every step runs, so that one run
 //! shows everything; the failed ones are named at the end.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::run::{self, run};
@@ -10,9 +12,12 @@ use crate::tidy;
 /// A step and what it is called in the summary.
 type Step = (&'static str, fn() -> Result<()>);
 
-/// fmt, clippy as errors, licences, bans and sources, house rules.
+/// Where the rules for Prometheus lie.
+const RULES: &str = "packaging/prometheus";
+
+/// fmt, clippy as errors, licences, bans and sources, house rules, alert rules.
 pub(crate) fn check() -> Result<()> {
-    let steps: [Step; 4] = [
+    let steps: [Step; 5] = [
         ("fmt", || run(&mut run::cargo(&["fmt", "--all", "--check"]))),
         ("clippy", || {
             run(&mut run::cargo(&[
@@ -27,6 +32,7 @@ pub(crate) fn check() -> Result<()> {
         }),
         ("deny", || run(&mut run::cargo(&["deny", "--locked", "check", "licenses", "bans", "sources"]))),
         ("tidy", tidy),
+        ("promtool", promtool),
     ];
     let mut failed = Vec::new();
     for (name, step) in steps {
@@ -40,6 +46,16 @@ pub(crate) fn check() -> Result<()> {
     }
     eprintln!("xtask: check passed");
     Ok(())
+}
+
+/// The rules are well-formed, and each alert fires and stays quiet as its test says. That they name only metrics that exist
+/// is a test of `weir-api`.
+fn promtool() -> Result<()> {
+    let promtool = |arguments: &[&str]| {
+        run(Command::new("promtool").args(arguments).current_dir(run::root().join(RULES)))
+    };
+    promtool(&["check", "rules", "weir.rules.yml"])?;
+    promtool(&["test", "rules", "weir.rules_test.yml"])
 }
 
 /// The house rules alone.

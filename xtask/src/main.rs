@@ -6,19 +6,23 @@
 //! tidy    the house rules alone: dependency edges, file heads, lengths, paths
 //! test    every test; those that need root run inside scripts/isolated.sh; last line `N passed, N failed`
 //! demo    builds, then tells the lab's story inside scripts/isolated.sh
+//! deb     the Debian package; test-deb also examines it
 //! ```
 //! Each task prints what it runs. A failed step makes the exit code 1; a wrong command line makes it 2.
 
 mod cargo;
 mod check;
+mod deb;
 mod demo;
+mod dist;
 mod run;
 mod test;
 mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check | tidy | test [-p PACKAGE]... [--filter NAME] | demo [--keep]";
+const USAGE: &str =
+    "usage: cargo xtask check | tidy | test [-p PACKAGE]... [--filter NAME] | demo [--keep] | deb | test-deb";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         },
         ["demo"] => demo::demo(std::env::var_os("KEEP").is_some_and(|value| !value.is_empty())),
         ["demo", "--keep"] => demo::demo(true),
+        ["deb"] => deb::deb().map(|_| ()),
+        ["test-deb"] => deb::test(),
         _ => return usage(),
     };
     match outcome {
