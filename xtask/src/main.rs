@@ -5,6 +5,7 @@
 //! check   fmt, clippy as errors, licences and sources, house rules
 //! tidy    the house rules alone: dependency edges, file heads, lengths, paths
 //! test    every test; those that need root run inside scripts/isolated.sh; last line `N passed, N failed`
+//! gen-docs  writes the pages of docs/ that come from the code; the tests say when one is stale
 //! demo    builds, then tells the lab's story inside scripts/isolated.sh
 //! deb     the Debian package; test-deb also examines it
 //! ```
@@ -15,14 +16,14 @@ mod check;
 mod deb;
 mod demo;
 mod dist;
+mod docs;
 mod run;
 mod test;
 mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo xtask check | tidy | test [-p PACKAGE]... [--filter NAME] | demo [--keep] | deb | test-deb";
+const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] | demo [--keep] | deb | test-deb";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["check"] => check::check(),
         ["tidy"] => check::tidy(),
+        ["gen-docs"] => docs::generate(),
         ["test", options @ ..] => match test::Options::parse(options) {
             Some(options) => test::test(&options),
             None => return usage(),

@@ -216,7 +216,7 @@ fn locked(kept: &Mutex<state::Accepted>) -> MutexGuard<'_, state::Accepted> {
 }
 
 /// The parts that differ and are fixed for the life of the process.
-fn fixed_sections_changed(old: &Document, new: &Document) -> Vec<&'static str> {
+pub(crate) fn fixed_sections_changed(old: &Document, new: &Document) -> Vec<&'static str> {
     let differs = [
         ("bootstrap", old.bootstrap != new.bootstrap),
         ("appliance", old.appliance != new.appliance),

@@ -106,3 +106,30 @@ fn a_document_without_end_is_refused() {
     let errors = AgentConfig::load(Path::new("/dev/zero")).unwrap_err();
     assert_eq!(errors.problems[0].message, "expected at most 1048576 bytes");
 }
+
+#[test]
+fn the_reference_has_every_key_and_its_default() {
+    let page = include_str!("../../../../docs/reference/agent.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let documented: BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(documented, BTreeSet::from(KEYS));
+    // The required keys alone, and then every default that the page shows.
+    let mut text = "interfaces = { eth0 = { xdp = \"native\" } }\nappliances = [\"192.0.2.1\"]\nvips = [\"198.51.100.1\"]\n".to_owned();
+    let least = AgentConfig::parse(&text, Path::new("agent.toml")).unwrap();
+    for row in &rows {
+        let is_required = ["interfaces", "appliances", "vips"].contains(&row[0].trim_matches('`'));
+        assert_eq!(row[2] == "required", is_required, "{}", row[0]);
+        if row[2].starts_with('`') {
+            text += &format!("{} = {}\n", row[0].trim_matches('`'), row[2].trim_matches('`'));
+        }
+    }
+    assert!(text.lines().count() >= 6, "{text}");
+    assert_eq!(AgentConfig::parse(&text, Path::new("agent.toml")).unwrap(), least);
+    for max in [APPLIANCES_MAX, VIPS_MAX, ADDRESSES_MAX] {
+        assert!(page.contains(&format!("at most {},{:03}", max / 1000, max % 1000)), "{max}");
+    }
+}

@@ -7,6 +7,7 @@ mod harness;
 mod http;
 mod objects;
 mod openapi;
+mod reference;
 mod sockets;
 mod writes;
 

@@ -7,6 +7,7 @@
 //!         └─────────┴──────────┴──── problems with path, line, column, help ───────────┘
 //! ```
 //!
+//! The keys of each section, with their meaning, are a `Shape`: the reader refuses by it and [`reference()`] writes by it.
 //! A syntax error ends the pass, since what follows it would be guessed; all else is found in one pass. Everything up to
 //! `host` is pure, so `weir check` says on a laptop what `weir run` will say on the appliance; `host` compares the
 //! document with the machine it is for.
@@ -18,9 +19,11 @@ mod host;
 mod limits;
 mod nearest;
 mod read;
+mod reference;
 mod report;
 mod section;
 mod seed;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -36,6 +39,7 @@ pub use self::advice::CheckLoad;
 pub use self::canonical::to_json;
 pub use self::error::{LoadErrors, PROBLEMS_MAX, Position, Problem, Warning};
 pub use self::host::DownLinks;
+pub use self::reference::reference;
 use self::report::Report;
 pub use self::seed::{HashSeed, SeedError, read_hash_seed};
 use crate::model::{Document, DocumentHash};

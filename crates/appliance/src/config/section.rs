@@ -9,16 +9,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::report::Report;
+use super::shape::Shape;
 use super::value::{Wrong, found, is_name, key_text};
-
-/// Keys of a table: those that count, and those that a later version will know.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    /// Keys that are read.
-    pub(super) known: &'static [&'static str],
-    /// Keys that are refused as not supported by this version, rather than as unknown.
-    pub(super) later: &'static [&'static str],
-}
 
 /// An open table of the document.
 pub(super) struct Section<'t> {
@@ -51,7 +43,7 @@ impl<'t> Section<'t> {
         let mut section = Self { path, table: Some(table), mistyped: Vec::new() };
         for (key, value) in table {
             let name: &str = key.get_ref();
-            if shape.known.contains(&name) {
+            if shape.knows(name) {
                 let offset = match value.get_ref() {
                     DeValue::Table(_) => key.span().start,
                     _ => value.span().start,
@@ -226,12 +218,12 @@ impl<'t> Section<'t> {
             report.at_offset(&path, offset, "not supported by this version", "remove it");
             return;
         }
-        let help = match nearest(name, shape.known.iter().copied()) {
+        let help = match nearest(name, shape.names()) {
             Some(known) => {
                 self.mistyped.push(known);
                 format!("did you mean `{known}`?")
             }
-            None => format!("known here: {}", shape.known.join(", ")),
+            None => format!("known here: {}", shape.names().collect::<Vec<_>>().join(", ")),
         };
         report.at_offset(&path, offset, "unknown key", help);
     }

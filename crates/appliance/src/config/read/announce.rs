@@ -8,23 +8,62 @@ use toml::de::DeValue;
 
 use crate::config::limits;
 use crate::config::report::Report;
-use crate::config::section::{Section, Shape};
+use crate::config::section::Section;
+use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong, found};
 use crate::model::{AnnouncePolicy, High, Mark, OnAllDown, Require};
 
-const ANNOUNCE: Shape = Shape {
-    known: &["low", "high", "up_hold", "down_hold", "on_all_down", "require"],
+pub(super) const ANNOUNCE: Shape = Shape {
+    path: "vips.NAME.announce",
+    title: "when a VIP is announced and when withdrawn",
+    about: "Two marks and two times keep a VIP from flapping. A mark is a number of usable backends, or a share of the pool's \
+            weight (backends that operators took out do not count as part of the pool), and each service of `require` must reach \
+            it. With no usable backend at all a VIP goes at once, as `on_all_down` says.",
+    change: Change::Reload,
+    keys: &[
+        Key::or("low", Values::Text(MARK), "1", "Less than this for `down_hold` withdraws the VIP"),
+        Key::optional(
+            "high",
+            Values::Text(MARK),
+            "2 backends or 30 % of the weight, whichever comes first",
+            "As much as this for `up_hold` announces a withdrawn VIP again; never below `low`",
+        ),
+        Key::or(
+            "up_hold",
+            Values::Span(limits::ANNOUNCE_HOLD),
+            "\"5s\"",
+            "How long a withdrawn VIP must be well again; doubles with each withdrawal of the last minutes, up to 5 min. Not at the \
+             first announcement after a start",
+        ),
+        Key::or(
+            "down_hold",
+            Values::Span(limits::ANNOUNCE_HOLD),
+            "\"3s\"",
+            "How long too few usable backends, but not none, are borne",
+        ),
+        Key::or(
+            "on_all_down",
+            Values::Words(|| words(ON_ALL_DOWN)),
+            "\"withdraw\"",
+            "With no usable backend: other sites take over, or the VIP stays with the least preference (GRACEFUL_SHUTDOWN, RFC 8326), \
+             or it stays as it is",
+        ),
+        Key::or(
+            "require",
+            Values::Text("`\"all\"`, `\"any\"` or a list of services of this VIP"),
+            "\"all\"",
+            "Which services must be served for the VIP to be announced",
+        ),
+    ],
     later: &["capacity", "flap_brake", "strategy"],
 };
+const MARK: &str = "1 to 2,048 backends, or `\"1%\"` to `\"100%\"`";
 
 const ON_ALL_DOWN: &[(&str, OnAllDown)] = &[
     ("withdraw", OnAllDown::Withdraw),
     ("deprioritise", OnAllDown::Deprioritise),
     ("keep", OnAllDown::Keep),
 ];
-
-#[cfg(test)]
-pub(super) const SHAPES: &[Shape] = &[ANNOUNCE];
 
 /// An announce policy as read.
 #[derive(Debug)]

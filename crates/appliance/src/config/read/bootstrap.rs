@@ -8,29 +8,150 @@ use toml::de::DeValue;
 
 use crate::config::limits;
 use crate::config::report::Report;
-use crate::config::section::{Section, Shape};
+use crate::config::section::Section;
+use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong, found};
 use crate::model::{Bootstrap, Capacity, CheckPath, Log, LogFormat, LogLevel, Owner};
 
 const BOOTSTRAP: Shape = Shape {
-    known: &[
-        "owner",
-        "api_socket",
-        "api_listen",
-        "state_dir",
-        "instance",
-        "pin_dir",
-        "capacity",
-        "checks",
-        "log",
+    path: "bootstrap",
+    title: "what the process learns once",
+    about: "",
+    change: Change::Restart,
+    keys: &[
+        Key::or(
+            "owner",
+            Values::Words(|| words(OWNERS)),
+            "\"file\"",
+            "The one source that may change the document",
+        ),
+        Key::or(
+            "api_socket",
+            Values::Text("path, at most 107 bytes"),
+            "\"/run/weir/api.sock\"",
+            "Unix socket of the API, mode 0660; its folder is made when missing",
+        ),
+        Key::optional(
+            "api_listen",
+            Values::Text("loopback address and port"),
+            "the socket alone",
+            "The same over TCP; only on a loopback address, since there is no TLS yet",
+        ),
+        Key::or(
+            "state_dir",
+            Values::Text("path"),
+            "\"/var/lib/weir\"",
+            "What outlives the process: generation, last good document, overrides, verdicts; made with mode 0750",
+        ),
+        Key::or(
+            "instance",
+            Values::Text("name"),
+            "\"default\"",
+            "Folder of this instance's pins below `pin_dir`",
+        ),
+        Key::or(
+            "pin_dir",
+            Values::Text("path in a BPF file system"),
+            "\"/sys/fs/bpf/weir\"",
+            "Pins lie in `<pin_dir>/<instance>/v1/`",
+        ),
+        Key::section("capacity"),
+        Key::section("checks"),
+        Key::section("log"),
     ],
     later: &["api_tls", "tls", "etcd", "metrics_listen"],
 };
-const CAPACITY: Shape =
-    Shape { known: &["services", "backends", "flow_slots", "rows"], later: &["pools", "next_hops"] };
-const CHECKS: Shape =
-    Shape { known: &["interface", "mark", "table", "priority"], later: &["via", "in_flight", "rate"] };
-const LOG: Shape = Shape { known: &["level", "format"], later: &["filter"] };
+const CAPACITY: Shape = Shape {
+    path: "bootstrap.capacity",
+    title: "sizes of the kernel's tables",
+    about: "The memory is taken at the start. Other sizes than those of pinned tables are refused: stop the daemon cleanly first.",
+    change: Change::Restart,
+    keys: &[
+        Key::or(
+            "services",
+            Values::Number(1..=limits::SERVICES_HARD_MAX),
+            "16384",
+            "Services; as many VIPs and as many pools. About 250 bytes each, and 24 bytes per CPU",
+        ),
+        Key::or(
+            "backends",
+            Values::Number(1..=limits::BACKENDS_HARD_MAX),
+            "16384",
+            "Backends over all pools; 64 bytes each, and 16 bytes per CPU",
+        ),
+        Key::or(
+            "flow_slots",
+            Values::Text("a power of two, 64 to 2^29"),
+            "4194304",
+            "Remembered flows; 8 bytes each (default 32 MiB)",
+        ),
+        Key::or(
+            "rows",
+            Values::Number(limits::ROWS_HARD_MIN..=limits::ROWS_HARD_MAX),
+            "16777216",
+            "Rows over all pools; 8 bytes each (default 128 MiB). A pool takes the next power of two from \
+             512 × `max_backends`, 4,096 to 1,048,576, and the largest pool must fit twice more",
+        ),
+    ],
+    later: &["pools", "next_hops"],
+};
+const CHECKS: Shape = Shape {
+    path: "bootstrap.checks",
+    title: "how health checks get into their tunnels",
+    about: "Checks go to the VIP through the same tunnel as clients' packets: a mark on the socket leads them to an interface of \
+            their own, where the chosen backend's outer header is put on. To be changed only where something else on the host uses \
+            the same.",
+    change: Change::Restart,
+    keys: &[
+        Key::or(
+            "interface",
+            Values::Text("name of an interface, at most 13 characters"),
+            "\"hc0\"",
+            "Made at the start; its other end has `-p` behind the name",
+        ),
+        Key::or(
+            "mark",
+            Values::Text("32 bits, the lower 16 of them 0"),
+            "0x57650000",
+            "Upper half of the marks of check sockets; the lower half carries the backend",
+        ),
+        Key::or(
+            "table",
+            Values::Text("1 to 4,294,967,295, not 253 to 255"),
+            "5765",
+            "Routing table that leads marked packets to the interface",
+        ),
+        Key::or(
+            "priority",
+            Values::Number(limits::RULE_PRIORITY),
+            "5765",
+            "Priority of the rule that chooses the table, before that of the main table",
+        ),
+    ],
+    later: &["via", "in_flight", "rate"],
+};
+const LOG: Shape = Shape {
+    path: "bootstrap.log",
+    title: "what is logged",
+    about: "Always to standard error.",
+    change: Change::Restart,
+    keys: &[
+        Key::or(
+            "level",
+            Values::Words(|| words(LEVELS)),
+            "\"info\"",
+            "Least severe level that is written. The environment variable `WEIR_LOG`, a filter like `info,weir_bgp=debug`, \
+             wins over it",
+        ),
+        Key::or(
+            "format",
+            Values::Words(|| words(FORMATS)),
+            "\"auto\"",
+            "`auto`: text on a terminal, JSON lines otherwise",
+        ),
+    ],
+    later: &["filter"],
+};
 
 const OWNERS: &[(&str, Owner)] = &[("file", Owner::File)];
 const LEVELS: &[(&str, LogLevel)] = &[
@@ -43,7 +164,6 @@ const LEVELS: &[(&str, LogLevel)] = &[
 const FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-#[cfg(test)]
 pub(super) const SHAPES: &[Shape] = &[BOOTSTRAP, CAPACITY, CHECKS, LOG];
 
 /// The bootstrap section as read.

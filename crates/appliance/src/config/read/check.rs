@@ -11,25 +11,97 @@ use weir_health::Timing;
 
 use crate::config::limits;
 use crate::config::report::Report;
-use crate::config::section::{Section, Shape};
+use crate::config::section::Section;
+use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong, found};
 use crate::model::{CheckKind, HttpCheck, HttpMethod, PoolCheck};
 
-const CHECK: Shape = Shape {
-    known: &[
-        "kind",
-        "port",
-        "interval",
-        "timeout",
-        "fast_interval",
-        "down_interval",
-        "rise",
-        "fall",
-        "method",
-        "path",
-        "host",
-        "status",
-        "body",
+pub(super) const CHECK: Shape = Shape {
+    path: "pools.NAME.check",
+    title: "how the backends of a pool are checked",
+    about: "Each backend is tried at each VIP address and port of the services that use the pool, through the tunnel: route, \
+            decapsulation, VIP and service are tested at once. A backend is up when all of its checks are up and down when one is \
+            down. Without a check a backend counts as up while it has a next hop.",
+    change: Change::Reload,
+    keys: &[
+        Key::required(
+            "kind",
+            Values::Words(|| words(KINDS)),
+            "`tcp`: connect, then reset. `http`: one HTTP/1.1 request without TLS",
+        ),
+        Key::optional(
+            "port",
+            Values::Number(1..=65_535),
+            "the port of each TCP service that uses the pool",
+            "Port of the VIP to connect to; required if only UDP services use the pool",
+        ),
+        Key::or(
+            "interval",
+            Values::Span(limits::CHECK_INTERVAL),
+            "\"2s\"",
+            "Time between two attempts while nothing is wrong",
+        ),
+        Key::or(
+            "timeout",
+            Values::Span(limits::CHECK_TIMEOUT),
+            "\"1s\"",
+            "Longest time of one whole attempt, shorter than `interval`; the default is never more than half of it",
+        ),
+        Key::or(
+            "fast_interval",
+            Values::Span(limits::CHECK_FAST_INTERVAL),
+            "\"500ms\"",
+            "Wait between attempts while a change is being decided; at most `interval`, as is the default",
+        ),
+        Key::or(
+            "down_interval",
+            Values::Span(limits::CHECK_DOWN_INTERVAL),
+            "\"5s\"",
+            "Wait between attempts of a backend that is down; after 5 min it grows up to 30 s. At least `fast_interval`; the \
+             default is at least `interval`",
+        ),
+        Key::or(
+            "rise",
+            Values::Number(1..=Timing::COUNT_MAX),
+            "2",
+            "Successes in a row that bring a backend up",
+        ),
+        Key::or(
+            "fall",
+            Values::Number(1..=Timing::COUNT_MAX),
+            "3",
+            "Failures in a row that take a backend down",
+        ),
+        Key::or(
+            "method",
+            Values::Words(|| words(METHODS)),
+            "\"GET\"",
+            "Method of the request; `http` only, as all below",
+        ),
+        Key::or(
+            "path",
+            Values::Text("path of visible ASCII characters, at most 2,048"),
+            "\"/\"",
+            "Path of the request, with its query",
+        ),
+        Key::optional(
+            "host",
+            Values::Text("visible ASCII characters, at most 255"),
+            "the VIP's address",
+            "`Host` of the request",
+        ),
+        Key::or(
+            "status",
+            Values::Text("list of at most 32 statuses and ranges, like `[200, \"300-399\"]`"),
+            "[\"200-299\"]",
+            "Statuses that are a success; redirects are not followed",
+        ),
+        Key::optional(
+            "body",
+            Values::Text("text, at most 256 bytes"),
+            "not looked at",
+            "Must occur within the first 64 KiB of the body; not with `HEAD`",
+        ),
     ],
     later: &["via", "require", "send", "expect", "headers", "server_name", "brake", "panic_below"],
 };
@@ -39,9 +111,6 @@ const KINDS: &[(&str, Kind)] = &[("tcp", Kind::Tcp), ("http", Kind::Http)];
 const KINDS_LATER: &[&str] = &["tls", "https", "grpc", "dns", "udp", "icmp", "push", "agent"];
 const METHODS: &[(&str, HttpMethod)] =
     &[("GET", HttpMethod::Get), ("HEAD", HttpMethod::Head), ("OPTIONS", HttpMethod::Options)];
-
-#[cfg(test)]
-pub(super) const SHAPES: &[Shape] = &[CHECK];
 
 /// The word of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

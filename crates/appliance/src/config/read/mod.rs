@@ -19,11 +19,25 @@ pub(super) use self::check::{CheckDraft, Kind};
 pub(super) use self::routing::{ApplianceDraft, BgpDraft, PeerDraft};
 pub(super) use self::traffic::{PoolDraft, ServiceDraft, VipDraft};
 use super::report::Report;
-use super::section::{Section, Shape};
+use super::section::Section;
+use super::shape::{Change, Key, Shape};
 use crate::model::{Document, DocumentHash, Uplink};
 
 const ROOT: Shape = Shape {
-    known: &["bootstrap", "appliance", "uplinks", "bgp", "peers", "vips", "services", "pools"],
+    path: "",
+    title: "",
+    about: "",
+    change: Change::Reload,
+    keys: &[
+        Key::section("bootstrap"),
+        Key::section("appliance"),
+        Key::section("uplinks"),
+        Key::section("bgp"),
+        Key::section("peers"),
+        Key::section("vips"),
+        Key::section("services"),
+        Key::section("pools"),
+    ],
     later: &["include", "api", "etcd", "health", "bfd", "announce"],
 };
 
@@ -81,10 +95,7 @@ fn all<D, T>(drafts: BTreeMap<String, D>, finish: impl Fn(D) -> Option<T>) -> Op
     drafts.into_iter().map(|(name, draft)| Some((name, finish(draft)?))).collect()
 }
 
-/// Every key that some section reads.
-#[cfg(test)]
-pub(super) fn known_keys() -> Vec<&'static str> {
-    let shapes =
-        [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, traffic::SHAPES, announce::SHAPES, check::SHAPES];
-    shapes.into_iter().flatten().flat_map(|shape| shape.known.iter().copied()).collect()
+/// Every section of the document, in the order in which people read about them.
+pub(super) fn shapes() -> Vec<Shape> {
+    [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, traffic::SHAPES].concat()
 }

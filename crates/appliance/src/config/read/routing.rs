@@ -10,31 +10,131 @@ use toml::de::DeValue;
 
 use crate::config::limits;
 use crate::config::report::Report;
-use crate::config::section::{Section, Shape, object_names};
+use crate::config::section::{Section, object_names};
+use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong, found};
 use crate::model::{Appliance, Asn, Bgp, Families, Peer, RemoteAs, Uplink, XdpMode};
 
 const APPLIANCE: Shape = Shape {
-    known: &["name", "router_id", "source_v4", "source_v6", "hash_seed_file", "drain_wait"],
+    path: "appliance",
+    title: "who this is (required)",
+    about: "",
+    change: Change::Restart,
+    keys: &[
+        Key::required(
+            "name",
+            Values::Text("name"),
+            "Shown in status and logs, told to peers (capability 73)",
+        ),
+        Key::required(
+            "router_id",
+            Values::Text("like an IPv4 address, not `0.0.0.0`"),
+            "BGP identifier, unique among the appliances",
+        ),
+        Key::optional(
+            "source_v4",
+            Values::Text("IPv4 address"),
+            "no IPv4 backends",
+            "Own address on the loopback: outer source of tunnels and source of checks, and announced. Required if a pool has \
+             IPv4 backends",
+        ),
+        Key::optional("source_v6", Values::Text("IPv6 address"), "no IPv6 backends", "The same for IPv6"),
+        Key::required(
+            "hash_seed_file",
+            Values::Text("path"),
+            "64 hex digits, equal on every appliance of the fleet, no rights for others",
+        ),
+        Key::or(
+            "drain_wait",
+            Values::Span(limits::DRAIN_WAIT),
+            "\"3s\"",
+            "Wait between the last withdraw and detaching on a clean stop, and before the forwarding of a removed VIP goes",
+        ),
+    ],
     later: &["on_stop", "site", "zone"],
 };
-const UPLINK: Shape = Shape { known: &["xdp"], later: &["capacity", "mtu", "required", "vlan"] };
+const UPLINK: Shape = Shape {
+    path: "uplinks.INTERFACE",
+    title: "the interface with service traffic (exactly one)",
+    about: "",
+    change: Change::Restart,
+    keys: &[Key::required(
+        "xdp",
+        Values::Words(|| words(XDP_MODES)),
+        "In the driver, or behind it on any driver and much slower. Never changed silently",
+    )],
+    later: &["capacity", "mtu", "required", "vlan"],
+};
 const BGP: Shape = Shape {
-    known: &["asn", "listen"],
+    path: "bgp",
+    title: "the speaker (required)",
+    about: "",
+    change: Change::Restart,
+    keys: &[
+        Key::required(
+            "asn",
+            Values::Text("AS number"),
+            "Own AS number; 0, 23456, 65535 and 4294967295 are refused",
+        ),
+        Key::or(
+            "listen",
+            Values::Text("list of at most 16 addresses with port"),
+            "[\"0.0.0.0:179\", \"[::]:179\"]",
+            "Where peers may connect; `[]`: Weir only connects",
+        ),
+    ],
     later: &["graceful_restart", "import", "timers", "communities", "multihop"],
 };
 const PEER: Shape = Shape {
-    known: &[
-        "address",
-        "port",
-        "remote_as",
-        "source",
-        "hold_time",
-        "connect_retry",
-        "passive",
-        "families",
-        "next_hop_v4",
-        "next_hop_v6",
+    path: "peers.NAME",
+    title: "one BGP session (at most 64)",
+    about: "",
+    change: Change::Restart,
+    keys: &[
+        Key::required("address", Values::Text("address"), "The peer's; unique, no VIP and no own address"),
+        Key::or("port", Values::Number(1..=65_535), "179", "Where Weir connects to"),
+        Key::required(
+            "remote_as",
+            Values::Text("AS number or `\"external\"`"),
+            "What its OPEN must say; `\"external\"`: any but ours. Sessions are eBGP",
+        ),
+        Key::optional(
+            "source",
+            Values::Text("address of the same family"),
+            "the kernel's choice",
+            "Own address of the session",
+        ),
+        Key::or(
+            "hold_time",
+            Values::Text("`0s`, or `3s` to `65535s`"),
+            "\"9s\"",
+            "Offered; the smaller of both sides holds; `0s`: never expires",
+        ),
+        Key::or(
+            "connect_retry",
+            Values::Span(limits::CONNECT_RETRY),
+            "\"5s\"",
+            "Wait between two attempts to connect",
+        ),
+        Key::or("passive", Values::Text("boolean"), "false", "Only accept, never connect"),
+        Key::or(
+            "families",
+            Values::Text("list of `\"ipv4\"`, `\"ipv6\"`"),
+            "[\"ipv4\"]",
+            "What is announced on this session; the default is the address's own family",
+        ),
+        Key::optional(
+            "next_hop_v4",
+            Values::Text("IPv4 address"),
+            "own address of the session",
+            "Next hop of IPv4 prefixes; required for IPv4 on a session over IPv6",
+        ),
+        Key::optional(
+            "next_hop_v6",
+            Values::Text("IPv6 address"),
+            "own address of the session",
+            "Next hop of IPv6 prefixes; required for IPv6 on a session over IPv4",
+        ),
     ],
     later: &[
         "interface",
@@ -62,7 +162,6 @@ const XDP_MODES: &[(&str, XdpMode)] = &[("native", XdpMode::Native), ("generic",
 /// How an interface is named.
 const INTERFACE_RULE: &str = "write an interface as `ip link` shows it, at most 15 characters";
 
-#[cfg(test)]
 pub(super) const SHAPES: &[Shape] = &[APPLIANCE, UPLINK, BGP, PEER];
 
 /// The appliance section as read.

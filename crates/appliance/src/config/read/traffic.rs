@@ -11,24 +11,115 @@ use super::announce::{self, AnnounceDraft};
 use super::check::{self, CheckDraft};
 use crate::config::limits;
 use crate::config::report::Report;
-use crate::config::section::{Section, Shape, object_names};
+use crate::config::section::{Section, object_names};
+use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong};
 use crate::model::{AdminState, Backend, Mode, OnFailed, Pool, Protocol, Service, Vip};
 
 const VIP: Shape = Shape {
-    known: &["address", "announce"],
+    path: "vips.NAME",
+    title: "an announced address",
+    about: "",
+    change: Change::Reload,
+    keys: &[
+        Key::required(
+            "address",
+            Values::Text("address"),
+            "Announced as /32 or /128 while its services can be served; unique, no address of a backend or of this host",
+        ),
+        Key::section("announce"),
+    ],
     later: &["prefix", "communities", "large_communities", "med", "prepend", "policy"],
 };
 const SERVICE: Shape = Shape {
-    known: &["vip", "protocol", "port", "pool", "idle", "flow_table"],
+    path: "services.NAME",
+    title: "VIP, protocol and port",
+    about: "VIP, protocol and port together occur once.",
+    change: Change::Reload,
+    keys: &[
+        Key::required("vip", Values::Text("name of a VIP"), "What clients connect to"),
+        Key::required(
+            "protocol",
+            Values::Words(|| words(PROTOCOLS)),
+            "With the port, what clients connect to",
+        ),
+        Key::required(
+            "port",
+            Values::Number(1..=65_535),
+            "Packets keep it: the backend listens on the VIP and this port",
+        ),
+        Key::required("pool", Values::Text("name of a pool"), "Who serves"),
+        Key::or(
+            "idle",
+            Values::Seconds(limits::IDLE),
+            "\"15m\"",
+            "An established flow is forgotten after this silence, or up to 8 s later; the default of UDP services is `2m`",
+        ),
+        Key::or(
+            "flow_table",
+            Values::Text("boolean"),
+            "true",
+            "`false`: flows are not remembered, every packet goes by its row",
+        ),
+    ],
     later: &["affinity", "limits", "ports", "critical"],
 };
 const POOL: Shape = Shape {
-    known: &["mode", "max_backends", "on_failed", "check", "backends"],
+    path: "pools.NAME",
+    title: "backends that serve alike",
+    about: "",
+    change: Change::Reload,
+    keys: &[
+        Key::required(
+            "mode",
+            Values::Words(|| words(MODES)),
+            "IPv4 in IPv4 or IPv6 in IPv6: VIPs and backends of a pool are of one family",
+        ),
+        Key::or(
+            "max_backends",
+            Values::Number(1..=limits::MAX_BACKENDS_MAX),
+            "64",
+            "The most backends this pool will ever have; fixes the number of rows, so changing it moves flows",
+        ),
+        Key::or(
+            "on_failed",
+            Values::Words(|| words(ON_FAILED)),
+            "\"keep\"",
+            "What established flows of a failed backend do: stay, so that a false alarm breaks none, or go to another, \
+             which resets them",
+        ),
+        Key::section("check"),
+        Key::section("backends"),
+    ],
     later: &["gue", "l2", "algorithm", "epsilon", "seed", "affinity", "slow_start", "panic", "agent"],
 };
-const BACKEND: Shape =
-    Shape { known: &["address", "weight", "state", "zone"], later: &["check", "mac", "port", "cap"] };
+const BACKEND: Shape = Shape {
+    path: "pools.NAME.backends.NAME",
+    title: "one server of a pool",
+    about: "",
+    change: Change::Reload,
+    keys: &[
+        Key::required(
+            "address",
+            Values::Text("address"),
+            "Outer destination; unique in its pool. Another address is another backend: its flows do not follow",
+        ),
+        Key::or(
+            "weight",
+            Values::Number(0..=limits::WEIGHT_MAX),
+            "100",
+            "Share of new flows; 0: no new flows, as if draining. Some backend of a pool has more than 0",
+        ),
+        Key::or(
+            "state",
+            Values::Words(|| words(STATES)),
+            "\"active\"",
+            "`draining`: the flows it has, no new ones. `disabled`: nothing",
+        ),
+        Key::optional("zone", Values::Text("1 to 63 printable characters"), "none", "For display"),
+    ],
+    later: &["check", "mac", "port", "cap"],
+};
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip)];
@@ -36,8 +127,7 @@ const ON_FAILED: &[(&str, OnFailed)] = &[("keep", OnFailed::Keep), ("reset", OnF
 const STATES: &[(&str, AdminState)] =
     &[("active", AdminState::Active), ("draining", AdminState::Draining), ("disabled", AdminState::Disabled)];
 
-#[cfg(test)]
-pub(super) const SHAPES: &[Shape] = &[VIP, SERVICE, POOL, BACKEND];
+pub(super) const SHAPES: &[Shape] = &[VIP, announce::ANNOUNCE, SERVICE, POOL, check::CHECK, BACKEND];
 
 /// A VIP as read.
 #[derive(Debug)]
