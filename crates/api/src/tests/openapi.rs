@@ -15,13 +15,13 @@ fn description() -> Value {
 }
 
 #[test]
-fn the_file_in_the_reference_is_fresh() {
+fn docs_fresh_openapi() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&file, openapi::text()).expect("written");
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == openapi::text(), "docs/reference/openapi.json is stale: run with UPDATE_EXPECT=1");
+    assert!(found == openapi::text(), "docs/reference/openapi.json is stale: run `cargo xtask gen-docs`");
 }
 
 #[test]

@@ -114,8 +114,8 @@ fn exit_status() -> String {
 /// The reference of the command line, in Markdown: every help page as it is.
 fn reference(command: Command) -> String {
     let mut text = String::from(
-        "<!-- SPDX-License-Identifier: Apache-2.0 OR MIT -->\n<!-- Made from the command line itself: \
-         UPDATE_EXPECT=1 cargo test -p weir-appliance --lib cli::generate -->\n# Command line\n\n\
+        "<!-- SPDX-License-Identifier: Apache-2.0 OR MIT -->\n<!-- Written from the code by `cargo xtask gen-docs`; \
+         edit `crates/appliance/src/cli`. -->\n# Command line\n\n\
          Every command's own help. Commands that talk to a daemon do so over its socket, or where `--server` or \
          `WEIR_SERVER` says.\n`--output json` prints exactly what the API answers. Errors are three lines on standard \
          error: what, why, what to do; the word at the end\nis what to search for. A pipe gets no colours and whole \
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_is_fresh() {
+    fn docs_fresh_command_line() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating/cli.md");
         let made = reference(command());
         if std::env::var_os("UPDATE_EXPECT").is_some() {
@@ -164,6 +164,6 @@ mod tests {
             return;
         }
         let there = fs::read_to_string(&path).unwrap_or_default();
-        assert!(there == made, "docs/operating/cli.md is stale: run this test with UPDATE_EXPECT=1");
+        assert!(there == made, "docs/operating/cli.md is stale: run `cargo xtask gen-docs`");
     }
 }
