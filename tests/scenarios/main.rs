@@ -4,6 +4,7 @@
 //! One test binary, because each binary links for long. All need root and run inside `scripts/isolated.sh` (`make test`).
 //! A scenario that fails prints the logs of its daemons.
 
+mod a_broken_disk_stops_nothing;
 mod a_clean_stop_fails_no_request;
 mod a_drained_backend_gets_no_new_flows;
 mod a_killed_appliance_is_routed_around;

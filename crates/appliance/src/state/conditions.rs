@@ -68,8 +68,8 @@ impl Conditions {
                 return false;
             }
             match severity {
-                Severity::Warning => tracing::warn!(code, message, "condition raised"),
-                Severity::Error => tracing::error!(code, message, "condition raised"),
+                Severity::Warning => tracing::warn!(code, why = message, "condition raised"),
+                Severity::Error => tracing::error!(code, why = message, "condition raised"),
             }
             let since = before.map_or_else(SystemTime::now, |before| before.since);
             Arc::make_mut(raised).insert(code, Condition { severity, message, since });
