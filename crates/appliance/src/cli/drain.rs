@@ -47,8 +47,8 @@ struct SetArgs {
     #[arg(value_name = "TARGET", value_parser = target::parse)]
     target: Target,
     /// Why, for those who look later
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// End it by itself after this long: 90s, 10m, 2h or 3d
     #[arg(long = "for", value_name = "SPAN", value_parser = time::parse_span, conflicts_with = "until")]
     lasting: Option<Duration>,
@@ -135,7 +135,7 @@ async fn set(
 ) -> anyhow::Result<()> {
     let request = OverrideRequest {
         state,
-        reason: args.reason.clone(),
+        reason: args.reason.clone().unwrap_or_default(),
         author: Some(args.author.clone().unwrap_or_else(author)),
         until: args.until.map(Timestamp),
         lasting: args.lasting.map(|span| format!("{}s", span.as_secs())),

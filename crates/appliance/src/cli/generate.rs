@@ -105,7 +105,8 @@ fn exit_status() -> String {
         text.push_str(&format!(".TP\n{code}\n{meaning}\n"));
     }
     text.push_str(
-        ".SH FILES\n.TP\n/run/weir/api.sock\nThe daemon's API.\n.TP\n/etc/weir/weir.toml\nThe document.\n\
+        ".SH ENVIRONMENT\n.TP\nWEIR_SERVER\nThe daemon, as \\-\\-server names it.\n.TP\nNO_COLOR\nNo colours, when it is \
+         not empty.\n.SH FILES\n.TP\n/run/weir/api.sock\nThe daemon's API.\n.TP\n/etc/weir/weir.toml\nThe document.\n\
          .SH \"SEE ALSO\"\n.BR weir (8),\n.BR weir\\-status (8),\n.BR weir\\-check (8)\n",
     );
     text
