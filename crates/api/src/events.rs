@@ -100,6 +100,11 @@ impl EventLog {
         (boot == self.boot && number <= ring.latest && number >= ring.first() - 1).then_some(number)
     }
 
+    /// The number before the oldest event that is kept: what comes after it is all that is still known.
+    pub fn oldest(&self) -> u64 {
+        self.ring().first() - 1
+    }
+
     /// The number of the latest event, and a wake-up at each new one.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn readers_walk_the_ring_at_their_own_pace() {
         let log = EventLog::new(UNIX_EPOCH);
-        assert_eq!(numbers(&log.after(0, 10)), [0; 0]);
+        assert_eq!((log.oldest(), numbers(&log.after(0, 10)).len()), (0, 0));
         for object in ["a", "b", "c"] {
             log.publish(change(object));
         }
@@ -177,6 +182,7 @@ mod tests {
         assert_eq!(log.after(0, 1), Next::Lost);
         assert_eq!(numbers(&log.after(1, 1)), [2]);
         assert_eq!(numbers(&log.after(1, usize::MAX)).len(), EVENTS_KEPT);
+        assert_eq!(log.oldest(), 1);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::v1::{EventKind, ProblemDetails};
 /// The header in which a reader that connects again names the last event it has.
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// What asks for all events that are kept, in place of an id.
+const OLDEST: &str = "oldest";
+
 /// What happens, as it happens: server-sent events, each with one JSON object of the schema `Event` as its data.
 ///
 /// Ids are `<boot>-<number>`. With `since` or `Last-Event-ID` the stream goes on after that event; when it is not known here
@@ -25,7 +28,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// reader that is too slow gets `overflow` and the stream ends. After 15 s without an event a comment is sent.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(
-        ("since" = Option<String>, Query, description = "Id of the last event that the reader has."),
+        ("since" = Option<String>, Query, description = "Id of the last event that the reader has, or `oldest` for all that are kept."),
         ("kinds" = Option<String>, Query, description = "Kinds to tell, separated by commas: backend, vip, peer, document, override. Left out: all."),
         ("Last-Event-ID" = Option<String>, Header, description = "As `since`, which comes first."),
     ),
@@ -45,6 +48,7 @@ pub(crate) async fn events<C: ControlPlane>(
     let log = Arc::clone(shared.control.events());
     let start = match since.or(last) {
         None => Start::After(*log.subscribe().borrow()),
+        Some(id) if id == OLDEST => Start::After(log.oldest()),
         Some(id) => log.resume(&id).map_or(Start::Resync, Start::After),
     };
     let seat = Seat::take(&shared.stats).ok_or_else(|| {

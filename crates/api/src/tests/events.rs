@@ -125,6 +125,8 @@ async fn a_reader_goes_on_where_it_was() {
     let first = appliance.events.id(1);
     let (mut reader, _head) = Reader::open(&server, &format!("?since={first}"), "").await;
     assert_eq!(reader.next().await.expect("an event").event.object, "b");
+    let (mut reader, _head) = Reader::open(&server, "?since=oldest", "").await;
+    assert_eq!(reader.next().await.expect("an event").event.object, "a");
     let (mut reader, _head) = Reader::open(&server, "", &format!("last-event-id: {first}\r\n")).await;
     assert_eq!(reader.next().await.expect("an event").event.object, "b");
     assert_eq!(reader.next().await.expect("an event").event.object, "c");
