@@ -95,8 +95,8 @@ impl Checks {
             Checks::None => "",
             Checks::Defaults => "check = { kind = \"http\", path = \"/healthz\" }\n",
             Checks::Quick => {
-                "check = { kind = \"http\", path = \"/healthz\", interval = \"400ms\", timeout = \"300ms\", \
-                 fast_interval = \"100ms\", down_interval = \"400ms\" }\n"
+                "check = { kind = \"http\", path = \"/healthz\", interval = \"500ms\", timeout = \"400ms\", \
+                 fast_interval = \"100ms\", down_interval = \"500ms\" }\n"
             }
         }
     }

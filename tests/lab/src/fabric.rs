@@ -129,7 +129,8 @@ impl Fabric {
         Ok(Fabric { appliances, backends, frr, _passing: passing, client, tor, _pins: pins, logs })
     }
 
-    /// Builds the network, starts all agents and appliances, and waits until the ToR routes to every appliance.
+    /// Builds the network, starts all agents and appliances, and waits until the ToR routes to every appliance and each of
+    /// them has found every backend well: only then do all choose alike.
     pub fn up(layout: &Layout) -> Result<Fabric> {
         let mut fabric = Fabric::build(layout)?;
         fabric.start_agents()?;
@@ -141,7 +142,13 @@ impl Fabric {
         }
         let all: Vec<u8> = (1..=layout.appliances).collect();
         fabric.wait_routes(&all, CONVERGENCE_LIMIT)?;
+        fabric.wait_usable(CONVERGENCE_LIMIT)?;
         Ok(fabric)
+    }
+
+    /// Waits until every appliance says that all its backends are usable.
+    pub fn wait_usable(&self, limit: Duration) -> Result<()> {
+        self.appliances.iter().try_for_each(|appliance| appliance.wait_usable(limit))
     }
 
     /// Starts the agents of all backends and waits for them.

@@ -37,6 +37,18 @@ impl Appliance {
         Ok(())
     }
 
+    /// Waits until all backends of all pools are usable.
+    pub fn wait_usable(&self, limit: Duration) -> Result<()> {
+        wait_until(&format!("all backends of {} to be usable", self.name()), limit, || {
+            let status = self.status()?;
+            let pools = status["pools"].as_object().context("no pools")?;
+            for backend in pools.values().filter_map(|pool| pool["backends"].as_object()).flatten() {
+                ensure!(backend.1["state"] == "usable", "{}: {}", backend.0, backend.1);
+            }
+            Ok(())
+        })
+    }
+
     /// Waits until a VIP is announced to a peer at least; gives its status.
     pub fn wait_announced(&self, vip: &str, limit: Duration) -> Result<Value> {
         wait_until(&format!("{vip} to be announced"), limit, || {
