@@ -76,8 +76,8 @@ fn forwards(fabric: &Fabric) {
 /// The sentence of a condition that is raised now, if it is, as the log tells.
 fn raised(lb1: &Appliance, code: &str) -> Result<Option<String>> {
     let log = lb1.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let Some(last) = lines.filter(|line| line["code"] == code).last() else { return Ok(None) };
+    let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let Some(last) = lines.find(|line| line["code"] == code) else { return Ok(None) };
     match last["message"].as_str() {
         Some("condition raised") => Ok(last["why"].as_str().map(str::to_owned)),
         Some("condition cleared") => Ok(None),
