@@ -11,7 +11,7 @@
 //! code 1 and leaves links and pins in place: packets flow on, and the next start adopts them. A panic aborts the process
 //! (`panic = "abort"`), which comes to the same; a service manager starts it again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -28,7 +28,7 @@ use weir_dataplane::next_hop::{
     NextHopHandle, NextHopResolver, NextHops, StartError as ResolverError, Unresolved,
 };
 use weir_dataplane::{Dataplane, OpenError};
-use weir_health::{Budgets, CheckerConfig, Monitor, SocketProber};
+use weir_health::{Adopted, Budgets, CheckKey, CheckerConfig, Monitor, MonitorHandle, SocketProber};
 
 use crate::config::{HashSeed, SeedError, read_hash_seed};
 use crate::control::{Control, DATAPLANE, Sources};
@@ -41,7 +41,7 @@ use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
 use crate::reconcile::{COMMAND_QUEUE_DEPTH, Command, Inputs, Reconciler};
 use crate::signals::{Request, Signals};
-use crate::state::{Conditions, OverrideStore, StateDir, StateDirError};
+use crate::state::{Conditions, HealthFile, OverrideStore, StateDir, StateDirError};
 use crate::store::{ReloadError, Start, Store};
 use crate::translate;
 
@@ -120,21 +120,15 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
     let mut signals = Signals::install().map_err(RunError::Signals)?;
     let _lock = InstanceLock::acquire(&instance_dir(&document))?;
     let seed = read_hash_seed(&document.appliance.hash_seed_file)?;
-    let conditions = Conditions::new();
-    let state = StateDir::open(&first.state_dir, &conditions)?;
-    let store = Store::open(file, first, &state);
-    let overrides = Arc::new(OverrideStore::open(&state));
-    // Both only wait between turns: they end with the runtime.
-    tokio::spawn(state.run());
-    tokio::spawn(Arc::clone(&overrides).run());
+    let stores = Stores::open(file, first)?;
     let server = Server::bind(ServerConfig {
         socket: document.bootstrap.api_socket.clone(),
         tcp: document.bootstrap.api_listen,
     });
     let server = server.await?;
     let next_hops = NextHopResolver::start(document.uplinks.keys().cloned().collect())?;
-    let outcome = match start(&store, &overrides, &conditions, &next_hops, server, seed).await {
-        Ok(running) => running.until_stopped(&mut signals, &store, &next_hops).await,
+    let outcome = match start(&stores, &next_hops, server, seed).await {
+        Ok(running) => running.until_stopped(&mut signals, &stores, &next_hops).await,
         Err(error) => Err(error),
     };
     // After a crash the neighbours stay for the next start; after any orderly end they go.
@@ -142,16 +136,34 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
     outcome
 }
 
+/// What outlives the process.
+struct Stores {
+    state: StateDir,
+    documents: Store,
+    overrides: Arc<OverrideStore>,
+}
+
+impl Stores {
+    fn open(file: PathBuf, first: Start) -> Result<Self, StateDirError> {
+        let state = StateDir::open(&first.state_dir, &Conditions::new())?;
+        let documents = Store::open(file, first, &state);
+        let overrides = Arc::new(OverrideStore::open(&state));
+        // Both only wait between turns: they end with the runtime.
+        tokio::spawn(state.clone().run());
+        tokio::spawn(Arc::clone(&overrides).run());
+        Ok(Self { state, documents, overrides })
+    }
+}
+
 /// Brings up the dataplane, makes the first pass, then starts the speaker. After an error nothing is attached that was
 /// not before.
 async fn start(
-    store: &Store,
-    overrides: &Arc<OverrideStore>,
-    conditions: &Conditions,
+    stores: &Stores,
     next_hops: &NextHopHandle,
     server: Server,
     seed: HashSeed,
 ) -> Result<Running, RunError> {
+    let Stores { state, documents: store, overrides } = stores;
     let document = Arc::clone(&store.accepted().borrow());
     let document = &document.document;
     let latches = Latches::new();
@@ -160,7 +172,7 @@ async fn start(
     let dataplane = block_in_place(|| Dataplane::open(translate::dataplane(document, seed.0)))?;
     let is_adopted = dataplane.adopted();
     let (admin, admin_seen) = watch::channel(Admin::default());
-    let (monitor, _) = Monitor::spawn(checker(document), SocketProber);
+    let (monitor, _) = Monitor::spawn(checker(document, HealthFile::load(state)), SocketProber);
     let inputs = Inputs {
         documents: store.accepted(),
         next_hops: next_hops.watch(),
@@ -180,8 +192,8 @@ async fn start(
         commands: commands.clone(),
         reloads,
         overrides: Arc::clone(overrides),
-        monitor,
-        conditions: conditions.clone(),
+        monitor: monitor.clone(),
+        conditions: state.conditions().clone(),
         readiness: latches.readiness.clone(),
     }));
     let (stop_api, api_stopped) = oneshot::channel::<()>();
@@ -209,6 +221,8 @@ async fn start(
     let status = reconciler.status();
     let reconcile = tokio::spawn(reconciler.run(commands_seen));
     drop(latches.speaker);
+    let mut verdicts = HealthFile::new(state, monitor.clone());
+    let verdicts = tokio::spawn(async move { verdicts.run().await });
     tracing::info!(adopted = is_adopted, "running");
     let drain_wait = document.appliance.drain_wait;
     Ok(Running {
@@ -216,6 +230,8 @@ async fn start(
         status,
         reconcile,
         speaker,
+        monitor,
+        verdicts,
         commands,
         reloads: reloads_seen,
         admin,
@@ -226,13 +242,13 @@ async fn start(
 }
 
 /// What the health monitor is started with.
-fn checker(document: &Document) -> CheckerConfig {
+fn checker(document: &Document, adopted: BTreeMap<CheckKey, Adopted>) -> CheckerConfig {
     CheckerConfig {
         appliance: document.appliance.name.clone(),
         budgets: Budgets::default(),
         // Any number will do: it only spreads the jitter.
         seed: RandomState::new().hash_one(0),
-        adopted: Default::default(),
+        adopted,
     }
 }
 
@@ -242,6 +258,8 @@ struct Running {
     status: watch::Receiver<Arc<ReconcileStatus>>,
     reconcile: JoinHandle<Result<(), PortError>>,
     speaker: SpeakerHandle,
+    monitor: MonitorHandle,
+    verdicts: JoinHandle<()>,
     commands: mpsc::Sender<Command>,
     reloads: mpsc::Receiver<ReloadRequest>,
     admin: watch::Sender<Admin>,
@@ -255,15 +273,17 @@ impl Running {
     async fn until_stopped(
         mut self,
         signals: &mut Signals,
-        store: &Store,
+        stores: &Stores,
         next_hops: &NextHopHandle,
     ) -> Result<(), RunError> {
-        let served = serve(signals, &mut self.reconcile, &mut self.reloads, store, next_hops).await;
+        let Stores { state, documents, .. } = stores;
+        let served = serve(signals, &mut self.reconcile, &mut self.reloads, documents, next_hops).await;
         if let Some(error) = served {
+            self.keep_verdicts(state).await;
             return Err(RunError::Ended(error));
         }
         self.control.stopping();
-        let outcome = self.stop(signals).await;
+        let outcome = self.stop(signals, state).await;
         drop(self.stop_api);
         if let Err(error) = self.api.await {
             tracing::error!(%error, "the API did not end well");
@@ -272,7 +292,7 @@ impl Running {
     }
 
     /// Withdraws, waits, says goodbye, detaches. A second signal cuts both waits short.
-    async fn stop(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+    async fn stop(&mut self, signals: &mut Signals, state: &StateDir) -> Result<(), RunError> {
         tracing::info!(drain_wait_s = self.drain_wait.as_secs_f64(), "stopping: withdrawing");
         // Before the reconciler hears of the stop: a moment later the answer may be gone.
         let before = Told::of(&self.status.borrow());
@@ -298,12 +318,22 @@ impl Running {
             tracing::warn!("second signal: not waiting for the drain");
         }
         self.speaker.shutdown(SHUTDOWN_TEXT).await;
+        // The detach takes the checks' way through the tunnel: what they say after it means nothing.
+        self.keep_verdicts(state).await;
         let (reply, detached) = oneshot::channel();
         let gone = || RunError::Detach(PortError::Gone { part: "the reconciler" });
         self.commands.send(Command::Detach(reply)).await.map_err(|_| gone())?;
         detached.await.map_err(|_| gone())?.map_err(RunError::Detach)?;
         tracing::info!("stopped: withdrawn and detached");
         Ok(())
+    }
+
+    /// For the next start, whatever becomes of this one.
+    async fn keep_verdicts(&self, state: &StateDir) {
+        self.verdicts.abort();
+        if let Err(error) = HealthFile::new(state, self.monitor.clone()).write().await {
+            tracing::warn!(%error, "verdicts of checks are not kept");
+        }
     }
 }
 
