@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Document, Protocol};
+use super::{Document, Protocol, Service};
 
 /// What is tried against every backend of a pool, through the tunnel, once per address and port that the pool serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +64,18 @@ pub enum HttpMethod {
 }
 
 impl Document {
-    /// Where each backend of a pool is tried: every VIP address of the services that use it, with the check's port or else
-    /// the service's own. Empty for a pool without a check, and for one that no TCP service uses and whose check has no port.
+    /// Where a service is checked: its VIP's address, with the port of its pool's check or else its own TCP port. `None` when
+    /// its pool has no check, or when neither says a port.
+    pub fn check_target(&self, service: &Service) -> Option<SocketAddr> {
+        let check = self.pools.get(&service.pool)?.check.as_ref()?;
+        let own = match service.protocol {
+            Protocol::Tcp => Some(service.port),
+            Protocol::Udp => None,
+        };
+        Some(SocketAddr::new(self.vips.get(&service.vip)?.address, check.port.or(own)?))
+    }
+
+    /// Where each backend of a pool is checked: the targets of all services that use it.
     pub fn check_targets(&self, pool: &str) -> BTreeSet<SocketAddr> {
         self.all_check_targets().remove(pool).unwrap_or_default()
     }
@@ -74,16 +84,8 @@ impl Document {
     pub fn all_check_targets(&self) -> BTreeMap<&str, BTreeSet<SocketAddr>> {
         let mut targets: BTreeMap<&str, BTreeSet<SocketAddr>> = BTreeMap::new();
         for service in self.services.values() {
-            let Some(check) = self.pools.get(&service.pool).and_then(|pool| pool.check.as_ref()) else {
-                continue;
-            };
-            let Some(vip) = self.vips.get(&service.vip) else { continue };
-            let own = match service.protocol {
-                Protocol::Tcp => Some(service.port),
-                Protocol::Udp => None,
-            };
-            if let Some(port) = check.port.or(own) {
-                targets.entry(&service.pool).or_default().insert(SocketAddr::new(vip.address, port));
+            if let Some(target) = self.check_target(service) {
+                targets.entry(&service.pool).or_default().insert(target);
             }
         }
         targets

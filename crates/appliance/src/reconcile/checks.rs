@@ -4,7 +4,7 @@
 //! A pool with a check has one *target* for each address and port that it serves; each backend of the pool is checked at
 //! each target, through its own tunnel. A backend is down when any of its checks is, up when all are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use weir_health::{
     Route, SocketOptions, StatusSet, Timing, Verdict,
 };
 
-use crate::model::{self, Document, PoolCheck, Protocol};
+use crate::model::{self, Document, PoolCheck};
 
 /// Outer and inner headers of a check: 20 + 20 + 20 bytes by IPv4, 40 + 40 + 20 by IPv6.
 const HEADERS_V4: u16 = 60;
@@ -42,32 +42,12 @@ pub type Targets = BTreeMap<String, Vec<Target>>;
 /// A check that cannot be made; a valid document has none.
 pub fn targets(document: &Document) -> Result<Targets, CheckSpecError> {
     let mut targets = Targets::new();
-    for (name, pool) in &document.pools {
-        let Some(check) = &pool.check else { continue };
-        let addresses = addresses(document, name, check);
+    for (name, addresses) in document.all_check_targets() {
+        let Some(check) = document.pools.get(name).and_then(|pool| pool.check.as_ref()) else { continue };
         let of_pool: Result<Vec<Target>, _> = addresses.into_iter().map(|at| target(check, at)).collect();
-        let of_pool = of_pool?;
-        if !of_pool.is_empty() {
-            targets.insert(name.clone(), of_pool);
-        }
+        targets.insert(name.to_owned(), of_pool?);
     }
     Ok(targets)
-}
-
-/// Where a service is checked, when its pool has a check and a port to check at.
-pub fn address_of(document: &Document, service: &model::Service) -> Option<SocketAddr> {
-    let check = document.pools.get(&service.pool)?.check.as_ref()?;
-    let own = (service.protocol == Protocol::Tcp).then_some(service.port);
-    Some(SocketAddr::new(document.vips.get(&service.vip)?.address, check.port.or(own)?))
-}
-
-fn addresses(document: &Document, pool: &str, check: &PoolCheck) -> BTreeSet<SocketAddr> {
-    let users = document.services.values().filter(|service| service.pool == pool);
-    let at = |service: &model::Service| {
-        let own = (service.protocol == Protocol::Tcp).then_some(service.port);
-        Some(SocketAddr::new(document.vips.get(&service.vip)?.address, check.port.or(own)?))
-    };
-    users.filter_map(at).collect()
 }
 
 fn target(check: &PoolCheck, address: SocketAddr) -> Result<Target, CheckSpecError> {

@@ -302,7 +302,7 @@ fn service_facts(
     pools: &BTreeMap<String, PoolOutcome>,
 ) -> ServiceFacts {
     let pool = pools.get(&service.pool).copied().unwrap_or_default();
-    let checked_at = checks::address_of(snapshot.document, service);
+    let checked_at = snapshot.document.check_target(service);
     let is_known = |at| snapshot.first_results.is_known(&service.pool, at);
     ServiceFacts {
         name: name.to_owned(),
