@@ -20,24 +20,24 @@ use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
 
 /// Changes of one kind that are timed; the median and the worst are shown.
 const TRIALS: usize = 40;
-/// Services, each with a VIP of its own, all with the one pool.
-const SERVICES: u8 = 10;
 
 fn main() -> Result<()> {
     // Tried out by the test runner: nothing to do.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    println!("| backends | rows | fails, ms | comes back, ms | nothing changed, ms | verify, µs |");
-    println!("|--:|--:|--:|--:|--:|--:|");
-    for (backends, max_backends) in [(3, 64), (100, 100), (100, 1_000)] {
-        row(backends, max_backends)?;
+    println!(
+        "| pools | backends each | rows each | fails, ms | comes back, ms | nothing changed, ms | verify, µs |"
+    );
+    println!("|--:|--:|--:|--:|--:|--:|--:|");
+    for (pools, backends, max_backends) in [(1, 3, 64), (1, 100, 100), (1, 100, 1_000), (100, 10, 64)] {
+        row(pools, backends, max_backends)?;
     }
     Ok(())
 }
 
 /// Opens, fills, measures, prints, removes.
-fn row(backends: u8, max_backends: u32) -> Result<()> {
+fn row(pools: u8, backends: u8, max_backends: u32) -> Result<()> {
     let config = DataplaneConfig {
         instance_dir: PathBuf::from(format!("/sys/fs/bpf/weir-bench-apply-{}", std::process::id())),
         uplinks: Vec::new(),
@@ -48,14 +48,14 @@ fn row(backends: u8, max_backends: u32) -> Result<()> {
         checks: None,
     };
     let mut dataplane = Dataplane::open(config).context("open the dataplane")?;
-    let (usable, next_hops) = forwarding(backends, max_backends);
+    let (usable, next_hops) = forwarding(pools, backends, max_backends);
     dataplane.set_forwarding(&usable, &next_hops).context("fill the tables")?;
     let [mut fails, mut back, mut same, mut verified] = [const { Vec::new() }; 4];
     let mut rows = 0;
     for trial in 0..TRIALS {
         let mut failed = usable.clone();
         let name = backend_name(u8::try_from(trial % usize::from(backends))?);
-        let pool = failed.pools.get_mut("web").context("the pool")?;
+        let pool = failed.pools.get_mut("p0").context("the pool")?;
         pool.backends.get_mut(&name).context("the backend")?.state = BackendState::Failed;
         for (state, times, moves) in
             [(&failed, &mut fails, true), (&failed, &mut same, false), (&usable, &mut back, true)]
@@ -63,7 +63,7 @@ fn row(backends: u8, max_backends: u32) -> Result<()> {
             let started = Instant::now();
             let applied = dataplane.set_forwarding(state, &next_hops)?;
             times.push(started.elapsed());
-            if applied.pools_rebuilt.contains_key("web") != moves {
+            if applied.pools_rebuilt.contains_key("p0") != moves {
                 bail!("a change that should {}move rows: {applied:?}", if moves { "" } else { "not " });
             }
             rows = rows.max(applied.pools_rebuilt.values().copied().max().unwrap_or(0));
@@ -75,7 +75,7 @@ fn row(backends: u8, max_backends: u32) -> Result<()> {
     }
     let total = weir_dataplane::rows::row_count(max_backends);
     println!(
-        "| {backends} | {total}, {rows} move | {} | {} | {} | {} |",
+        "| {pools} | {backends} | {total}, {rows} move | {} | {} | {} | {} |",
         shown(&mut fails, 1e3),
         shown(&mut back, 1e3),
         shown(&mut same, 1e3),
@@ -95,28 +95,30 @@ fn backend_name(number: u8) -> String {
     format!("b{number:03}")
 }
 
-fn forwarding(backends: u8, max_backends: u32) -> (ForwardingState, NextHops) {
+/// As many pools of as many backends, each with a service; the first is the one that changes.
+fn forwarding(pools: u8, backends: u8, max_backends: u32) -> (ForwardingState, NextHops) {
     let mut next_hops = NextHops::new();
     let hop = NextHop { ifindex: 1, source_mac: [2; 6], destination_mac: [4; 6], mtu: 1500, vlan: None };
-    let members = (0..backends).map(|number| {
-        let address = IpAddr::from([10, 1, 0, number + 1]);
-        next_hops.insert(address, hop);
-        let backend = Backend { address, weight: 100, cap_permille: 1000, state: BackendState::Usable };
-        (backend_name(number), backend)
-    });
-    let backends: BTreeMap<_, _> = members.collect();
-    let pool = Pool { mode: Mode::Ipip, max_backends, on_failed: OnFailed::Keep, backends };
-    let service = |number: u8| Service {
-        vip: IpAddr::from([198, 51, 100, number + 1]),
-        protocol: Protocol::Tcp,
-        port: 443,
-        pool: "web".to_owned(),
-        idle: Duration::from_secs(300),
-        flow_table: true,
-    };
-    let forwarding = ForwardingState {
-        services: (0..SERVICES).map(|number| (format!("s{number}"), service(number))).collect(),
-        pools: BTreeMap::from([("web".to_owned(), pool)]),
-    };
+    let mut forwarding = ForwardingState::default();
+    for pool in 0..pools {
+        let mut members = BTreeMap::new();
+        for number in 0..backends {
+            let address = IpAddr::from([10, 1, pool, number + 1]);
+            next_hops.insert(address, hop);
+            let backend = Backend { address, weight: 100, cap_permille: 1000, state: BackendState::Usable };
+            members.insert(backend_name(number), backend);
+        }
+        let service = Service {
+            vip: IpAddr::from([198, 51, 100, pool + 1]),
+            protocol: Protocol::Tcp,
+            port: 443,
+            pool: format!("p{pool}"),
+            idle: Duration::from_secs(300),
+            flow_table: true,
+        };
+        let pool_of = Pool { mode: Mode::Ipip, max_backends, on_failed: OnFailed::Keep, backends: members };
+        forwarding.services.insert(format!("s{pool}"), service);
+        forwarding.pools.insert(format!("p{pool}"), pool_of);
+    }
     (forwarding, next_hops)
 }

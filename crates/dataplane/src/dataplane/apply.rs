@@ -22,6 +22,7 @@ use weir_dataplane_core::rendezvous::PoolSeed;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceKey, ServiceValue};
 
 use super::Dataplane;
+use super::tables::RowsOf;
 use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
 use crate::identity;
 use crate::ids::NoneFree;
@@ -259,7 +260,8 @@ impl Dataplane {
         }
     }
 
-    /// Builds the pool's rows; if they differ from what lies in its region, writes them elsewhere and switches.
+    /// Builds the pool's rows, unless those in force were made from the same; if they differ from what lies in its region, writes
+    /// them elsewhere and switches.
     fn apply_rows(
         &mut self,
         name: &str,
@@ -271,6 +273,10 @@ impl Dataplane {
         let failed = |source| ApplyError::Rows { pool: name.to_owned(), source };
         if members.is_empty() {
             self.switch_rows(pool_id, None);
+            return Ok(());
+        }
+        let of = RowsOf::new(pool.max_backends, members);
+        if self.tables.rows_of.get(&pool_id) == Some(&of) {
             return Ok(());
         }
         let input = RowsInput {
@@ -287,6 +293,7 @@ impl Dataplane {
         let count = u32::try_from(rows.len()).expect("at most 1,048,576");
         let differing = self.differing_rows(pool_id, rows);
         if differing == 0 {
+            self.tables.rows_of.insert(pool_id, of);
             return Ok(());
         }
         let regions = &mut self.tables.regions;
@@ -301,6 +308,7 @@ impl Dataplane {
             self.maps.rows.word(index, 0).store(row.raw(), Ordering::Release);
         }
         self.switch_rows(pool_id, Some(region));
+        self.tables.rows_of.insert(pool_id, of);
         applied.pools_rebuilt.insert(name.to_owned(), differing);
         applied.writes += differing;
         Ok(())
@@ -320,6 +328,7 @@ impl Dataplane {
 
     /// Points the pool at `region`, by one store, and gives the old region back.
     fn switch_rows(&mut self, pool_id: u32, region: Option<crate::regions::Region>) {
+        self.tables.rows_of.remove(&pool_id);
         let descriptor = region.map_or(0, |region| PoolValue::descriptor(region.first, region.count));
         self.maps.pools.word(pool_id, 0).store(descriptor, Ordering::Release);
         let old = match region {
@@ -391,6 +400,10 @@ impl Dataplane {
         wanted: HashMap<ServiceKey, ServiceValue>,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
+        if self.tables.slots_settled && self.tables.service_map == wanted {
+            return Ok(());
+        }
+        self.tables.slots_settled = false;
         let slots = service_slots::slots(&wanted);
         let changed: Vec<(u32, ServiceSlot)> =
             (0..).zip(slots).filter(|(index, slot)| self.maps.service_slots.read(*index) != *slot).collect();
@@ -422,6 +435,7 @@ impl Dataplane {
             self.maps.service_slots.write(*index, slot);
             applied.writes += 1;
         }
+        self.tables.slots_settled = true;
         Ok(())
     }
 

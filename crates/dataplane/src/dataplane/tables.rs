@@ -7,10 +7,26 @@ use std::net::IpAddr;
 use weir_dataplane_core::{ServiceKey, ServiceValue};
 
 use crate::config::Capacity;
+use crate::forwarding::BackendState;
 use crate::ids::Ids;
 use crate::next_hop_ids::NextHopIds;
 use crate::regions::{Region, Regions};
-use crate::rows::Ranking;
+use crate::rows::{MemberInput, Ranking};
+
+/// Everything that a pool's rows follow from, beside the fleet's seed and the pool's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RowsOf {
+    max_backends: u32,
+    /// Id, name, weight, cap, state.
+    members: Vec<(u16, String, u32, u16, BackendState)>,
+}
+
+impl RowsOf {
+    pub(super) fn new(max_backends: u32, members: &[MemberInput<'_>]) -> Self {
+        let member = |m: &MemberInput<'_>| (m.id, m.name.to_owned(), m.weight, m.cap_permille, m.state);
+        Self { max_backends, members: members.iter().map(member).collect() }
+    }
+}
 
 /// The user side of the tables. Read back at the start, kept in step by every write.
 pub(super) struct Tables {
@@ -24,12 +40,16 @@ pub(super) struct Tables {
     pub services: Ids,
     /// What the service map holds, markers included.
     pub service_map: HashMap<ServiceKey, ServiceValue>,
+    /// Whether the slots in front of the service map are known to say what it says.
+    pub slots_settled: bool,
     /// Free and taken rows.
     pub regions: Regions,
     /// By pool id: where its rows lie.
     pub pool_regions: BTreeMap<u32, Region>,
     /// By pool id: the dear part of its rows, kept for the next change of caps or states.
     pub rankings: BTreeMap<u32, Ranking>,
+    /// By pool id: what the rows in force were made from.
+    pub rows_of: BTreeMap<u32, RowsOf>,
     /// Service name to id.
     pub service_names: BTreeMap<String, u32>,
     /// Pool and backend name to id.
@@ -52,9 +72,11 @@ impl Tables {
             next_hops: NextHopIds::default(),
             services: Ids::new(0, capacity.services),
             service_map: HashMap::new(),
+            slots_settled: false,
             regions: Regions::new(capacity.rows),
             pool_regions: BTreeMap::new(),
             rankings: BTreeMap::new(),
+            rows_of: BTreeMap::new(),
             service_names: BTreeMap::new(),
             backend_names: BTreeMap::new(),
             backend_addresses: BTreeMap::new(),

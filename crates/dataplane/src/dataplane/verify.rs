@@ -87,11 +87,10 @@ impl Dataplane {
             return Err(VerifyError::NotForwarded { vip, port, verdict });
         }
         let destination = carried(&ran.frame, &frame).ok_or(VerifyError::Damaged { vip, port })?;
-        let is_of_pool = self
-            .tables
-            .backend_addresses
-            .iter()
-            .any(|((pool, _), address)| *pool == service.pool && *address == destination);
+        let first = (service.pool.clone(), String::new());
+        let mut of_pool =
+            self.tables.backend_addresses.range(first..).take_while(|((pool, _), _)| *pool == service.pool);
+        let is_of_pool = of_pool.any(|(_, address)| *address == destination);
         if is_of_pool {
             Ok(destination)
         } else {
