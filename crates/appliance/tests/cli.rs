@@ -533,6 +533,7 @@ fn man_pages_and_completions_are_made_and_sound() {
     assert_eq!(completions.stdout, fs::read(&bash).unwrap());
     let pages = names("man");
     assert!(pages.len() >= 18 && pages.contains(&"weir-drain.8".to_owned()), "{pages:?}");
+    assert!(pages.contains(&"weir.toml.5".to_owned()), "{pages:?}");
     for page in pages {
         let path = out.path().join("man").join(&page);
         assert!(fs::read_to_string(&path).unwrap().contains(".TH "), "{page}");

@@ -3,9 +3,12 @@
 //!
 //! ```text
 //! OUT/man/weir.8, weir-drain.8 …        one page a command, section 8
+//! OUT/man/weir.toml.5                   the reference of the document
 //! OUT/completions/weir.bash, _weir, weir.fish
 //! OUT/cli.md                            checked in as docs/operating/cli.md
 //! ```
+
+mod page;
 
 use std::fs;
 use std::io;
@@ -18,6 +21,7 @@ use clap_mangen::Man;
 
 use super::exit::CODES;
 use super::{Exit, output};
+use crate::config;
 
 /// Width of the help in the reference, whatever terminal it is made on.
 const REFERENCE_COLUMNS: usize = 100;
@@ -56,6 +60,7 @@ pub(super) fn main(args: &Args, command: Command) -> Result<Exit> {
     for (name, page) in man_pages(command.clone())? {
         write(&man.join(name), &page)?;
     }
+    write(&man.join("weir.toml.5"), document_page(&command).as_bytes())?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command.clone(), "weir", &completions)
             .with_context(|| format!("write completions to {}", completions.display()))?;
@@ -98,6 +103,15 @@ fn man_pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
+/// The manual page of the document.
+fn document_page(command: &Command) -> String {
+    let source = format!("weir {}", command.get_version().unwrap_or_default());
+    let mut page =
+        page::manual("weir.toml", "5", "the document of a Weir appliance", &source, &config::reference());
+    page.push_str(".SH \"SEE ALSO\"\n.BR weir\\-check (8),\n.BR weir\\-reload (8)\n");
+    page
+}
+
 /// The sections that all pages share.
 fn exit_status() -> String {
     let mut text = String::from(".SH \"EXIT STATUS\"\n");
@@ -107,7 +121,7 @@ fn exit_status() -> String {
     text.push_str(
         ".SH ENVIRONMENT\n.TP\nWEIR_SERVER\nThe daemon, as \\-\\-server names it.\n.TP\nNO_COLOR\nNo colours, when it is \
          not empty.\n.SH FILES\n.TP\n/run/weir/api.sock\nThe daemon's API.\n.TP\n/etc/weir/weir.toml\nThe document.\n\
-         .SH \"SEE ALSO\"\n.BR weir (8),\n.BR weir\\-status (8),\n.BR weir\\-check (8)\n",
+         .SH \"SEE ALSO\"\n.BR weir (8),\n.BR weir\\-status (8),\n.BR weir\\-check (8),\n.BR weir.toml (5)\n",
     );
     text
 }
