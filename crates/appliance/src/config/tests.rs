@@ -3,6 +3,7 @@
 //! true. What the rules say of bad documents is told by `tests/check`.
 
 mod checks;
+mod guide;
 mod reference;
 
 use std::net::Ipv4Addr;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The operating guide knows every code that status can show, and its examples are good.
+
+use std::path::Path;
+
+use weir_health::Failure;
+
+use super::good;
+use crate::reconcile::status::{Condition, Reason};
+use crate::state::{DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT};
+
+fn page(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating").join(name);
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The rows of the table under a heading: what stands in backticks in their first cell.
+fn rows(page: &str, heading: &str) -> Vec<String> {
+    let (_, rest) = page.split_once(&format!("### {heading}\n")).unwrap_or_else(|| panic!("no `{heading}`"));
+    let section = rest.split("\n#").next().unwrap_or_default();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    cells.map(|(code, _)| code.to_owned()).collect()
+}
+
+#[test]
+fn every_reason_of_a_vip_is_explained() {
+    let mut codes: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    // What the API adds by itself: it knows the peers.
+    codes.push("no-peer");
+    assert_eq!(rows(&page("drain.md"), "Why a VIP is not announced"), codes);
+}
+
+#[test]
+fn every_state_of_a_backend_is_explained() {
+    use Condition::{Disabled, Draining, Failed, Unknown, Unresolved, Usable};
+    let states = [Usable, Draining, Failed, Unknown, Unresolved, Disabled].map(Condition::name);
+    assert_eq!(rows(&page("drain.md"), "What a backend's state means"), states);
+}
+
+#[test]
+fn every_failure_of_a_check_is_explained() {
+    let mut explained = rows(&page("drain.md"), "Why a check fails");
+    explained.sort();
+    let mut codes = Failure::CODES;
+    codes.sort_unstable();
+    assert_eq!(explained, codes);
+}
+
+#[test]
+fn every_condition_of_the_appliance_is_explained() {
+    let codes = [DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT];
+    assert_eq!(rows(&page("drain.md"), "Conditions of the appliance"), codes);
+}
+
+#[test]
+fn the_documents_of_the_guide_are_good() {
+    let page = page("configure.md");
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    let (least, others) = blocks.split_first().expect("the smallest document");
+    good(least);
+    assert!(others.len() >= 2, "{others:?}");
+    for other in others {
+        good(&format!("{least}\n{other}"));
+    }
+    good(&format!("{least}\n{}", others.join("\n")));
+}
