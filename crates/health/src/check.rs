@@ -78,6 +78,16 @@ pub enum CheckKind {
     Http(HttpCheck),
 }
 
+impl CheckKind {
+    /// The word in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http(_) => "http",
+        }
+    }
+}
+
 /// What is tried and how often; valid by construction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckSpec {

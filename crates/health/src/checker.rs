@@ -4,7 +4,7 @@
 //! Contract: [`Checker::handle_time`] first after every wait, then the results and commands that came, then
 //! [`Checker::poll_start`] until `None` and [`Checker::poll_snapshot`] once, then wait for [`Checker::poll_timeout`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -157,6 +157,7 @@ impl Checker {
                 None => self.add(key, check, now),
             }
         }
+        self.forget_pools();
         self.set += 1;
         self.change = Change::SetOrCondition;
         self.set
@@ -186,6 +187,8 @@ impl Checker {
             entry.results.pop_front();
         }
         entry.results.push_back(PastResult { at: now, duration, outcome });
+        let of_pool = (Arc::clone(&entry.key.pool), entry.check.spec.kind().name());
+        self.counters.pools.entry(of_pool).or_default().add(outcome, duration);
 
         let (state, transition) = step(&entry.state, timing, outcome, confidence, now);
         entry.state = state;
@@ -254,6 +257,13 @@ impl Checker {
             is_overloaded: self.is_overloaded,
             ..self.counters.clone()
         }
+    }
+
+    /// Counters follow the set: those of a pool that has no check of the kind any more go.
+    fn forget_pools(&mut self) {
+        let present: BTreeSet<(&str, &str)> =
+            self.entries.values().map(|entry| (&*entry.key.pool, entry.check.spec.kind().name())).collect();
+        self.counters.pools.retain(|(pool, kind), _| present.contains(&(&**pool, *kind)));
     }
 
     fn add(&mut self, key: CheckKey, check: Check, now: Instant) {

@@ -39,5 +39,7 @@ pub use failure::{Failure, Outcome};
 pub use monitor::{Monitor, MonitorHandle};
 pub use probe::{ProbeResult, Prober, SocketProber};
 pub use schedule::Budgets;
-pub use snapshot::{CheckHealth, CheckStatus, HealthSnapshot, MonitorCounters, PastResult};
+pub use snapshot::{
+    CheckHealth, CheckStatus, HealthSnapshot, Lateness, MonitorCounters, PastResult, PoolCounters,
+};
 pub use state::Verdict;

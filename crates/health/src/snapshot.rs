@@ -88,10 +88,48 @@ pub struct MonitorCounters {
     pub transitions: u64,
     /// Results thrown away since their check had changed or gone meanwhile.
     pub stale: u64,
+    /// By pool and kind of check, for those that the set has.
+    pub pools: BTreeMap<(Arc<str>, &'static str), PoolCounters>,
     /// How late starts were.
     pub lateness: Lateness,
     /// The checker is late now.
     pub is_overloaded: bool,
+}
+
+/// What the checks of one pool and kind came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounters {
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed, in the order of [`Failure::CODES`].
+    pub failures: [u64; Failure::CODES.len()],
+    /// Attempts by how long they took, not cumulative: bounds as [`PoolCounters::BOUNDS`], the last for all others.
+    pub durations: [u64; PoolCounters::BOUNDS.len() + 1],
+    /// How long all took together.
+    pub duration_sum: Duration,
+}
+
+impl PoolCounters {
+    /// Upper bounds of the buckets: half a millisecond, doubled until beyond the longest usual timeout.
+    pub const BOUNDS: [Duration; 14] = {
+        let mut bounds = [Duration::from_micros(500); 14];
+        let mut at = 1;
+        while at < bounds.len() {
+            bounds[at] = Duration::from_micros(500 << at);
+            at += 1;
+        }
+        bounds
+    };
+
+    pub(crate) fn add(&mut self, outcome: Outcome, duration: Duration) {
+        match outcome {
+            Ok(()) => self.successes += 1,
+            Err(failure) => self.failures[failure.index()] += 1,
+        }
+        let bucket = Self::BOUNDS.iter().position(|&bound| duration <= bound).unwrap_or(Self::BOUNDS.len());
+        self.durations[bucket] += 1;
+        self.duration_sum = self.duration_sum.saturating_add(duration);
+    }
 }
 
 /// How late attempts started, as a histogram.

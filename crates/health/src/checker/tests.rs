@@ -187,3 +187,31 @@ fn verdicts_that_change_together_are_told_together() {
     assert_eq!(checker.poll_snapshot(told_at).expect("told").counts(), [0, 3, 0]);
     assert_eq!(checker.poll_snapshot(told_at + SEC), None);
 }
+
+#[test]
+fn counters_of_a_pool_follow_the_set() {
+    let (mut checker, mut now) = checker(&["b1"]);
+    round(&mut checker, &mut now, Ok(()));
+    round(&mut checker, &mut now, REFUSED);
+    let attempt = next_attempt(&mut checker, &mut now);
+    let slow = ProbeResult { outcome: Err(Failure::TimeoutRead), duration: 9 * SEC };
+    checker.handle_result(attempt.ticket, slow, now);
+    let web = (Arc::from("web"), "tcp");
+    let counted = checker.counters().pools.remove(&web).expect("the pool has a check");
+    assert_eq!((counted.successes, counted.failures.iter().sum::<u64>()), (1, 2));
+    assert_eq!(counted.failures[Failure::Refused.index()], 1);
+    assert_eq!((counted.durations[0], counted.durations.last()), (2, Some(&1)));
+    assert_eq!(counted.duration_sum, 9 * SEC);
+    // Another check of the pool takes the place of the first: the counters stay, since the pool does.
+    checker.handle_checks(set(&["b2"]), now);
+    assert_eq!(checker.counters().pools[&web], counted);
+    checker.handle_checks(BTreeMap::new(), now);
+    assert!(checker.counters().pools.is_empty());
+}
+
+#[test]
+fn the_bounds_of_durations_double() {
+    let bounds = crate::snapshot::PoolCounters::BOUNDS;
+    assert_eq!((bounds[0], bounds[13]), (Duration::from_micros(500), Duration::from_micros(4_096_000)));
+    assert!(bounds.windows(2).all(|pair| pair[1] == 2 * pair[0]));
+}
