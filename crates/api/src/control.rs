@@ -177,10 +177,10 @@ pub struct Probes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// More questions wait than the queue holds.
-    #[error("too many requests wait for the reconciler")]
+    #[error("too many requests are waiting")]
     Busy,
     /// The owner of the state has ended.
-    #[error("the reconciler has stopped")]
+    #[error("the part that answers has stopped")]
     Stopped,
     /// The part that answers is not up yet.
     #[error("the appliance is starting")]

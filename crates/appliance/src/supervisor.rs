@@ -196,6 +196,8 @@ async fn start(
         conditions: state.conditions().clone(),
         readiness: latches.readiness.clone(),
     }));
+    // Ends with the reconciler.
+    tokio::spawn(Arc::clone(&control).follow());
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(server.serve(Arc::clone(&control), async {
         // Also when the sender is gone: then nobody is left to answer for.

@@ -1,35 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The appliance's side of the API: gathers what the parts publish and translates it into the words of `weir_api::v1`.
+//!
+//! ```text
+//!  Store, Reconciler, Speaker, Monitor, OverrideStore, Conditions
+//!      │ watch: states                            ▲ commands: traffic, reload, overrides
+//!      ├──────► status (pure) ──► View ──► API ───┘
+//!      └──────► follow ──► recorder (pure): edges ──► EventLog, counters of edges
+//! ```
 
+mod checks;
+mod overrides;
 mod peers;
+mod pools;
+mod recorder;
 mod status;
 #[cfg(test)]
 mod tests;
+mod vips;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_api::events::EventLog;
 use weir_api::metrics::Telemetry;
-use weir_api::v1::{CheckDetail, Override, Reloaded};
+use weir_api::v1::{CheckDetail, FieldError, Override, Reloaded};
 use weir_api::{
     ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
     Readiness, ReloadRefused, Unavailable, View,
 };
 use weir_bgp::SpeakerStatus;
-use weir_health::MonitorHandle;
+use weir_health::{MonitorGone, MonitorHandle};
 
-use crate::config;
+use crate::config::{self, LoadErrors};
 use crate::reconcile::Command;
 use crate::reconcile::ports::Traffic;
 use crate::reconcile::status::ReconcileStatus;
-use crate::state::{Conditions, OverrideStore};
-use crate::store::{Accepted, Rejected};
+use crate::state::{Conditions, Kept, OverrideStore, STATE_NOT_KEPT};
+use crate::store::{Accepted, Rejected, ReloadError};
 use crate::supervisor::ReloadRequest;
+use checks::Clocks;
+use recorder::{Recorder, Seen};
 use status::Parts;
 
 /// Age of the reconciler's last turn beyond which the process counts as stuck: several of its slowest rounds.
@@ -67,12 +81,15 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Control {
     sources: Sources,
-    /// Set once the speaker runs.
-    speaker: OnceLock<watch::Receiver<Arc<SpeakerStatus>>>,
+    /// The speaker's status, once it runs.
+    speaker: watch::Sender<Option<watch::Receiver<Arc<SpeakerStatus>>>>,
     is_stopping: AtomicBool,
     started_at: SystemTime,
     kernel: String,
     events: Arc<EventLog>,
+    recorder: Mutex<Recorder>,
+    /// The canonical form of the document that was asked for last.
+    document: Mutex<Option<Arc<DocumentView>>>,
 }
 
 impl Control {
@@ -81,20 +98,22 @@ impl Control {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
         let kernel = release.map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned());
         let started_at = SystemTime::now();
+        let recorder = Mutex::new(Recorder::new(seen(&sources, None)));
         Self {
             sources,
-            speaker: OnceLock::new(),
+            speaker: watch::Sender::new(None),
             is_stopping: AtomicBool::new(false),
             started_at,
             kernel,
             events: Arc::new(EventLog::new(started_at)),
+            recorder,
+            document: Mutex::default(),
         }
     }
 
     /// Shows the speaker's status from now on.
     pub fn speaker_runs(&self, status: watch::Receiver<Arc<SpeakerStatus>>) {
-        // The supervisor starts one speaker, so a second call cannot happen; the first would stay.
-        self.speaker.set(status).ok();
+        self.speaker.send_replace(Some(status));
     }
 
     /// Shows that the appliance is going down, and is not ready any more.
@@ -102,12 +121,51 @@ impl Control {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Tells changes as events, for as long as the reconciler publishes. To be spawned once.
+    pub async fn follow(self: Arc<Self>) {
+        let mut reconcile = self.sources.reconcile.clone();
+        let mut accepted = self.sources.accepted.clone();
+        let mut rejected = self.sources.rejected.clone();
+        let mut overrides = self.sources.overrides.subscribe();
+        let mut speaker_runs = self.speaker.subscribe();
+        let mut speaker = None;
+        loop {
+            // A fresh clone counts its present value as unseen, so it is taken only when there is another.
+            if speaker.is_none() {
+                speaker = speaker_runs.borrow_and_update().clone();
+            }
+            self.look();
+            // What changed since the look wakes at once: receivers keep changes that were not seen. All but the
+            // reconciler live as long as this process does, or are only waited for while they do.
+            let is_over = tokio::select! {
+                // CANCEL: a change stays marked as unseen, on every arm.
+                changed = reconcile.changed() => changed.is_err(),
+                Ok(()) = accepted.changed() => false,
+                Ok(()) = rejected.changed() => false,
+                Ok(()) = overrides.changed() => false,
+                Ok(()) = speaker_runs.changed(), if speaker.is_none() => false,
+                () = speaker_changed(speaker.as_mut()) => false,
+            };
+            if is_over {
+                self.look();
+                return;
+            }
+        }
+    }
+
+    /// Publishes what changed since the last look.
+    fn look(&self) {
+        let speaker = self.speaker.borrow().as_ref().map(|status| Arc::clone(&status.borrow()));
+        let now = SystemTime::now();
+        let changes = locked(&self.recorder).look(seen(&self.sources, speaker), now);
+        for change in changes {
+            self.events.publish(change);
+        }
+    }
+
     async fn traffic(&self) -> Result<Traffic, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.sources.commands.try_send(Command::Traffic(reply)).map_err(|error| match error {
-            TrySendError::Full(_) => Unavailable::Busy,
-            TrySendError::Closed(_) => Unavailable::Stopped,
-        })?;
+        self.sources.commands.try_send(Command::Traffic(reply)).map_err(|error| refused(&error))?;
         match answer.await {
             Ok(Ok(traffic)) => Ok(traffic),
             Ok(Err(error)) => {
@@ -117,6 +175,10 @@ impl Control {
             Err(_) => Err(Unavailable::Stopped),
         }
     }
+
+    fn is_kept(&self) -> bool {
+        !self.sources.conditions.raised().contains_key(STATE_NOT_KEPT)
+    }
 }
 
 impl ControlPlane for Control {
@@ -125,51 +187,93 @@ impl ControlPlane for Control {
         let accepted = Arc::clone(&self.sources.accepted.borrow());
         let rejected = self.sources.rejected.borrow().clone();
         let reconcile = Arc::clone(&self.sources.reconcile.borrow());
-        let speaker = self.speaker.get().map(|speaker| Arc::clone(&speaker.borrow()));
+        let overrides = Arc::clone(&self.sources.overrides.subscribe().borrow());
+        let speaker = self.speaker.borrow().as_ref().map(|speaker| Arc::clone(&speaker.borrow()));
         let status = status::status(&Parts {
             accepted: &accepted,
             rejected: rejected.as_deref(),
             reconcile: &reconcile,
             speaker: speaker.as_deref(),
             traffic: &traffic,
+            health: &self.sources.monitor.snapshot(),
+            overrides: &overrides,
+            conditions: &self.sources.conditions.raised(),
             waiting_for: self.sources.readiness.waiting(),
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             started_at: self.started_at,
             kernel: &self.kernel,
         });
-        Ok(View { status, document: document_view(&accepted) })
+        Ok(View { status, document: self.document_of(&accepted) })
     }
 
     async fn telemetry(&self) -> Result<Telemetry, Unavailable> {
-        Ok(Telemetry::default())
+        let counters = self.sources.monitor.counters().await.map_err(|MonitorGone| Unavailable::Stopped)?;
+        let check_path = self.traffic().await?.checks;
+        let counted = locked(&self.recorder).counted().clone();
+        let transitions = counted.backends.iter().flat_map(|((pool, backend), states)| {
+            let of_state = |(state, times): (&&'static str, &u64)| {
+                (pool.clone(), backend.clone(), (*state).to_owned(), *times)
+            };
+            states.iter().map(of_state).collect::<Vec<_>>()
+        });
+        Ok(Telemetry {
+            checks: checks::by_pool(&counters.pools),
+            lateness: Some(checks::lateness(&counters.lateness)),
+            in_flight: counters.in_flight as u64,
+            update_delay: Some(counted.update_delay.clone()),
+            rows_delay: Some(counted.rows_delay.clone()),
+            check_path: check_path.into_iter().map(|(name, packets)| (name.to_owned(), packets)).collect(),
+            documents: vec![
+                ("applied".to_owned(), counted.applied),
+                ("rejected".to_owned(), counted.rejected),
+            ],
+            backend_transitions: transitions.collect(),
+        })
     }
 
     fn document(&self) -> Arc<DocumentView> {
-        document_view(&self.sources.accepted.borrow())
+        self.document_of(&Arc::clone(&self.sources.accepted.borrow()))
     }
 
-    async fn checks(&self, _pool: &str) -> Result<BTreeMap<String, Vec<CheckDetail>>, Unavailable> {
-        Ok(BTreeMap::new())
+    async fn checks(&self, pool: &str) -> Result<BTreeMap<String, Vec<CheckDetail>>, Unavailable> {
+        let status =
+            self.sources.monitor.status(Some(pool)).await.map_err(|MonitorGone| Unavailable::Stopped)?;
+        Ok(checks::details(&status, Clocks { at: Instant::now(), wall: SystemTime::now() }))
     }
 
     fn overrides(&self) -> Vec<Override> {
-        Vec::new()
+        overrides::all(&self.sources.overrides.subscribe().borrow(), self.is_kept())
     }
 
     async fn set_override(
         &self,
-        _target: OverrideTarget,
-        _wish: OverrideWish,
+        target: OverrideTarget,
+        wish: OverrideWish,
     ) -> Result<OverrideSet, OverrideRefused> {
-        Err(OverrideRefused::Unavailable(Unavailable::Starting))
+        let target = overrides::target(target);
+        let wanted = overrides::wanted(wish, SystemTime::now());
+        let outcome = self.sources.overrides.set(target.clone(), wanted.clone()).await;
+        let done = outcome.map_err(|error| overrides::refused(&error))?;
+        let set = overrides::dto(&target, &wanted, done.kept == Kept::OnDisk);
+        Ok(OverrideSet { set, is_new: done.is_new })
     }
 
-    async fn clear_override(&self, _target: OverrideTarget) -> Result<bool, OverrideRefused> {
-        Err(OverrideRefused::Unavailable(Unavailable::Starting))
+    async fn clear_override(&self, target: OverrideTarget) -> Result<bool, OverrideRefused> {
+        Ok(self.sources.overrides.clear(&overrides::target(target)).await.is_some())
     }
 
     async fn reload(&self) -> Result<Reloaded, ReloadRefused> {
-        Err(ReloadRefused::Unavailable(Unavailable::Starting))
+        let (reply, answer) = oneshot::channel();
+        self.sources.reloads.try_send(ReloadRequest { reply }).map_err(|error| refused(&error))?;
+        match answer.await {
+            Ok(Ok(done)) => Ok(Reloaded { generation: done.generation.0, changed: done.is_changed }),
+            Ok(Err(ReloadError::Invalid(errors))) => Err(ReloadRefused::Invalid { errors: fields(&errors) }),
+            Ok(Err(ReloadError::NeedsRestart { sections })) => {
+                let sections = sections.into_iter().map(str::to_owned).collect();
+                Err(ReloadRefused::NeedsRestart { sections })
+            }
+            Err(_) => Err(Unavailable::Stopped.into()),
+        }
     }
 
     fn events(&self) -> &Arc<EventLog> {
@@ -190,10 +294,71 @@ impl ControlPlane for Control {
     }
 }
 
-fn document_view(accepted: &Accepted) -> Arc<DocumentView> {
-    Arc::new(DocumentView {
-        json: config::to_json(&accepted.document),
-        hash: accepted.document.hash.to_string(),
-        generation: accepted.generation.0,
-    })
+impl Control {
+    /// The canonical form, made once for each document.
+    fn document_of(&self, accepted: &Accepted) -> Arc<DocumentView> {
+        let (hash, generation) = (accepted.document.hash.to_string(), accepted.generation.0);
+        let mut kept = locked(&self.document);
+        match &*kept {
+            Some(view) if view.hash == hash && view.generation == generation => Arc::clone(view),
+            _ => {
+                let json = config::to_json(&accepted.document);
+                let view = Arc::new(DocumentView { json, hash, generation });
+                *kept = Some(Arc::clone(&view));
+                view
+            }
+        }
+    }
+}
+
+fn seen(sources: &Sources, speaker: Option<Arc<SpeakerStatus>>) -> Seen {
+    Seen {
+        accepted: Arc::clone(&sources.accepted.borrow()),
+        rejected: sources.rejected.borrow().clone(),
+        reconcile: Arc::clone(&sources.reconcile.borrow()),
+        overrides: Arc::clone(&sources.overrides.subscribe().borrow()),
+        speaker,
+    }
+}
+
+/// Resolves at a change; never before the speaker runs, nor once it has ended.
+async fn speaker_changed(speaker: Option<&mut watch::Receiver<Arc<SpeakerStatus>>>) {
+    let is_changed = match speaker {
+        Some(status) => status.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_changed {
+        std::future::pending().await
+    }
+}
+
+fn refused<T>(error: &TrySendError<T>) -> Unavailable {
+    match error {
+        TrySendError::Full(_) => Unavailable::Busy,
+        TrySendError::Closed(_) => Unavailable::Stopped,
+    }
+}
+
+/// Every error of a document, as `weir check` tells them.
+fn fields(errors: &LoadErrors) -> Vec<FieldError> {
+    let problems = errors.problems.iter().map(|problem| FieldError {
+        path: problem.path.clone(),
+        line: problem.position.map(|position| position.line as u64),
+        column: problem.position.map(|position| position.column as u64),
+        message: problem.message.clone(),
+        hint: Some(problem.help.clone()),
+    });
+    let more = (errors.more > 0).then(|| FieldError {
+        path: String::new(),
+        line: None,
+        column: None,
+        message: format!("{} more errors", errors.more),
+        hint: None,
+    });
+    problems.chain(more).collect()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic aborts the process, so nobody can have left it half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use weir_api::v1::{Counter, FamilyPrefixes, MessageCounts, PeerStatus, Remark, SessionState, Timestamp};
+use weir_api::v1::{
+    Condition, Counter, FamilyPrefixes, MessageCounts, PeerStatus, Remark, SessionState, Severity, Timestamp,
+};
 use weir_bgp::{PeerState, Prefix, SpeakerStatus, TimedText};
 
 use crate::model::{Document, Peer, RemoteAs};
@@ -31,7 +33,7 @@ fn idle(peer: &Peer) -> PeerStatus {
         remote_as: expected_as(peer),
         remote_router_id: None,
         local_address: None,
-        conditions: Vec::new(),
+        conditions: vec![down("the speaker does not know it yet".to_owned(), None)],
         established_at: None,
         hold_time_seconds: None,
         capabilities: Vec::new(),
@@ -55,7 +57,7 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
         remote_as: known.remote_as.unwrap_or_else(|| expected_as(peer)),
         remote_router_id: known.remote_router_id.map(|id| id.to_string()),
         local_address: known.local_address.map(|local| local.ip()),
-        conditions: Vec::new(),
+        conditions: (!is_up).then(|| why_down(known)).into_iter().collect(),
         established_at: known.since.map(Timestamp),
         hold_time_seconds: known
             .negotiated
@@ -74,6 +76,29 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
         established_total: Counter(counters.established),
         down_total: Counter(counters.established.saturating_sub(u64::from(is_up))),
         treat_as_withdraw_total: Counter(counters.treated_as_withdraw),
+    }
+}
+
+/// The latest of what was said and what happened to the transport.
+fn why_down(known: &weir_bgp::PeerStatus) -> Condition {
+    let sent = known.last_sent.as_ref().map(|text| (text, "sent"));
+    let received = known.last_received.as_ref().map(|text| (text, "received"));
+    let transport = known.last_transport.as_ref().map(|text| (text, "transport"));
+    match [sent, received, transport].into_iter().flatten().max_by_key(|(text, _)| text.at) {
+        Some((text, what)) => down(format!("{what}: {}", text.text), Some(Timestamp(text.at))),
+        None => down("no session so far".to_owned(), None),
+    }
+}
+
+fn down(message: String, since: Option<Timestamp>) -> Condition {
+    Condition {
+        kind: "down".to_owned(),
+        state: true,
+        code: "no-session".to_owned(),
+        message,
+        since,
+        until: None,
+        severity: Some(Severity::Warning),
     }
 }
 

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use weir_api::v1::{BackendState, Lifecycle, SessionState, Status, WithheldReason};
+use weir_api::v1::{BackendState, Lifecycle, SessionState, Severity, Status, WithheldReason};
 use weir_api::{ControlPlane, Readiness, Unavailable};
 use weir_bgp::{Prefix, SpeakerStatus};
 use weir_dataplane::next_hop::{NextHop, Unresolved};
-use weir_health::{CheckerConfig, Monitor, SocketProber};
+use weir_health::{CheckerConfig, HealthSnapshot, Monitor, SocketProber};
 
 use super::status::{Parts, status};
 use super::{Control, STUCK_AFTER, Sources};
 use crate::config;
 use crate::model::Generation;
+use crate::overrides::Overrides;
 use crate::reconcile::Command;
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::{Count, PortError, Traffic};
 use crate::reconcile::status::{BackendOutcome, CheckSummary, Condition, ReconcileStatus, VipOutcome};
-use crate::state::{Conditions, OverrideStore, StateDir};
+use crate::state::{self, Conditions, OverrideStore, StateDir};
 use crate::store::{Accepted, Rejected};
 
 const DOCUMENT: &str = r#"
@@ -99,6 +100,7 @@ fn reconciled(accepted: &Accepted) -> ReconcileStatus {
 fn traffic() -> Traffic {
     let count = Count { packets: 5, bytes: 500, new_flows: 1 };
     Traffic {
+        checks: vec![("encapsulated", 7)],
         verdicts: vec![("forwarded", 5), ("not_a_vip", 0)],
         services: BTreeMap::from([("www-http".into(), count)]),
         backends: BTreeMap::from([(("web".into(), "b1".into()), count)]),
@@ -112,6 +114,9 @@ fn seen(accepted: &Accepted, reconcile: &ReconcileStatus, speaker: Option<&Speak
         reconcile,
         speaker,
         traffic: &traffic(),
+        health: &HealthSnapshot::default(),
+        overrides: &Overrides::default(),
+        conditions: &BTreeMap::new(),
         waiting_for: vec![],
         is_stopping: false,
         started_at: UNIX_EPOCH,
@@ -143,7 +148,11 @@ fn a_vip_is_announced_once_an_established_peer_was_told() {
     assert_eq!(told.peers["tor1"].state, SessionState::Idle);
     assert_eq!(
         told.problems,
-        ["peer tor1: idle", "vip www: no established peer was told", "backend web.b2: no next hop: no route"]
+        [
+            "peer tor1: idle: the speaker does not know it yet",
+            "vip www: withheld: no-peer: wanted, but no peer is Established: tor1 is idle",
+            "backend web.b2: unresolved: no next hop: no route",
+        ]
     );
     let prefix: Prefix = "198.51.100.10/32".parse().expect("a prefix");
     for (state, is_announced) in
@@ -181,7 +190,9 @@ fn before_the_first_pass_everything_is_withheld() {
     let told = seen(&accepted(), &ReconcileStatus::default(), None);
     assert_eq!(told.vips["www"].withheld, [WithheldReason::Dataplane]);
     assert_eq!(told.document.applied_generation, 0);
-    assert!(told.problems.contains(&"uplink eth0: XDP (native) is not attached".to_owned()));
+    assert_eq!(told.vips["www"].conditions[0].code, "dataplane");
+    let attach = "dataplane-not-attached: XDP is not attached: eth0 (native)".to_owned();
+    assert!(told.problems.contains(&attach), "{:?}", told.problems);
 }
 
 #[test]
@@ -190,21 +201,35 @@ fn failures_and_refusals_are_problems() {
     let mut reconcile = reconciled(&accepted);
     reconcile.failed = vec![(StepKind::Forward, PortError::Failed { cause: "no room".into() })];
     let rejected = Rejected { at: UNIX_EPOCH, errors: vec!["weir.toml:1:1: bad".into()] };
+    let message = "no space left".to_owned();
+    let full = state::Condition { severity: state::Severity::Warning, message, since: UNIX_EPOCH };
+    let conditions = BTreeMap::from([(state::STATE_NOT_KEPT, full)]);
     let told = status(&Parts {
         accepted: &accepted,
         rejected: Some(&rejected),
         reconcile: &reconcile,
         speaker: None,
         traffic: &traffic(),
+        health: &HealthSnapshot { is_overloaded: true, ..HealthSnapshot::default() },
+        overrides: &Overrides::default(),
+        conditions: &conditions,
         waiting_for: vec!["speaker"],
         is_stopping: true,
         started_at: SystemTime::now(),
         kernel: "6.18.0",
     });
     assert_eq!(
-        told.problems[..2],
-        ["document: the last one read was refused", "reconcile: forward: no room"]
+        told.problems[..4],
+        [
+            "reconcile-failed: forward: no room",
+            "checker-overloaded: health checks start late: no backend goes down meanwhile",
+            "document-refused: the last document read was refused: weir.toml:1:1: bad",
+            "state-not-kept: no space left",
+        ]
     );
+    let codes: Vec<_> = told.conditions.iter().map(|one| (one.code.as_str(), one.severity)).collect();
+    assert_eq!(codes[0], ("reconcile-failed", Some(Severity::Critical)));
+    assert_eq!(codes[3], ("state-not-kept", Some(Severity::Warning)));
     assert_eq!(told.document.last_rejected.expect("refused").errors, ["weir.toml:1:1: bad"]);
     assert_eq!(told.appliance.state, Lifecycle::Stopping);
 }

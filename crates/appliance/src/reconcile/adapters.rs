@@ -62,8 +62,10 @@ impl Forwarder for KernelForwarder {
 
     fn traffic(&mut self) -> Result<Traffic, PortError> {
         let counters = self.with(|dataplane| dataplane.counters())?;
+        let checks = self.with(|dataplane| dataplane.check_counters())?;
         Ok(Traffic {
             verdicts: counters.verdicts.iter().map(|one| (one.verdict.name(), one.packets)).collect(),
+            checks: checks.into_iter().map(|one| (one.verdict.name(), one.packets)).collect(),
             services: counters.services.into_iter().map(|(name, one)| (name, count(one))).collect(),
             backends: counters.backends.into_iter().map(|(name, one)| (name, count(one))).collect(),
         })

@@ -96,6 +96,8 @@ pub struct Flows {
 pub struct Traffic {
     /// Packets by verdict, in the order of the verdicts.
     pub verdicts: Vec<(&'static str, u64)>,
+    /// Packets of health checks by what became of them on their way into the tunnel.
+    pub checks: Vec<(&'static str, u64)>,
     /// By service.
     pub services: BTreeMap<String, Count>,
     /// By pool and backend.

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! VIPs: whether each is announced, to whom, and if not, why not. Pure.
+
+use std::collections::BTreeMap;
+
+use weir_api::v1::{
+    Condition, Counter, PeerStatus, PreciseTime, SessionState, Timestamp, VipStatus, WithheldReason,
+};
+use weir_bgp::Prefix;
+
+use super::status::Parts;
+use crate::model::Vip;
+use crate::reconcile::status::{Reason, VipOutcome, Why};
+
+/// Every VIP of the document, by what the reconciler decided and what the peers were told.
+pub(super) fn vips(parts: &Parts<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<String, VipStatus> {
+    let vips = parts.accepted.document.vips.iter();
+    vips.map(|(name, one)| (name.clone(), vip(one, parts.reconcile.vips.get(name), peers))).collect()
+}
+
+fn vip(vip: &Vip, outcome: Option<&VipOutcome>, peers: &BTreeMap<String, PeerStatus>) -> VipStatus {
+    // Another address under an old name is another VIP, of which the reconciler has not said anything yet.
+    let outcome = outcome.filter(|outcome| outcome.address == vip.address);
+    let prefix = Prefix::host(vip.address).to_string();
+    let told: BTreeMap<String, bool> =
+        peers.iter().map(|(name, peer)| (name.clone(), is_told(peer, &prefix))).collect();
+    let announced = told.values().any(|told| *told);
+    let Some(outcome) = outcome else { return unseen(vip, told, announced) };
+    let mut withheld: Vec<WithheldReason> = outcome.withheld.iter().map(|reason| word(*reason)).collect();
+    let mut conditions: Vec<Condition> =
+        outcome.conditions.iter().map(|why| condition(why, outcome)).collect();
+    if outcome.wanted && !announced {
+        withheld.push(WithheldReason::NoPeer);
+        conditions.push(no_peer(peers));
+    }
+    let transitions = [("announced", outcome.announced), ("withdrawn", outcome.withdrawn)];
+    VipStatus {
+        address: vip.address,
+        announce_desired: outcome.wanted,
+        announced,
+        withheld,
+        conditions,
+        peers: told,
+        decided_at: outcome.decided_at.map(PreciseTime),
+        told_at: outcome.told_at.map(PreciseTime),
+        transitions: transitions.into_iter().map(|(to, times)| (to.to_owned(), Counter(times))).collect(),
+    }
+}
+
+/// Before the first pass that knows the VIP.
+fn unseen(vip: &Vip, peers: BTreeMap<String, bool>, announced: bool) -> VipStatus {
+    let message = "its forwarding has not been looked at yet".to_owned();
+    VipStatus {
+        address: vip.address,
+        announce_desired: false,
+        announced,
+        withheld: vec![WithheldReason::Dataplane],
+        conditions: vec![withheld_by(WithheldReason::Dataplane, message)],
+        peers,
+        decided_at: None,
+        told_at: None,
+        transitions: ["announced", "withdrawn"].map(|to| (to.to_owned(), Counter(0))).into(),
+    }
+}
+
+fn is_told(peer: &PeerStatus, prefix: &str) -> bool {
+    peer.state == SessionState::Established
+        && peer.prefixes.values().any(|family| family.advertised.iter().any(|one| one == prefix))
+}
+
+fn word(reason: Reason) -> WithheldReason {
+    match reason {
+        Reason::Admin => WithheldReason::Admin,
+        Reason::Dataplane => WithheldReason::Dataplane,
+        Reason::Uplink => WithheldReason::Uplink,
+        Reason::Backends => WithheldReason::Backends,
+        Reason::FirstResults => WithheldReason::FirstResults,
+        Reason::Settle => WithheldReason::Settle,
+    }
+}
+
+/// A sentence on a VIP: one that keeps it back, or one that warns of what may.
+fn condition(why: &Why, outcome: &VipOutcome) -> Condition {
+    let kind = if outcome.withheld.contains(&why.reason) { "withheld" } else { "warning" };
+    Condition {
+        kind: kind.to_owned(),
+        since: Some(Timestamp(why.since)),
+        until: why.until.map(Timestamp),
+        ..withheld_by(word(why.reason), why.message.clone())
+    }
+}
+
+fn withheld_by(reason: WithheldReason, message: String) -> Condition {
+    Condition {
+        kind: "withheld".to_owned(),
+        state: true,
+        code: reason.name().to_owned(),
+        message,
+        since: None,
+        until: None,
+        severity: None,
+    }
+}
+
+/// Wanted, but nobody was told: because nobody listens, or because those who do were not told.
+fn no_peer(peers: &BTreeMap<String, PeerStatus>) -> Condition {
+    let established: Vec<&str> = peers
+        .iter()
+        .filter(|(_, peer)| peer.state == SessionState::Established)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let message = if peers.is_empty() {
+        "wanted, but the document has no peer".to_owned()
+    } else if established.is_empty() {
+        let states: Vec<String> =
+            peers.iter().map(|(name, peer)| format!("{name} is {}", peer.state.name())).collect();
+        format!("wanted, but no peer is Established: {}", states.join(", "))
+    } else {
+        format!("wanted, but not told yet to any Established peer: {}", established.join(", "))
+    };
+    withheld_by(WithheldReason::NoPeer, message)
+}
