@@ -9,6 +9,7 @@ mod a_clean_stop_fails_no_request;
 mod a_drained_backend_gets_no_new_flows;
 mod a_killed_appliance_is_routed_around;
 mod a_restart_adopts_what_is_pinned;
+mod a_restart_remembers_verdicts;
 mod a_session_reset_comes_back;
 mod agents_open_only_our_tunnels;
 mod an_agent_is_killed_and_stopped;

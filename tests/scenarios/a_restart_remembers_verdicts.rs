@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Given one appliance that has found a backend down,
+//! When it is stopped and started again,
+//! Then the backend is down from the first moment, without a check that has to find it out again,
+//! and when it comes back that is found out as ever.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use weir_lab::document::Checks;
+use weir_lab::{Appliance, Fabric, Layout, document, requests, wait_until};
+
+use crate::{PATIENCE, weir};
+
+/// Down is found out within seconds, and up again not faster than a backend that is down is tried.
+const FOUND: Duration = Duration::from_secs(30);
+
+/// Changes of verdict of one backend that the daemon logged since it said `running` for the last time, or before.
+fn changes(lb1: &Appliance, backend: &str) -> Vec<String> {
+    let log = lb1.log();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    // The first line of a process is that of its document or dataplane: all of them come before `running`, and verdicts
+    // may too. So the process begins after the last word of the one before.
+    let start = lines.iter().rposition(|line| line["message"] == "stopped: withdrawn and detached");
+    let own = lines.iter().skip(start.map_or(0, |last| last + 1));
+    let changes = own.filter(|line| line["message"] == "check changed" && line["backend"] == backend);
+    changes.map(|line| line["to"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn a_dead_backend_is_dead_after_a_restart() {
+    let layout = Layout { checks: Checks::Defaults, ..Layout::small(weir()) };
+    let mut fabric = Fabric::up(&layout).expect("the fabric comes up");
+    fabric.wait_usable(PATIENCE).expect("usable");
+    fabric.backends[0].kill_web().expect("it dies");
+    wait_until("both checks of b1 to be down", FOUND, || {
+        let found = changes(&fabric.appliances[0], "b1");
+        anyhow::ensure!(found == ["down", "down"], "{found:?}");
+        Ok(())
+    })
+    .expect("down");
+
+    fabric.appliances[0].stop().expect("it stops");
+    fabric.appliances[0].start().expect("it starts again");
+    fabric.wait_routes(&[1], PATIENCE).expect("announced");
+    let tally = requests(&fabric.client, &document::targets(), 100).expect("the load runs");
+    assert_eq!(tally.failed, 0, "{:?}", tally.reasons);
+    assert_eq!(changes(&fabric.appliances[0], "b1"), [""; 0], "it was known");
+
+    fabric.backends[0].start_web().expect("it lives");
+    wait_until("both checks of b1 to be up", FOUND, || {
+        let found = changes(&fabric.appliances[0], "b1");
+        anyhow::ensure!(found == ["up", "up"], "{found:?}");
+        Ok(())
+    })
+    .expect("up");
+}
