@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What may be set, what ends, what holds.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Documents over restarts: generations, spoiled files, no disk.
 
 use std::fs;
 use std::time::Duration;

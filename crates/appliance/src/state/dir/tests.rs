@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The state directory with what can be wrong with it: torn, in the way, removed, slow.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Verdicts over two processes, and how old they are.
 
 use std::fs;
 use std::future::Future;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Overrides over restarts, with and without a disk.
 
 use std::fs;
 use std::path::Path;
