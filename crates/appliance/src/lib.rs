@@ -23,4 +23,5 @@ pub mod signals;
 pub mod state;
 pub mod store;
 pub mod supervisor;
+pub mod systemd;
 pub mod translate;

@@ -11,11 +11,12 @@
 //! code 1 and leaves links and pins in place: packets flow on, and the next start adopts them. A panic aborts the process
 //! (`panic = "abort"`), which comes to the same; a service manager starts it again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reload;
+
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,16 +25,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use weir_api::{BindError, Latch, Readiness, Server, ServerConfig};
 use weir_bgp::{Speaker, SpeakerHandle, StartError as SpeakerError};
-use weir_dataplane::next_hop::{
-    NextHopHandle, NextHopResolver, NextHops, StartError as ResolverError, Unresolved,
-};
+use weir_dataplane::next_hop::{NextHopHandle, NextHopResolver, StartError as ResolverError};
 use weir_dataplane::{Dataplane, OpenError};
 use weir_health::{Adopted, Budgets, CheckKey, CheckerConfig, Monitor, MonitorHandle, SocketProber};
 
 use crate::config::{HashSeed, SeedError, read_hash_seed};
 use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
-use crate::model::{Document, Generation};
+use crate::model::Document;
 use crate::reconcile::adapters::{KernelForwarder, MonitorChecker, SpeakerAnnouncer};
 use crate::reconcile::desired::{Admin, Reason, destinations};
 use crate::reconcile::plan::StepKind;
@@ -42,34 +41,18 @@ use crate::reconcile::status::ReconcileStatus;
 use crate::reconcile::{COMMAND_QUEUE_DEPTH, Command, Inputs, Reconciler};
 use crate::signals::{Request, Signals};
 use crate::state::{Conditions, HealthFile, OverrideStore, StateDir, StateDirError};
-use crate::store::{ReloadError, Start, Store};
-use crate::translate;
+use crate::store::{Start, Store};
+use crate::{systemd, translate};
 
-/// How long new backends may take to get a next hop before things go on without them: a neighbour answers within
-/// milliseconds or not at all.
-const NEXT_HOPS_WAIT_MAX: Duration = Duration::from_secs(1);
+pub use reload::{RELOAD_QUEUE_DEPTH, ReloadRequest, Reloaded};
+use reload::{reload, resolved};
+
 /// How long a clean stop waits for the VIPs to be withdrawn.
 const WITHDRAW_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Reloads that wait for the one under way. Small on purpose: the askers are humans and one API; when full, it answers 503.
-pub const RELOAD_QUEUE_DEPTH: usize = 4;
+/// How long the rest of a clean stop may take: the goodbye to the peers, the verdicts, the detach.
+const GOODBYE_MAX: Duration = Duration::from_secs(20);
 /// What peers read in the NOTIFICATION of a clean stop (RFC 9003).
 const SHUTDOWN_TEXT: &str = "weir is stopping";
-
-/// Asks for a reload.
-#[derive(Debug)]
-pub struct ReloadRequest {
-    /// Gets what came of it.
-    pub reply: oneshot::Sender<Result<Reloaded, ReloadError>>,
-}
-
-/// A document that was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Its number.
-    pub generation: Generation,
-    /// Whether it is another one than before.
-    pub is_changed: bool,
-}
 
 /// Why the appliance did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -220,11 +203,13 @@ async fn start(
     drop(latches.dataplane);
     control.speaker_runs(speaker.status());
     reconciler.announce_through(SpeakerAnnouncer(speaker.clone()));
-    let status = reconciler.status();
+    let (status, heartbeat) = (reconciler.status(), reconciler.heartbeat());
     let reconcile = tokio::spawn(reconciler.run(commands_seen));
     drop(latches.speaker);
     let mut verdicts = HealthFile::new(state, monitor.clone());
     let verdicts = tokio::spawn(async move { verdicts.run().await });
+    systemd::ready();
+    tokio::spawn(systemd::follow(heartbeat, status.clone()));
     tracing::info!(adopted = is_adopted, "running");
     let drain_wait = document.appliance.drain_wait;
     Ok(Running {
@@ -296,6 +281,7 @@ impl Running {
     /// Withdraws, waits, says goodbye, detaches. A second signal cuts both waits short.
     async fn stop(&mut self, signals: &mut Signals, state: &StateDir) -> Result<(), RunError> {
         tracing::info!(drain_wait_s = self.drain_wait.as_secs_f64(), "stopping: withdrawing");
+        systemd::stopping(WITHDRAW_WAIT_MAX + self.drain_wait + GOODBYE_MAX);
         // Before the reconciler hears of the stop: a moment later the answer may be gone.
         let before = Told::of(&self.status.borrow());
         self.admin.send_replace(Admin { is_stopping: true });
@@ -425,48 +411,6 @@ async fn serve(
                 return Some(ended.map_or(gone.clone(), |outcome| outcome.err().unwrap_or(gone)));
             }
         }
-    }
-}
-
-/// All or nothing: reads the document, gets next hops for its backends, then makes it the wanted one. Logs what came of it.
-async fn reload(store: &Store, next_hops: &NextHopHandle) -> Result<Reloaded, ReloadError> {
-    let outcome = try_reload(store, next_hops).await;
-    match &outcome {
-        Ok(reloaded) => {
-            let Reloaded { generation, is_changed } = *reloaded;
-            tracing::info!(generation = generation.0, is_changed, "document accepted");
-        }
-        Err(error) => {
-            for line in error.to_string().lines() {
-                tracing::warn!(error = line, "document refused, the one before stays");
-            }
-        }
-    }
-    outcome
-}
-
-async fn try_reload(store: &Store, next_hops: &NextHopHandle) -> Result<Reloaded, ReloadError> {
-    let candidate = store.load()?;
-    let before = Arc::clone(&store.accepted().borrow());
-    let (old, new) = (destinations(&before.document), destinations(candidate.document()));
-    // New backends get their next hops before anything refers to them, else they would count as unreachable.
-    next_hops.set_destinations(new.union(&old).copied().collect());
-    resolved(&mut next_hops.watch(), &new).await;
-    let generation = store.accept(candidate).await;
-    next_hops.set_destinations(new);
-    Ok(Reloaded { generation, is_changed: generation != before.generation })
-}
-
-/// Waits until each destination has an answer that only an event will change, or [`NEXT_HOPS_WAIT_MAX`].
-async fn resolved(next_hops: &mut watch::Receiver<Arc<NextHops>>, wanted: &BTreeSet<IpAddr>) {
-    let is_pending = |answer: Option<&Result<_, Unresolved>>| {
-        matches!(answer, None | Some(Err(Unresolved::NoNeighbour { .. })))
-    };
-    let settled = next_hops.wait_for(|hops| !wanted.iter().any(|address| is_pending(hops.get(address))));
-    if tokio::time::timeout(NEXT_HOPS_WAIT_MAX, settled).await.is_err() {
-        let hops = next_hops.borrow();
-        let pending = wanted.iter().filter(|address| is_pending(hops.get(address))).count();
-        tracing::warn!(pending, "going on without the next hops of some backends");
     }
 }
 

@@ -152,8 +152,7 @@ impl World {
                 None => self.kernel.remove(&name),
             };
             if let Some((service, before)) = before
-                && tables(&service, &before)
-                    != self.kernel.get(&name).map(|(one, of)| tables(one, of)).flatten()
+                && tables(&service, &before) != self.kernel.get(&name).and_then(|(one, of)| tables(one, of))
             {
                 self.verified.remove(&key(&service));
             }

@@ -2,6 +2,8 @@
 //! The order of steps, what is withheld and why, and the promise under siblings that fail.
 
 mod driver;
+mod health;
 mod model;
 mod promise;
+mod report;
 mod steps;

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
-use weir_health::HealthSnapshot;
+use weir_health::{CheckHealth, CheckKey, Failure, HealthSnapshot, Verdict};
 
 use crate::model::{
-    AdminState, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, CheckPath, Document,
-    DocumentHash, Generation, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, Protocol, Service,
-    Uplink, Vip, XdpMode,
+    AdminState, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, CheckKind, CheckPath,
+    Document, DocumentHash, Generation, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, PoolCheck,
+    Protocol, Service, Uplink, Vip, XdpMode,
 };
-use crate::overrides::Overrides;
+use crate::overrides::{self, Override, OverrideState, Overrides};
 use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
 use crate::reconcile::fake::Shared;
 use crate::reconcile::first_results::FirstResults;
@@ -126,6 +126,22 @@ pub(super) fn one_vip() -> Document {
     with_service(with_pool(document, 1, &[AdminState::Active, AdminState::Active]), 1, 80, 1)
 }
 
+/// Gives pool `p<pool>` a check with the usual times.
+pub(super) fn with_check(mut document: Document, pool: u8) -> Document {
+    let of_pool = document.pools.get_mut(&format!("p{pool}")).expect("the pool is there");
+    of_pool.check = Some(PoolCheck {
+        kind: CheckKind::Tcp,
+        port: None,
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        fast_interval: Duration::from_millis(500),
+        down_interval: Duration::from_secs(5),
+        rise: 2,
+        fall: 3,
+    });
+    document
+}
+
 /// Every backend of `document` behind [`hop`] 1.
 pub(super) fn all_resolved(document: &Document) -> NextHops {
     crate::reconcile::desired::destinations(document)
@@ -195,6 +211,70 @@ impl Bench {
 
     fn told(&self) -> BTreeSet<IpAddr> {
         self.observed.advertised.iter().map(|one| one.prefix.address()).collect()
+    }
+
+    /// The monitor runs every check of the document, all with this verdict.
+    pub(super) fn all_checks(&mut self, verdict: Verdict) {
+        let targets = checks::targets(&self.document).expect("good checks");
+        for (pool, targets) in &targets {
+            let backends: Vec<String> = self.document.pools[pool].backends.keys().cloned().collect();
+            for backend in &backends {
+                for target in targets {
+                    self.one_check(pool, backend, &target.name, verdict);
+                }
+            }
+        }
+    }
+
+    /// The monitor's verdicts on the checks that it runs, by the bits of two numbers; what it does not run it does not know.
+    pub(super) fn random_health(&mut self, mut known: u64, mut up: u64) {
+        self.health.checks.clear();
+        let keys: Vec<CheckKey> = self.shared.world().checks.keys().cloned().collect();
+        for key in keys {
+            (known, up) = (known.rotate_left(1), up.rotate_left(1));
+            let verdict = match (known & 1 == 1, up & 1 == 1) {
+                (false, _) => Verdict::Unknown,
+                (true, true) => Verdict::Up,
+                (true, false) => Verdict::Down,
+            };
+            self.one_check(&key.pool, &key.backend, &key.check, verdict);
+        }
+    }
+
+    /// The monitor finds every backend up that it runs a check of and has said nothing about.
+    pub(super) fn answer_checks(&mut self) {
+        let checks = self.shared.world().checks.clone();
+        self.health.checks.retain(|key, _| checks.contains_key(&**key));
+        for key in checks.keys().filter(|key| !self.health.checks.contains_key(*key)).collect::<Vec<_>>() {
+            self.one_check(&key.pool, &key.backend, &key.check, Verdict::Up);
+        }
+    }
+
+    /// The monitor's verdict on one check, as of now.
+    pub(super) fn one_check(&mut self, pool: &str, backend: &str, check: &str, verdict: Verdict) {
+        let cause = (verdict == Verdict::Down).then_some(Failure::Refused);
+        let health = CheckHealth { verdict, since: self.now, cause };
+        self.health.checks.insert(Arc::new(CheckKey::new(pool, backend, check)), health);
+    }
+
+    /// An operator sets or clears an override.
+    pub(super) fn set_override(&mut self, target: overrides::Target, state: Option<OverrideState>) {
+        let one = |state| Override {
+            state,
+            author: "eve".into(),
+            reason: String::new(),
+            created: SystemTime::UNIX_EPOCH,
+            until: None,
+        };
+        match state {
+            Some(state) => self.overrides.by_target.insert(target, one(state)),
+            None => self.overrides.by_target.remove(&target),
+        };
+    }
+
+    /// The condition of one backend, in a word.
+    pub(super) fn condition(&mut self, pool: &str, backend: &str) -> &'static str {
+        self.desired().backends[&(pool.to_owned(), backend.to_owned())].condition.name()
     }
 
     /// One pass; what failed in it.

@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use weir_dataplane::next_hop::NextHops;
+use weir_health::{CheckKey, Verdict};
 
 use super::model::{
-    Bench, backend_address, empty_document, hop, link_down, no_route, with_pool, with_service, with_vip,
+    Bench, backend_address, empty_document, hop, link_down, no_route, with_check, with_pool, with_service,
+    with_vip,
 };
-use crate::model::{AdminState, Document};
+use crate::model::{AdminState, AnnouncePolicy, Backend, Document, OnAllDown, Require, Service};
+use crate::overrides::{OverrideState, Target};
+use crate::reconcile::checks;
 use crate::reconcile::fake::Fate;
 
-/// Passes after the last failure within which everything must be in place: withdraw, drained, settled.
-const PASSES_TO_CONVERGE: usize = 4;
+/// Passes after the last failure within which everything must be in place: withdraw, drained, first results, the hold of
+/// each of three VIPs.
+const PASSES_TO_CONVERGE: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -25,6 +30,9 @@ enum Event {
     Stopping(bool),
     Time(Duration),
     Fates([Fate; 5]),
+    /// Verdicts of all checks, by the bits of two numbers: known or not, up or down.
+    Health(u64, u64),
+    Override(Target, Option<OverrideState>),
 }
 
 fn state() -> impl Strategy<Value = AdminState> {
@@ -34,15 +42,20 @@ fn state() -> impl Strategy<Value = AdminState> {
 fn document() -> impl Strategy<Value = Document> {
     let pools = prop::collection::vec(prop::collection::vec(state(), 0..3), 2);
     let services = prop::collection::btree_map((0..3u8, prop_oneof![Just(80u16), Just(443)]), 0..2u8, 0..5);
-    (prop::collection::btree_set(0..3u8, 0..4), services, pools).prop_map(|(vips, services, pools)| {
+    let vips = prop::collection::btree_map(0..3u8, policy(), 0..4);
+    (vips, services, pools, any::<[bool; 2]>()).prop_map(|(vips, services, pools, are_checked)| {
         let mut document = empty_document();
-        for (pool, states) in (0..).zip(&pools) {
+        for ((pool, states), is_checked) in (0..).zip(&pools).zip(are_checked) {
             document = with_pool(document, pool, states);
+            if is_checked {
+                document = with_check(document, pool);
+            }
         }
-        for vip in &vips {
+        for (vip, policy) in &vips {
             document = with_vip(document, *vip);
+            document.vips.get_mut(&format!("v{vip}")).expect("just put there").announce = policy.clone();
         }
-        for ((vip, port), pool) in services.into_iter().filter(|((vip, _), _)| vips.contains(vip)) {
+        for ((vip, port), pool) in services.into_iter().filter(|((vip, _), _)| vips.contains_key(vip)) {
             document = with_service(document, vip, port, pool);
         }
         document
@@ -68,36 +81,113 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![2 => Just(Fate::Works), 1 => Just(Fate::Fails), 1 => any::<u64>().prop_map(Fate::FailsHalfWay)]
 }
 
+fn over() -> impl Strategy<Value = (Target, Option<OverrideState>)> {
+    let of_backend = (
+        0..2u8,
+        0..2u8,
+        prop::option::of(prop_oneof![Just(OverrideState::Drain), Just(OverrideState::Disable)]),
+    )
+        .prop_map(|(pool, backend, state)| {
+            (Target::Backend { pool: format!("p{pool}"), backend: format!("b{backend}") }, state)
+        });
+    let of_vip = (0..3u8, any::<bool>()).prop_map(|(vip, is_set)| {
+        (Target::Vip(format!("v{vip}")), is_set.then_some(OverrideState::Withhold))
+    });
+    prop_oneof![2 => of_backend, 1 => of_vip]
+}
+
+fn policy() -> impl Strategy<Value = AnnouncePolicy> {
+    let on_all_down = prop_oneof![
+        3 => Just(OnAllDown::Withdraw),
+        1 => Just(OnAllDown::Deprioritise),
+        1 => Just(OnAllDown::Keep)
+    ];
+    let require = prop_oneof![3 => Just(Require::All), 1 => Just(Require::Any)];
+    (on_all_down, require).prop_map(|(on_all_down, require)| AnnouncePolicy {
+        on_all_down,
+        require,
+        ..AnnouncePolicy::default()
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => document().prop_map(|document| Event::Document(Box::new(document))),
         3 => hops().prop_map(Event::Hops),
         1 => any::<bool>().prop_map(Event::Stopping),
         2 => (0..4000u64).prop_map(|ms| Event::Time(Duration::from_millis(ms))),
+        3 => any::<(u64, u64)>().prop_map(|(known, up)| Event::Health(known | known.rotate_left(7), up | up.rotate_left(5))),
+        1 => over().prop_map(|(target, state)| Event::Override(target, state)),
         2 => prop::array::uniform5(fate()).prop_map(Event::Fates),
     ]
 }
 
-/// What must be advertised in the end, by the document and the next hops alone.
-fn expected(bench: &Bench) -> BTreeSet<IpAddr> {
-    let is_served = |vip: &str| {
-        let mut services = bench.document.services.values().filter(|service| service.vip == vip).peekable();
-        services.peek().is_some()
-            && services.all(|service| {
-                bench.document.pools[&service.pool].backends.values().any(|backend| {
-                    backend.state == AdminState::Active
-                        && matches!(bench.hops.get(&backend.address), Some(Ok(_)))
-                })
-            })
+/// What must be advertised in the end, by everything that is known, time aside: what was kept by policy may stay.
+fn expected(bench: &Bench, vip: &str) -> Expected {
+    let document = &bench.document;
+    let is_usable = |pool: &str, name: &str, backend: &Backend| {
+        let over = bench.overrides.backend(pool, name);
+        let is_checked_up = checks::targets(document).expect("good checks").get(pool).is_none_or(|targets| {
+            targets
+                .iter()
+                .all(|target| bench.health.verdict(&CheckKey::new(pool, name, &target.name)) == Verdict::Up)
+        });
+        backend.state == AdminState::Active
+            && over.is_none()
+            && matches!(bench.hops.get(&backend.address), Some(Ok(_)))
+            && is_checked_up
     };
-    let vips = bench.document.vips.iter().filter(|(name, _)| !bench.admin.is_stopping && is_served(name));
-    vips.map(|(_, vip)| vip.address).chain([IpAddr::from([192, 0, 2, 1])]).collect()
+    let is_served = |service: &Service| {
+        let mut backends = document.pools[&service.pool].backends.iter();
+        backends.any(|(name, backend)| is_usable(&service.pool, name, backend))
+    };
+    let services: Vec<&Service> = document.services.values().filter(|service| service.vip == vip).collect();
+    let policy = &document.vips[vip].announce;
+    let is_fit = match policy.require {
+        Require::Any => services.iter().any(|one| is_served(one)),
+        Require::All | Require::Services(_) => services.iter().all(|one| is_served(one)),
+    };
+    let is_withheld = bench.admin.is_stopping || bench.overrides.withheld(vip).is_some();
+    match (is_withheld || services.is_empty(), is_fit, policy.on_all_down) {
+        (true, _, _) => Expected::Never,
+        (false, true, _) => Expected::Announced,
+        (false, false, OnAllDown::Withdraw) => Expected::Never,
+        (false, false, OnAllDown::Deprioritise | OnAllDown::Keep) => Expected::Either,
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Announced,
+    Never,
+    /// By what was before.
+    Either,
 }
 
 fn check_converged(bench: &mut Bench) -> Result<(), TestCaseError> {
     let desired = bench.desired();
     let world = bench.shared.world();
-    prop_assert_eq!(&world.advertised, &expected(bench));
+    for (name, vip) in &bench.document.vips {
+        let is_told = world.advertised.contains(&vip.address);
+        match expected(bench, name) {
+            Expected::Announced => {
+                prop_assert!(is_told, "{name} is not announced: {:#?}", desired.vips[name])
+            }
+            Expected::Never => prop_assert!(!is_told, "{name} is announced: {:#?}", desired.vips[name]),
+            Expected::Either => {}
+        }
+    }
+    let known = bench.document.vips.values().map(|vip| vip.address).chain([IpAddr::from([192, 0, 2, 1])]);
+    prop_assert!(world.advertised.is_subset(&known.collect::<BTreeSet<_>>()));
+    prop_assert!(world.advertised.contains(&IpAddr::from([192, 0, 2, 1])));
+    let checked: BTreeSet<_> =
+        world.checks.keys().map(|key| (&*key.pool, &*key.backend, &*key.check)).collect();
+    let targets = checks::targets(&bench.document).expect("good checks");
+    let to_check = targets.iter().flat_map(|(pool, targets)| {
+        let backends = bench.document.pools[pool].backends.keys();
+        backends.flat_map(move |one| targets.iter().map(move |at| (pool.as_str(), one.as_str(), &*at.name)))
+    });
+    prop_assert_eq!(checked, to_check.collect::<BTreeSet<_>>());
     prop_assert!(world.is_attached);
     let kernel: Vec<_> = world.kernel.iter().map(|(name, (service, _))| (name, service)).collect();
     let wanted: Vec<_> = desired.target.state.services.iter().collect();
@@ -122,6 +212,8 @@ proptest! {
                 Event::Hops(hops) => bench.hops = hops,
                 Event::Stopping(is_stopping) => bench.admin.is_stopping = is_stopping,
                 Event::Time(step) => bench.now += step,
+                Event::Health(known, up) => bench.random_health(known, up),
+                Event::Override(target, state) => bench.set_override(target, state),
                 Event::Fates(fates) => bench.shared.world().set_fates(fates),
             }
             runtime.block_on(bench.pass());
@@ -130,6 +222,7 @@ proptest! {
         for _ in 0..PASSES_TO_CONVERGE {
             let failed = runtime.block_on(bench.pass());
             prop_assert!(failed.is_empty(), "{failed:?}");
+            bench.answer_checks();
             let wait = bench.wake_in().unwrap_or_default();
             bench.now += wait;
         }
