@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The operating guide knows every code that status can show, and its examples are good.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use weir_health::Failure;
@@ -48,8 +49,14 @@ fn every_failure_of_a_check_is_explained() {
 
 #[test]
 fn every_condition_of_the_appliance_is_explained() {
-    let codes = [DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT];
-    assert_eq!(rows(&page("drain.md"), "Conditions of the appliance"), codes);
+    // Those that are raised by whoever sees the cause, and those that the API makes of what it reads.
+    let mut codes = BTreeSet::from([DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT]);
+    let calls = include_str!("../../control/status.rs").split("raise(").skip(1);
+    codes.extend(calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next()));
+    assert!(codes.len() >= 7, "{codes:?}");
+    let rows = rows(&page("drain.md"), "Conditions of the appliance");
+    assert_eq!(rows.iter().map(String::as_str).collect::<BTreeSet<_>>(), codes);
+    assert_eq!(rows.len(), codes.len());
 }
 
 #[test]
