@@ -253,6 +253,31 @@ fn a_reload_says_what_came_of_it() {
 }
 
 #[test]
+fn a_reload_can_be_waited_for() {
+    let looks = std::sync::atomic::AtomicU64::new(0);
+    let fake = Fake::new(move |request, _| match request.method.as_str() {
+        "POST" => Reply::Whole(200, r#"{"generation":5,"changed":true}"#.to_owned()),
+        _ => {
+            let mut status = objects::status();
+            let look = looks.fetch_add(1, Ordering::Relaxed);
+            status["document"]["applied_generation"] = json!(if look < 3 { 4 } else { 5 });
+            Reply::Whole(200, status.to_string())
+        }
+    });
+    let output = weir(&fake, &["reload", "--wait"]);
+    assert_eq!(code(&output), 0, "{}", transcript(&fake, &output));
+    let words = "accepted as generation 5\ngeneration 5 is in force\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), words);
+    let fake = Fake::new(|request, _| match request.method.as_str() {
+        "POST" => Reply::Whole(200, r#"{"generation":5,"changed":true}"#.to_owned()),
+        _ => sample(request),
+    });
+    let output = weir(&fake, &["reload", "--wait", "--timeout", "1s"]);
+    assert_eq!(code(&output), 1, "{}", transcript(&fake, &output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("[not-in-force]"), "{output:?}");
+}
+
+#[test]
 fn a_drain_sends_who_why_and_for_how_long() {
     let fake = sample_daemon();
     let output = weir(&fake, &["drain", "web/b1", "--reason", "new kernel", "--for", "2h"]);
@@ -302,6 +327,22 @@ fn undrain_clears_the_override() {
     assert!(quiet.stdout.is_empty(), "204 has no body");
     let request = fake.requests().pop().unwrap();
     assert_eq!((request.method.as_str(), request.path.as_str()), ("DELETE", "/v1/vips/api/override"));
+
+    let fake = Fake::new(|request, _| match (request.method.as_str(), request.path.as_str()) {
+        ("DELETE", _) => Reply::Whole(204, String::new()),
+        ("GET", "/v1/overrides") => {
+            let set = json!({ "id": "pool/web", "target": "pool/web", "state": "drain", "author": "bob@lb1",
+                "reason": "", "created": "2026-03-01T12:00:00Z", "until": null });
+            Reply::Whole(200, json!({ "items": [set] }).to_string())
+        }
+        _ => sample(request),
+    });
+    let output = weir(&fake, &["undrain", "web/b1"]);
+    let words =
+        "web/b1: the override is cleared\n`web` has one still (drain, by bob@lb1): `weir undrain web`\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), words);
+    let output = weir(&fake, &["undrain", "dns/d1"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "dns/d1: the override is cleared\n");
 }
 
 /// The sample daemon with `flows` on web/b3 for each look at it, the last one from then on.

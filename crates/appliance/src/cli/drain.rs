@@ -4,7 +4,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use weir_api::v1::{Backend, Override, OverrideRequest, OverrideState, Pool, Status, Timestamp, VipList};
+use weir_api::v1::{
+    Backend, Override, OverrideList, OverrideRequest, OverrideState, Pool, Status, Timestamp, VipList,
+};
 
 use super::client::{Call, Client, path};
 use super::disrupt;
@@ -117,12 +119,36 @@ pub(super) async fn disable(remote: &Remote, args: &DisableArgs) -> anyhow::Resu
 pub(super) async fn undrain(remote: &Remote, args: &UndrainArgs) -> anyhow::Result<Exit> {
     let shown = target::shown(&args.target);
     let purpose = format!("undrain `{shown}`");
-    let answer = remote.client().call(&Call::delete(&purpose, target::override_path(&args.target))).await?;
+    let client = remote.client();
+    let answer = client.call(&Call::delete(&purpose, target::override_path(&args.target))).await?;
     match remote.output {
         Output::Json => output::print_body(&answer.body)?,
-        Output::Table => output::print(&format!("{shown}: the override is cleared\n"))?,
+        Output::Table => {
+            output::print(&format!("{shown}: the override is cleared\n"))?;
+            let all: OverrideList = client.call(&Call::get(&purpose, path(&["overrides"]))).await?.read()?;
+            output::print(&still(&args.target, &all.items))?;
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// What still takes the target out: an override of the pool it is in, or of the appliance.
+fn still(target: &Target, overrides: &[Override]) -> String {
+    let around = match target {
+        Target::Backend { pool, .. } => Target::Pool(pool.clone()),
+        Target::Vip(_) => Target::Appliance,
+        Target::Pool(_) | Target::Appliance => return String::new(),
+    };
+    let id = around.to_string();
+    let holds = overrides.iter().find(|one| one.target == id);
+    let around = target::shown(&around);
+    holds.map_or_else(String::new, |one| {
+        format!(
+            "`{around}` has one still ({}, by {}): `weir undrain {around}`\n",
+            one.state.name(),
+            plain(&one.author)
+        )
+    })
 }
 
 /// Sets the override and says what now holds.

@@ -2,23 +2,34 @@
 //! `weir reload`: the daemon reads its document again. All or nothing; a refusal says what `weir check` says.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use weir_api::v1::Reloaded;
+use weir_api::v1::{Reloaded, Status};
 
 use super::client::{Call, path};
 use super::failure::{Failure, ProblemBody};
 use super::output::{self, Output, plain};
-use super::{Exit, Remote};
+use super::{Exit, Remote, time};
+
+/// Time between two looks at the generation in force. A pass of the reconciler takes milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Arguments of `weir reload`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A document that is refused, or that needs a restart, changes nothing and gives exit code 1."
 )]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Wait until the document is in force: rows, services, announcements
+    #[arg(long)]
+    wait: bool,
+    /// Longest wait; when it ends the exit code is 1 and the daemon goes on trying
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = time::parse_span, requires = "wait")]
+    timeout: Duration,
+}
 
 /// Runs `weir reload`.
-pub(super) async fn main(remote: &Remote, _: &Args) -> anyhow::Result<Exit> {
+pub(super) async fn main(remote: &Remote, args: &Args) -> anyhow::Result<Exit> {
     let call = Call::post("reload the document", path(&["document", "reload"]));
     let answer = match remote.client().call(&call).await {
         Ok(answer) => answer,
@@ -26,17 +37,47 @@ pub(super) async fn main(remote: &Remote, _: &Args) -> anyhow::Result<Exit> {
     };
     match remote.output {
         Output::Json => output::print_body(&answer.body)?,
-        Output::Table => output::print(&accepted(&answer.read()?))?,
+        Output::Table => output::print(&accepted(&answer.read()?, args.wait))?,
+    }
+    if args.wait {
+        let generation = answer.read::<Reloaded>()?.generation;
+        let in_force = tokio::time::timeout(args.timeout, in_force(remote, generation)).await;
+        in_force.unwrap_or_else(|_elapsed| Err(not_in_force(generation, args.timeout).into()))?;
+        if remote.output == Output::Table {
+            output::print(&format!("generation {generation} is in force\n"))?;
+        }
     }
     Ok(Exit::Ok)
 }
 
-fn accepted(reloaded: &Reloaded) -> String {
+/// Looks until a generation, or a later one, is in force.
+async fn in_force(remote: &Remote, generation: u64) -> anyhow::Result<()> {
+    let client = remote.client();
+    loop {
+        let call = Call::get("wait for the document", path(&["status"]));
+        let status: Status = client.call(&call).await?.read()?;
+        if status.document.applied_generation >= generation {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn not_in_force(generation: u64, waited: Duration) -> Failure {
+    Failure {
+        what: format!("generation {generation} is accepted and not in force yet"),
+        why: vec![format!("it took longer than {}", time::span(waited))],
+        remedy: "`weir status` says which step fails; the daemon goes on trying".to_owned(),
+        slug: "not-in-force".to_owned(),
+        exit: Exit::Failed,
+        body: None,
+    }
+}
+
+fn accepted(reloaded: &Reloaded, is_waiting: bool) -> String {
+    let hint = if is_waiting { "" } else { "; `weir status` says when it is in force" };
     match reloaded.changed {
-        true => format!(
-            "accepted as generation {}; `weir status` says when it is in force\n",
-            reloaded.generation
-        ),
+        true => format!("accepted as generation {}{hint}\n", reloaded.generation),
         false => format!("no change, generation {} stays\n", reloaded.generation),
     }
 }
