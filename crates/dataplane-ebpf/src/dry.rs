@@ -5,17 +5,25 @@
 use aya_ebpf::programs::XdpContext;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::{
-    BackendValue, Count, NextHopValue, Row, ServiceKey, ServiceValue, Tables, process,
+    Action, BackendValue, Count, NextHopValue, Packet as _, Row, ServiceKey, ServiceValue, Tables, Verdict,
+    process,
 };
 use weir_dataplane_ebpf::KernelPacket;
 
-use crate::appliance::{KernelSlots, KernelTables};
+use crate::appliance::{KernelSlots, KernelTables, maps};
 
 /// Decides about the frame of `context` and turns it into the frame that would leave. Gives the number of the verdict.
 #[inline(always)]
 pub fn decide(context: XdpContext) -> u32 {
     let mut packet = KernelPacket::new(context);
-    process(&mut packet, &DryTables(KernelTables)).verdict as u32
+    let outcome = process(&mut packet, &DryTables(KernelTables));
+    let by = outcome.egress_ifindex;
+    let is_lost = outcome.verdict.action() == Action::Forward
+        && by != packet.ingress_ifindex()
+        && maps::EGRESS.get_ifindex(by).is_none();
+    // As for a packet that came in by another uplink: an interface that is none is as good as no next hop.
+    let verdict = if is_lost { Verdict::DropNoNextHop } else { outcome.verdict };
+    verdict as u32
 }
 
 /// The appliance's maps, to be looked at only.

@@ -7,7 +7,7 @@
 //!   forward?  outer destination a backend of the service's pool, as the state in force names it?  inner packet the same?
 //! ```
 //!
-//! Only the outcome of one row is seen. That its backend is answering is what health checks are for.
+//! The interface it would leave by must be an attached uplink, so attach first. Only the outcome of one row is seen. That its backend is answering is what health checks are for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -8,13 +8,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use weir_dataplane::forwarding::{BackendState, OnFailed};
+use weir_dataplane::host::{HostPacket, HostTables};
 use weir_dataplane::kernel::egress::Hook;
 use weir_dataplane::kernel::link::{Mode, ifindex};
 use weir_dataplane::{CheckPath, CheckPathError, Dataplane, Uplink};
-use weir_dataplane_core::check::CheckVerdict;
+use weir_dataplane_core::check::{CheckVerdict, direct};
 
 use super::check_lab::{Lab, Sniffer, VIP4, VIP6, ask, in_own_namespace, ip, run};
 use crate::support::bed::{PinDir, SOURCE_V4, SOURCE_V6, State, capacity, config};
+use crate::support::build::{checksum, ethernet};
 
 const MARK: u32 = 0x5765_0000;
 
@@ -71,18 +73,46 @@ fn marks_choose_the_backend(hook: Hook) {
                 assert!(after.0 - before.0 >= 3, "{before:?} {after:?}");
             }
         }
-        only_tunnels_left(&mut sniffer);
+        let (tables, ids) = (dataplane.snapshot().unwrap(), dataplane.backend_ids());
+        for (outer, inner, to) in only_tunnels_left(&mut sniffer) {
+            let addresses = Lab::state().forwarding.pools;
+            let of = |(pool, name): &(String, String)| addresses[pool].backends[name].address == to;
+            let id = ids.iter().find(|(name, _)| of(name)).unwrap().1;
+            assert_eq!(on_the_host(&tables, &inner, *id), [outer, inner].concat());
+        }
+        // A service's real packets leave by an attached uplink, which a verification demands.
+        for service in Lab::state().forwarding.services.values() {
+            dataplane.verify(service).unwrap_or_else(|error| panic!("{error}"));
+        }
         dataplane.close_check_path().unwrap();
         assert_eq!(remains(), "");
         dataplane.detach().unwrap();
     });
 }
 
-/// Nothing for a VIP left without an outer header, and outer headers are as RFC 2003 and RFC 2473 say.
-fn only_tunnels_left(sniffer: &mut Sniffer) {
+/// What the host's copy of the packet logic makes of the packet that became `inner` on its way to backend `id`.
+fn on_the_host(tables: &HostTables, inner: &[u8], id: u16) -> Vec<u8> {
+    let mut frame = ethernet([2; 6], [2; 6], if inner[0] >> 4 == 4 { 0x0800 } else { 0x86dd });
+    frame.extend(inner);
+    if inner[0] >> 4 == 4 {
+        frame[14 + 8] += 1;
+        frame[14 + 10..14 + 12].fill(0);
+        let sum = checksum(&frame[14..34]);
+        frame[14 + 10..14 + 12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        frame[14 + 7] += 1;
+    }
+    let mut packet = HostPacket::new(&frame, 0);
+    direct(&mut packet, tables, MARK | u32::from(id), MARK).unwrap();
+    packet.frame()[14..].to_vec()
+}
+
+/// Nothing for a VIP left without an outer header, and outer headers are as RFC 2003 and RFC 2473 say. Gives for each packet
+/// of a tunnel the outer header, the packet inside, and the outer destination.
+fn only_tunnels_left(sniffer: &mut Sniffer) -> Vec<(Vec<u8>, Vec<u8>, IpAddr)> {
     let ours: [IpAddr; 2] = [SOURCE_V4.parse().unwrap(), SOURCE_V6.parse().unwrap()];
     let vips: [IpAddr; 2] = [VIP4.parse().unwrap(), VIP6.parse().unwrap()];
-    let mut tunnels = 0;
+    let mut tunnels = Vec::new();
     for (interface, packet) in sniffer.sent() {
         let (source, destination) = match packet[0] >> 4 {
             4 => (address::<4>(&packet[12..]), address::<4>(&packet[16..])),
@@ -93,7 +123,6 @@ fn only_tunnels_left(sniffer: &mut Sniffer) {
         if !ours.contains(&source) {
             continue; // neighbour discovery
         }
-        tunnels += 1;
         let header = if packet[0] == 0x45 {
             assert_eq!(packet[4..10], [0, 0, 0x40, 0, 64, 4], "id, DF, TTL, protocol");
             assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len());
@@ -108,8 +137,10 @@ fn only_tunnels_left(sniffer: &mut Sniffer) {
         let to = if inner[0] >> 4 == 4 { address::<4>(&inner[16..]) } else { address::<16>(&inner[24..]) };
         assert!(vips.contains(&to));
         assert!(packet.len() <= 1_320, "fits every path: {}", packet.len());
+        tunnels.push((packet[..header].to_vec(), inner.to_vec(), destination));
     }
-    assert!(tunnels > 0);
+    assert!(!tunnels.is_empty());
+    tunnels
 }
 
 fn address<const N: usize>(octets: &[u8]) -> IpAddr

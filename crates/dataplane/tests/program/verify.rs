@@ -5,7 +5,7 @@ use weir_dataplane::VerifyError;
 use weir_dataplane::forwarding::BackendState;
 use weir_dataplane_core::Verdict;
 
-use crate::support::bed::{PinDir, open, usual};
+use crate::support::bed::{PinDir, hop, open, usual};
 use crate::support::build::{Frame, SYN};
 
 #[test]
@@ -74,7 +74,16 @@ fn what_is_wrong_is_named() {
     assert!(matches!(error, VerifyError::WrongBackend { .. }), "{error}");
     assert!(error.to_string().contains("no backend of pool `web6`"), "{error}");
 
-    let unresolved = ["10.1.0.1", "10.1.0.2", "10.1.0.3"].iter().fold(state, |s, a| s.next_hop(a, None));
+    let mut elsewhere = hop(1500);
+    elsewhere.ifindex = 77;
+    let backends = ["10.1.0.1", "10.1.0.2", "10.1.0.3"];
+    let by_no_uplink = backends.iter().fold(state.clone(), |s, a| s.next_hop(a, Some(elsewhere)));
+    by_no_uplink.apply(&mut dataplane);
+    assert_eq!(not_forwarded(dataplane.verify(&service).unwrap_err()), Verdict::DropNoNextHop);
+    state.apply(&mut dataplane);
+    dataplane.verify(&service).expect("all is well again");
+
+    let unresolved = backends.iter().fold(state, |s, a| s.next_hop(a, None));
     unresolved.apply(&mut dataplane);
     assert_eq!(not_forwarded(dataplane.verify(&service).unwrap_err()), Verdict::DropNoNextHop);
     dataplane.detach().unwrap();
