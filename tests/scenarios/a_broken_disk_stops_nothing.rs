@@ -9,9 +9,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
-use weir_lab::{Appliance, Fabric, Process, document, requests, run, wait_until};
+use weir_lab::{Appliance, Fabric, Process, document, requests, run, sentence, wait_until};
 
 use crate::{PATIENCE, quiet_fabric};
 
@@ -73,23 +73,25 @@ fn forwards(fabric: &Fabric) {
     assert_eq!(tally.failed, 0, "{:?}", tally.reasons);
 }
 
-/// The sentence of a condition that is raised now, if it is, as the log tells.
+/// The sentence of a condition that is raised now, if it is.
 fn raised(lb1: &Appliance, code: &str) -> Result<Option<String>> {
-    let log = lb1.log();
-    let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let Some(last) = lines.find(|line| line["code"] == code) else { return Ok(None) };
-    match last["message"].as_str() {
-        Some("condition raised") => Ok(last["why"].as_str().map(str::to_owned)),
-        Some("condition cleared") => Ok(None),
-        _ => bail!("not a line of a condition: {last}"),
-    }
+    Ok(sentence(&lb1.status()?, code).map(str::to_owned))
 }
 
+/// Waits for a condition in the status; it is in the log too.
 fn wait_raised(lb1: &Appliance, code: &str) -> String {
-    wait_until(&format!("`{code}` to be raised"), PATIENCE, || {
+    let said = wait_until(&format!("`{code}` to be raised"), PATIENCE, || {
         raised(lb1, code)?.ok_or_else(|| anyhow::anyhow!("it is not"))
     })
-    .expect("said")
+    .expect("said");
+    let log = lb1.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines: Vec<Value> = lines.filter(|line| line["code"] == code).collect();
+    assert!(
+        lines.iter().any(|line| line["message"] == "condition raised" && line["why"] == said),
+        "{lines:?}"
+    );
+    said
 }
 
 fn wait_cleared(lb1: &Appliance, code: &str) {
@@ -148,12 +150,23 @@ fn a_full_disk_is_said_and_heals_by_itself() {
     forwards(&fabric);
     assert!(kept_generation(&disk).expect("the file before").contains("\"generation\":1,"));
 
+    // An override holds as well, and the answer says what that is worth.
+    let drained = fabric.appliances[0].ask(&["drain", "web4/b2", "--reason", "disk", "--output", "json"]);
+    let drained = drained.expect("weir drain");
+    assert_eq!(drained.code, Some(0), "{drained:?}");
+    let set: Value = serde_json::from_str(&drained.said).expect("one JSON object");
+    assert_eq!(set["persisted"], false, "{set}");
+    fabric.appliances[0].wait_backend("web4", "b2", "draining", PATIENCE).expect("drained");
+    assert!(!disk.path("overrides.json").exists(), "{:?}", entries(&disk.0));
+    forwards(&fabric);
+
     disk.free();
     wait_cleared(&fabric.appliances[0], "state-not-kept");
     assert!(kept_generation(&disk).expect("the new file").contains("\"generation\":2,"));
     fabric.appliances[0].kill().expect("it dies");
     fabric.appliances[0].start().expect("it starts again");
     assert_eq!(generation(&fabric.appliances[0]).expect("status"), 2);
+    fabric.appliances[0].wait_backend("web4", "b2", "draining", PATIENCE).expect("still drained");
 }
 
 #[test]
