@@ -4,7 +4,9 @@
 use std::io;
 use std::time::Duration;
 
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -16,6 +18,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const PART_MAX: usize = 64 * 1024;
 /// Entries of one list. Far above what a load balancer's host holds; more is refused rather than stored.
 const ENTRIES_MAX: usize = 1_000_000;
+/// A list that changed while it was read is read again, so often.
+const DUMP_ATTEMPTS_MAX: usize = 8;
 /// Octets of a message's header; the first four are its length.
 const HEADER: usize = 16;
 
@@ -39,25 +43,31 @@ impl Netlink {
     /// Sends an order and waits until the kernel has carried it out. `flags` are added to the usual ones.
     pub(super) fn tell(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
-        self.answers(|_| ())
+        self.answers(|_| ()).map(|_| ())
     }
 
     /// All entries of a list.
     pub(super) fn dump(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.send(message, NLM_F_REQUEST | NLM_F_DUMP)?;
-        let mut entries = Vec::new();
-        let mut is_too_long = false;
-        self.answers(|entry| {
-            if entries.len() < ENTRIES_MAX {
-                entries.push(entry);
-            } else {
-                is_too_long = true;
+        for _ in 0..DUMP_ATTEMPTS_MAX {
+            self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
+            let mut entries = Vec::new();
+            let mut is_too_long = false;
+            let is_whole = self.answers(|entry| {
+                if entries.len() < ENTRIES_MAX {
+                    entries.push(entry);
+                } else {
+                    is_too_long = true;
+                }
+            })?;
+            if is_too_long {
+                return Err(io::Error::from_raw_os_error(libc::E2BIG));
             }
-        })?;
-        if is_too_long {
-            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+            if is_whole {
+                return Ok(entries);
+            }
         }
-        Ok(entries)
+        // Whoever asked tries again later: a list with holes would have it take its own things for missing.
+        Err(io::Error::from_raw_os_error(libc::EAGAIN))
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
@@ -71,11 +81,17 @@ impl Netlink {
         self.socket.send(&octets, 0).map(|_| ())
     }
 
-    /// Takes the parts of the answer to the last request, until its acknowledgement or the end of the list.
-    fn answers(&mut self, mut entry: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+    /// Takes the parts of the answer to the last request, until its acknowledgement or the end of the list. Gives whether
+    /// nothing changed in the list while it was read.
+    fn answers(&mut self, mut entry: impl FnMut(RouteNetlinkMessage)) -> io::Result<bool> {
+        let mut is_whole = true;
         loop {
             let mut part = Vec::with_capacity(PART_MAX);
-            self.socket.recv(&mut part, 0)?;
+            match self.socket.recv(&mut part, 0) {
+                // A signal; with a time-out set the kernel does not go on by itself.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                received => received?,
+            };
             let mut rest = part.as_slice();
             while let Some(length) = length(rest) {
                 let (octets, next) = rest.split_at(length.min(rest.len()));
@@ -89,12 +105,13 @@ impl Netlink {
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
+                is_whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
                 match message.payload {
                     NetlinkPayload::InnerMessage(inner) => entry(inner),
-                    NetlinkPayload::Done(_) => return Ok(()),
+                    NetlinkPayload::Done(_) => return Ok(is_whole),
                     NetlinkPayload::Error(error) => {
                         return match error.code {
-                            None => Ok(()),
+                            None => Ok(is_whole),
                             Some(_) => Err(error.to_io()),
                         };
                     }
