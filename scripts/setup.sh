@@ -3,8 +3,8 @@
 # Prepares a machine (Debian 12 or newer, with rustup's cargo) for work on Weir. Idempotent: what is there is left alone.
 #
 #   scripts/setup.sh build    compiler toolchain and bpf-linker: enough for `cargo build` and unit tests
-#   scripts/setup.sh lab      build, and what the labs run: FRR, nginx, iproute2, tcpdump (default)
-#   scripts/setup.sh check    build, and for `make check` cargo-deny and promtool (of the package prometheus)
+#   scripts/setup.sh lab      build, and what the labs run: FRR, nginx, iproute2, tcpdump, promtool (default)
+#   scripts/setup.sh check    build, and for `make check` cargo-deny and promtool
 #   scripts/setup.sh deb      build, and for `make deb` cargo-deb, lintian and what they call
 #   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
 #
@@ -20,7 +20,8 @@ readonly CARGO_FUZZ=0.13.2
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr)
-readonly CHECK_PACKAGES=(prometheus)
+# For promtool; the server is never started.
+readonly PROMTOOL_PACKAGES=(prometheus)
 # dpkg-dev finds the libraries a binary needs, man-db lets lintian read manual pages, systemd has systemd-analyze.
 readonly DEB_PACKAGES=(dpkg-dev lintian man-db systemd)
 # Units that packages of these lists enable on their own.
@@ -101,8 +102,9 @@ cargo_tool() { # name version
 
 case "${1:-lab}" in
     build) debian_packages "${BUILD_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
-    lab)   debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
-    check) debian_packages "${BUILD_PACKAGES[@]}" "${CHECK_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
+    lab)   debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${PROMTOOL_PACKAGES[@]}"; rust_toolchain
+           cargo_tool bpf-linker "$BPF_LINKER" ;;
+    check) debian_packages "${BUILD_PACKAGES[@]}" "${PROMTOOL_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-deny "$CARGO_DENY" ;;
     deb)   debian_packages "${BUILD_PACKAGES[@]}" "${DEB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-deb "$CARGO_DEB" ;;

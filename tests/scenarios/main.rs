@@ -18,6 +18,7 @@ mod an_uplink_flap_comes_back;
 mod bad_input_attaches_nothing;
 mod hosts_keep_their_own_traffic;
 mod large_packets_fit;
+mod metrics_are_clean;
 mod one_instance_has_one_daemon;
 mod traffic_spreads_over_everything;
 mod what_a_dead_daemon_left_can_be_removed;

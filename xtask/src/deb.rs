@@ -34,6 +34,7 @@ const CONTENTS: &[&str] = &[
     "usr/share/doc/weir/third-party.txt.gz",
     "usr/share/doc/weir/examples/weir.toml",
     "usr/share/doc/weir/examples/agent.toml",
+    "usr/share/man/man5/weir.toml.5.gz",
     "usr/share/man/man8/weir.8.gz",
 ];
 
