@@ -41,9 +41,14 @@ fn assert_sound(text: &str, errors: &LoadErrors) {
     assert!(!errors.to_string().is_empty());
 }
 
+/// A good text has a canonical form that means the same; a bad one has errors.
 fn assert_answers(text: &str) {
-    if let Err(errors) = parse("weir.toml", text) {
-        assert_sound(text, &errors);
+    match parse("weir.toml", text) {
+        Ok(document) => {
+            let canonical = toml::to_string(&to_json(&document)).unwrap();
+            assert_eq!(good(&canonical), document);
+        }
+        Err(errors) => assert_sound(text, &errors),
     }
 }
 

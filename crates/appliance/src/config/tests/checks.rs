@@ -176,3 +176,22 @@ fn targets_are_the_vips_of_a_pool_with_its_ports() {
     assert!(targets(&text, "none").is_empty());
     assert_eq!(good(&text).all_check_targets().keys().copied().collect::<Vec<_>>(), ["web"]);
 }
+
+#[test]
+fn many_pools_and_services_are_checked_in_good_time() {
+    let mut text = LEAST.replace("[appliance]", "[bootstrap.capacity]\nrows = 134217728\n[appliance]");
+    for i in 0..12_000_u32 {
+        let port = i % 60_000 + 1_000;
+        text.push_str(&format!(
+            "[services.n{i}]\nvip = \"www\"\nprotocol = \"tcp\"\nport = {port}\npool = \"n{i}\"\n\
+             [pools.n{i}]\nmode = \"ipip\"\nmax_backends = 8\n[pools.n{i}.check]\nkind = \"tcp\"\n\
+             [pools.n{i}.backends.b]\naddress = \"10.2.{}.{}\"\n",
+            i / 250,
+            i % 250 + 1
+        ));
+    }
+    let start = std::time::Instant::now();
+    let document = good(&text);
+    assert_eq!(document.all_check_targets().len(), 12_000);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}

@@ -12,11 +12,14 @@ use crate::model::Mode;
 pub(super) fn validate(report: &mut Report, draft: &Draft) {
     let vip_names: BTreeMap<IpAddr, &str> =
         draft.vips.iter().filter_map(|(name, vip)| Some((vip.address?, name.as_str()))).collect();
+    let served = families_of_pools(draft);
     for (name, pool) in &draft.pools {
         size(report, name, pool);
         weights(report, name, pool);
         addresses(report, draft, &vip_names, name, pool);
-        families(report, draft, name, pool);
+        if let Some(served) = served.get(name.as_str()) {
+            families(report, name, pool, served);
+        }
     }
     sources(report, draft);
 }
@@ -74,21 +77,27 @@ fn addresses(
     }
 }
 
-/// What `ipip` carries: IPv4 in IPv4 and IPv6 in IPv6.
-fn families(report: &mut Report, draft: &Draft, pool_name: &str, pool: &PoolDraft) {
-    let Some(Mode::Ipip) = pool.mode else { return };
-    // One service of each family stands for all of them: a backend is told once what it does not fit.
-    let mut vip_of: BTreeMap<bool, (&str, &str, IpAddr)> = BTreeMap::new();
-    for (service_name, service) in &draft.services {
-        let (Some(vip_name), Some(pool)) = (&service.vip, &service.pool) else { continue };
-        let address = draft.vips.get(vip_name).and_then(|vip| vip.address);
-        if let Some(address) = address.filter(|_| pool == pool_name) {
-            vip_of.entry(address.is_ipv4()).or_insert((service_name, vip_name, address));
+/// A service of each family, true for IPv4, that a pool serves: name of the service, its VIP, its address.
+type Families<'d> = BTreeMap<bool, (&'d str, &'d str, IpAddr)>;
+
+/// One service of each family stands for all of them: a backend is told once what it does not fit.
+fn families_of_pools(draft: &Draft) -> BTreeMap<&str, Families<'_>> {
+    let mut pools: BTreeMap<&str, Families<'_>> = BTreeMap::new();
+    for (name, service) in &draft.services {
+        let (Some(vip), Some(pool)) = (&service.vip, &service.pool) else { continue };
+        if let Some(address) = draft.vips.get(vip).and_then(|vip| vip.address) {
+            pools.entry(pool).or_default().entry(address.is_ipv4()).or_insert((name, vip, address));
         }
     }
+    pools
+}
+
+/// What `ipip` carries: IPv4 in IPv4 and IPv6 in IPv6.
+fn families(report: &mut Report, pool_name: &str, pool: &PoolDraft, served: &Families<'_>) {
+    let Some(Mode::Ipip) = pool.mode else { return };
     for (name, backend) in &pool.backends {
         let Some(address) = backend.address else { continue };
-        let Some((service, vip, vip_address)) = vip_of.get(&!address.is_ipv4()) else { continue };
+        let Some((service, vip, vip_address)) = served.get(&!address.is_ipv4()) else { continue };
         report.at(
             &format!("pools.{pool_name}.backends.{name}.address"),
             format!(
