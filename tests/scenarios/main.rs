@@ -20,6 +20,7 @@ mod hosts_keep_their_own_traffic;
 mod large_packets_fit;
 mod metrics_are_clean;
 mod one_instance_has_one_daemon;
+mod the_units_rights_suffice;
 mod traffic_spreads_over_everything;
 mod what_a_dead_daemon_left_can_be_removed;
 
