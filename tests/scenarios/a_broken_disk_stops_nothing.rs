@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Given one appliance that forwards, with its state on a small disk of its own,
-//! When the disk is full or read-only, or files on it are torn, or the document file is spoiled before a restart,
+//! When the disk is full, read-only or does not answer, files on it are torn, or the document file is spoiled before a
+//! restart,
 //! Then it forwards, takes documents and starts as before, and says what is wrong until it is mended;
 //! but a second daemon on the same state directory is refused.
 
@@ -188,6 +189,24 @@ fn a_read_only_disk_keeps_neither_reload_nor_start_from_working() {
     disk.remount("rw");
     wait_cleared(&fabric.appliances[0], "state-not-kept");
     assert!(kept_generation(&disk).expect("the file").contains("\"generation\":2,"));
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn a_disk_that_does_not_answer_is_not_waited_for() {
+    let (disk, mut fabric) = fabric();
+    // Opening it for writing blocks until somebody reads, as a dying disk does.
+    run(Command::new("mkfifo").arg(disk.path(".document.toml.new"))).expect("a pipe");
+    weigh(&fabric.appliances[0], "b1");
+    reload(&fabric.appliances[0], 2);
+    let said = wait_raised(&fabric.appliances[0], "state-not-kept");
+    assert!(said.contains("has not answered for 3 s"), "{said}");
+    let drained = fabric.appliances[0].ask(&["drain", "web4/b2"]).expect("weir drain");
+    assert_eq!(drained.code, Some(0), "{drained:?}");
+    fabric.appliances[0].wait_backend("web4", "b2", "draining", PATIENCE).expect("drained");
+    forwards(&fabric);
+    let status = fabric.appliances[0].stop().expect("it stops in time");
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

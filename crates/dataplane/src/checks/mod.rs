@@ -13,7 +13,7 @@
 //! What carries another alias, or none, is somebody else's and refused.
 //!
 //! `netlink` is the socket, `messages` makes and reads what goes over it, this file is the order of things. It does not know
-//! BPF: the caller puts the program on the interface, through the closure given to [`open`], before anything leads there.
+//! BPF: the caller puts the program on the interface, through a closure, before anything leads there.
 
 mod messages;
 mod netlink;
