@@ -486,7 +486,7 @@ fn a_withheld_vip_is_waited_for_until_its_packets_cease() {
         [
             "vip/www: 1 VIP still announced",
             "vip/www: withdrawn, 1000 packets/s still come",
-            "vip/www: withdrawn, packets have ceased; safe to stop"
+            "vip/www: withdrawn, packets have ceased"
         ]
     );
 }

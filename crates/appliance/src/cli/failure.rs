@@ -103,10 +103,16 @@ pub(super) fn refused(what: &str, status: u16, body: Vec<u8>) -> Failure {
         (true, false) => problem.title.clone(),
         (true, true) => format!("the daemon answered {status} without words"),
     }];
-    why.extend(problem.errors.iter().take(ERRORS_SHOWN_MAX).map(|error| match error.path.as_str() {
-        "" => error.message.clone(),
-        path => format!("{path}: {}", error.message),
-    }));
+    for error in problem.errors.iter().take(ERRORS_SHOWN_MAX) {
+        let line = match error.path.as_str() {
+            "" => error.message.clone(),
+            path => format!("{path}: {}", error.message),
+        };
+        // A single error is the detail already.
+        if !why.contains(&line) {
+            why.push(line);
+        }
+    }
     let hint = problem.errors.iter().find_map(|error| error.hint.clone());
     Failure {
         what: what.to_owned(),
@@ -181,6 +187,16 @@ mod tests {
         assert_eq!(failure.exit, Exit::Failed);
         assert_eq!(failure.why, ["bad value", "until: found `x`"]);
         assert_eq!(failure.remedy, "write it like `2026-03-01T12:00:00Z`");
+    }
+
+    #[test]
+    fn a_single_error_is_said_once() {
+        let failure = failure(
+            422,
+            r#"{"type":"urn:weir:problem:invalid-field","detail":"until: it has passed",
+                "errors":[{"path":"until","message":"it has passed"}]}"#,
+        );
+        assert_eq!(failure.why, ["until: it has passed"]);
     }
 
     #[test]

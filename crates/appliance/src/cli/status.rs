@@ -81,13 +81,12 @@ fn document(page: &mut String, document: &DocumentStatus, now: SystemTime) {
 
 fn problems(page: &mut String, status: &Status, now: SystemTime, look: Look) {
     let bad = status.conditions.iter().filter(|one| one.state && one.severity != Some(Severity::Info));
-    let conditions = bad.map(|one: &Condition| views::condition(one, now));
-    let mut lines: Vec<String> = Vec::new();
-    for text in conditions.chain(status.problems.iter().cloned()) {
-        if !lines.contains(&text) {
-            lines.push(text);
-        }
-    }
+    let bad: Vec<&Condition> = bad.collect();
+    // The daemon's list has the conditions too, without their times.
+    let is_shown = |text: &String| bad.iter().any(|one| text == &format!("{}: {}", one.code, one.message));
+    let others = status.problems.iter().filter(|text| !is_shown(text));
+    let lines: Vec<String> =
+        bad.iter().map(|one| views::condition(one, now)).chain(others.cloned()).collect();
     line(page, "");
     if lines.is_empty() {
         line(page, &look.tint(Tone::Good, "No problems."));

@@ -71,6 +71,18 @@ fn foreign_words_reach_no_terminal_unescaped() {
 }
 
 #[test]
+fn what_a_condition_says_of_a_session_is_not_said_twice() {
+    let mut status: Status = answer("/v1/status");
+    let peer = status.peers.get_mut("tor2").expect("it is there");
+    let mut condition = status.conditions[0].clone();
+    condition.message = "transport: connect: Connection refused".to_owned();
+    peer.conditions.push(condition);
+    let page = status::page(&status, now(), Look::default());
+    assert_eq!(page.matches("Connection refused").count(), 1, "{page}");
+    assert_eq!(page.matches("administrative shutdown").count(), 1, "{page}");
+}
+
+#[test]
 fn a_document_on_its_way_is_said_to_be() {
     let mut status: Status = answer("/v1/status");
     status.document.accepted_generation = 5;

@@ -64,7 +64,8 @@ pub(super) fn deadline(at: SystemTime, now: SystemTime) -> String {
         _ => then,
     };
     match at.duration_since(now) {
-        Ok(left) => format!("{shown} (in {})", span(left)),
+        // Begun seconds count: what was set for two hours a moment ago ends in two hours.
+        Ok(left) => format!("{shown} (in {})", span(left + Duration::from_millis(999))),
         Err(_) => format!("{shown} (now)"),
     }
 }
@@ -131,6 +132,7 @@ mod tests {
         let now = parse_moment("2026-03-01T12:00:00Z").expect("a moment");
         assert_eq!(deadline(now + Duration::from_secs(200), now), "12:03:20Z (in 3m20s)");
         assert_eq!(deadline(now + Duration::from_secs(86_400), now), "2026-03-02 12:00:00Z (in 1d)");
+        assert_eq!(deadline(now + Duration::from_millis(7_199_500), now), "13:59:59Z (in 2h)");
         assert_eq!(deadline(now - Duration::from_secs(1), now), "11:59:59Z (now)");
     }
 }

@@ -165,17 +165,22 @@ pub(super) fn peers<'a>(
 
 /// What keeps a session down, the newest first.
 fn why_down(peer: &PeerStatus, now: SystemTime) -> Vec<String> {
+    let is_told = |remark: &Remark| peer.conditions.iter().any(|one| one.message.contains(&remark.text));
     let conditions = peer.conditions.iter().map(|one| condition(one, now));
-    conditions.chain(last_words(peer, now)).collect()
+    conditions.chain(words(peer, now, |remark| !is_told(remark))).collect()
 }
 
 /// The last words of each side about a session, the newest first.
 pub(super) fn last_words(peer: &PeerStatus, now: SystemTime) -> Vec<String> {
+    words(peer, now, |_| true)
+}
+
+fn words(peer: &PeerStatus, now: SystemTime, is_wanted: impl Fn(&Remark) -> bool) -> Vec<String> {
+    let all =
+        [("received", &peer.last_received), ("sent", &peer.last_sent), ("transport", &peer.last_transport)];
     let mut words: Vec<(&str, &Remark)> =
-        [("received", &peer.last_received), ("sent", &peer.last_sent), ("transport", &peer.last_transport)]
-            .into_iter()
-            .filter_map(|(what, remark)| Some((what, remark.as_ref()?)))
-            .collect();
+        all.into_iter().filter_map(|(what, remark)| Some((what, remark.as_ref()?))).collect();
+    words.retain(|(_, remark)| is_wanted(remark));
     words.sort_by_key(|(_, remark)| std::cmp::Reverse(remark.at));
     words
         .iter()

@@ -134,7 +134,10 @@ async fn announcement(client: &Client, target: &Target, rate: &mut Rate) -> Resu
         status.services.values().filter(|service| is_meant(&service.vip)).map(|one| one.packets_total.0);
     let state = rate.next(packets.fold(0, u64::saturating_add));
     Ok(match (announced, state) {
-        (0, Flow::Ceased) => ("withdrawn, packets have ceased; safe to stop".to_owned(), true),
+        (0, Flow::Ceased) => {
+            let safe = if *target == Target::Appliance { "; safe to stop" } else { "" };
+            (format!("withdrawn, packets have ceased{safe}"), true)
+        }
         (0, Flow::Unknown) => ("withdrawn".to_owned(), false),
         (0, Flow::Comes(per_second)) => (format!("withdrawn, {per_second} packets/s still come"), false),
         (1, _) => ("1 VIP still announced".to_owned(), false),

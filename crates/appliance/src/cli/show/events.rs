@@ -137,9 +137,11 @@ fn line(frame: &Frame) -> String {
         (Some(from), None) => format!("{from} -> gone"),
         (None, None) => String::new(),
     };
+    // A refused document has a line an error.
+    let message = event.message.lines().map(str::trim).collect::<Vec<_>>().join("; ");
     let why = match (event.code.is_empty(), event.message.is_empty()) {
-        (false, false) => format!("{}: {}", event.code, event.message),
-        _ => format!("{}{}", event.code, event.message),
+        (false, false) => format!("{}: {message}", event.code),
+        _ => format!("{}{message}", event.code),
     };
     let id = if frame.id.is_empty() { "-" } else { &frame.id };
     let words = [id, &time::moment(event.at.0), event.kind.name(), &event.object, &change, &why];
@@ -246,6 +248,9 @@ mod tests {
             line(&frames[0]),
             "1a-7  2026-03-01 12:00:00Z  backend  backend/web/b1  usable -> failed  refused: connection refused\n"
         );
+        let two =
+            Frame { data: frames[0].data.replace("connection refused", "one\\n  two"), ..frames[0].clone() };
+        assert!(line(&two).ends_with("refused: one; two\n"), "{}", line(&two));
         assert_eq!(line(&frames[1]), "  later  x\\ny\n", "a kind of a later version");
     }
 
