@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use weir_bgp::Advertisement;
@@ -94,7 +95,7 @@ pub async fn pass<F: Forwarder, C: Checker, A: Announcer>(
 
 fn forward<F: Forwarder>(
     forwarder: &mut F,
-    target: Target,
+    target: Arc<Target>,
     observed: &mut Observed,
 ) -> Result<(), PortError> {
     let outcome = forwarder.set_forwarding(&target);

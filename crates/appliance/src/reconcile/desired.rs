@@ -37,7 +37,7 @@ pub struct Desired {
     /// Of the document this follows from.
     pub generation: Generation,
     /// What the dataplane shall do.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// Own addresses, announced for as long as sessions live; they need no forwarding.
     pub own: BTreeSet<Advertisement>,
     /// VIPs by name.
@@ -240,7 +240,7 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
     let own = [document.appliance.source_v4.map(IpAddr::V4), document.appliance.source_v6.map(IpAddr::V6)];
     Desired {
         generation: snapshot.generation,
-        target: Target { state, next_hops },
+        target: Arc::new(Target { state, next_hops }),
         own: own.into_iter().flatten().map(|address| Advertisement::plain(Prefix::host(address))).collect(),
         vips: vip_wishes(snapshot, &outcomes),
         backends,

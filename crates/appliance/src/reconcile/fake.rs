@@ -72,7 +72,7 @@ impl Shared {
     pub(super) fn prepare(&self, desired: &Desired, now: Instant) {
         let mut world = self.world();
         world.now = Some(now);
-        world.truth = desired.target.clone();
+        world.truth = Target::clone(&desired.target);
         world.own = desired.own.iter().map(|one| one.prefix.address()).collect();
         world.drain_wait = desired.drain_wait;
     }

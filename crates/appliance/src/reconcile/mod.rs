@@ -231,7 +231,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         let targets = self.targets(&accepted);
         let readings = checks::read(document, &targets, &health);
         self.first_results.handle_readings(&readings, now);
-        desired(&Snapshot {
+        let mut desired = desired(&Snapshot {
             document,
             generation: *generation,
             next_hops: &next_hops,
@@ -240,7 +240,9 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             first_results: &self.first_results,
             overrides: &overrides,
             admin,
-        })
+        });
+        desired.target = self.observed.known(desired.target);
+        desired
     }
 
     /// The same as long as the document is.

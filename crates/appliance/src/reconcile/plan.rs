@@ -39,7 +39,7 @@ pub struct Observed {
     /// The speaker failed when it was told, so it may advertise any part of [`Self::advertised`].
     is_unsure: bool,
     /// States of which each service in the kernel is in one: a single one after a success, more after failures.
-    possible: Vec<Target>,
+    possible: Vec<Arc<Target>>,
     /// VIPs withdrawn, and until when their forwarding stays.
     leaving: BTreeMap<IpAddr, Instant>,
     /// What the packets made for each service came to.
@@ -77,7 +77,7 @@ impl Default for Observed {
             advertised: BTreeSet::new(),
             is_attached: false,
             is_unsure: false,
-            possible: vec![Target::default()],
+            possible: vec![Arc::default()],
             leaving: BTreeMap::new(),
             verified: Verified::default(),
             ids: BTreeMap::new(),
@@ -111,7 +111,7 @@ impl Observed {
     }
 
     /// Records that the dataplane holds `target` and nothing else, with these ids of its backends.
-    pub fn handle_forwarding_applied(&mut self, target: Target, ids: BTreeMap<(String, String), u16>) {
+    pub fn handle_forwarding_applied(&mut self, target: Arc<Target>, ids: BTreeMap<(String, String), u16>) {
         match self.possible.as_slice() {
             [before] => self.verified.handle_change(before, &target),
             _ => self.verified.handle_doubt(),
@@ -121,13 +121,13 @@ impl Observed {
     }
 
     /// Records that applying `target` failed, so that any service may be as before or as in `target`.
-    pub fn handle_forwarding_failed(&mut self, target: Target) {
+    pub fn handle_forwarding_failed(&mut self, target: Arc<Target>) {
         self.verified.handle_doubt();
         if self.possible.contains(&target) {
             return;
         }
         if self.possible.len() == POSSIBLE_MAX {
-            self.possible = vec![Target::default()];
+            self.possible = vec![Arc::default()];
         }
         self.possible.push(target);
     }
@@ -183,8 +183,17 @@ impl Observed {
     }
 
     /// Whether the dataplane is known to hold just `target`.
-    pub fn holds(&self, target: &Target) -> bool {
-        matches!(self.possible.as_slice(), [only] if only == target)
+    pub fn holds(&self, target: &Arc<Target>) -> bool {
+        // With thousands of backends the comparison is worth avoiding.
+        matches!(self.possible.as_slice(), [only] if Arc::ptr_eq(only, target) || only == target)
+    }
+
+    /// The state in force itself, where it equals `target`: comparing it again then costs nothing.
+    pub fn known(&self, target: Arc<Target>) -> Arc<Target> {
+        match self.possible.as_slice() {
+            [only] if *only == target => Arc::clone(only),
+            _ => target,
+        }
     }
 }
 
@@ -194,7 +203,7 @@ pub enum Step {
     /// Tell the speaker this set, which lacks what is no more wanted and adds nothing.
     Withdraw(BTreeSet<Advertisement>),
     /// Bring the dataplane to this state.
-    Forward(Target),
+    Forward(Arc<Target>),
     /// Attach XDP.
     Attach,
     /// Make a packet for each of these services and see whether it would leave towards a backend.
@@ -288,7 +297,7 @@ pub fn next(
         return Some(Step::Announce(announceable));
     }
     if is_open(StepKind::Check) && is_held && !observed.is_checked(desired) {
-        let Target { state, next_hops } = &desired.target;
+        let Target { state, next_hops } = &*desired.target;
         return Some(Step::Check(checks::checks(
             &desired.targets,
             state,
@@ -391,7 +400,7 @@ impl<'a> InPlace<'a> {
             desired,
             observed,
             told: told.into_iter().flatten().map(|one| one.prefix.address()).collect(),
-            possible: observed.possible.iter().map(|target| (target, by_key(target))).collect(),
+            possible: observed.possible.iter().map(|target| (&**target, by_key(target))).collect(),
         }
     }
 
@@ -437,9 +446,13 @@ impl<'a> InPlace<'a> {
 }
 
 /// The desired state, plus the services that left the document while their VIP drains.
-fn target(desired: &Desired, observed: &Observed, now: Instant) -> Target {
-    let mut target = desired.target.clone();
-    for (from, name, service) in lingering(desired, observed, now) {
+fn target(desired: &Desired, observed: &Observed, now: Instant) -> Arc<Target> {
+    let lingering = lingering(desired, observed, now);
+    if lingering.is_empty() {
+        return Arc::clone(&desired.target);
+    }
+    let mut target = Target::clone(&desired.target);
+    for (from, name, service) in lingering {
         if let Some(pool) = from.state.pools.get(&service.pool)
             && !target.state.pools.contains_key(&service.pool)
         {
@@ -457,7 +470,7 @@ fn target(desired: &Desired, observed: &Observed, now: Instant) -> Target {
         }
         target.state.services.insert(name, service.clone());
     }
-    target
+    Arc::new(target)
 }
 
 /// Services that may be in the dataplane, that the document no more has, and whose VIP was withdrawn a moment ago.
@@ -471,7 +484,7 @@ fn lingering<'a>(
     }
     let mut known: BTreeSet<ServiceKey> = desired.target.state.services.values().map(key).collect();
     let mut lingering = Vec::new();
-    for from in observed.possible.iter().rev() {
+    for from in observed.possible.iter().rev().map(|target| &**target) {
         for (name, service) in &from.state.services {
             let is_leaving = observed.leaving.get(&service.vip).is_some_and(|until| *until > now);
             if is_leaving && known.insert(key(service)) {

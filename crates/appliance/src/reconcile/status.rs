@@ -186,8 +186,8 @@ pub fn changes(before: &ReconcileStatus, after: &ReconcileStatus) -> Vec<Change>
     for (name, was) in before.vips.iter().filter(|(name, _)| !after.vips.contains_key(*name)) {
         changes.push(gone(ChangeKind::Vip, name.clone(), was.standing()));
     }
-    for ((pool, name), now) in &after.backends {
-        let was = before.backends.get(&(pool.clone(), name.clone()));
+    for (key @ (pool, name), now) in &after.backends {
+        let was = before.backends.get(key);
         if was.is_none_or(|was| was.condition != now.condition) {
             changes.push(Change {
                 kind: ChangeKind::Backend,

@@ -6,4 +6,5 @@ mod health;
 mod model;
 mod promise;
 mod report;
+mod scale;
 mod steps;
