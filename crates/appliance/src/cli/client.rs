@@ -376,4 +376,46 @@ mod tests {
         assert_eq!(path(&["vips", "../x?y#ü"]), "/v1/vips/%2E%2E%2Fx%3Fy%23%C3%BC");
         assert_eq!(path(&["vips", ""]), "/v1/vips/");
     }
+
+    /// A daemon that sends `bytes` to whoever connects, and then holds the connection.
+    fn silent_after(bytes: &'static [u8]) -> (tempfile::TempDir, Client) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("api.sock");
+        let listener = tokio::net::UnixListener::bind(&path).expect("the path is free");
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // A client that has gone is what the test waits for.
+                tokio::io::AsyncWriteExt::write_all(&mut stream, bytes).await.ok();
+                held.push(stream);
+            }
+        });
+        (folder, Client::new(Server::Unix(path)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_falls_silent_is_not_waited_for_for_ever() {
+        for bytes in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
+            b"HTTP/1.1 404 No\r\ncontent-length: 9\r\n\r\n",
+        ] {
+            let (_folder, client) = silent_after(bytes);
+            let failure = client.call(&Call::get("read", "/v1/status")).await.expect_err("no answer");
+            assert_eq!((failure.exit, failure.slug.as_str()), (Exit::Unreachable, "timeout"));
+        }
+        let (_folder, client) = silent_after(b"");
+        let failure = client.stream(&Call::get("follow", "/v1/events")).await.expect_err("no head");
+        assert_eq!(failure.slug, "timeout");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut_off() {
+        const ENDLESS: &[u8] = &[b'x'; REFUSAL_BYTES_MAX + 1024];
+        static ANSWER: std::sync::LazyLock<Vec<u8>> =
+            std::sync::LazyLock::new(|| [b"HTTP/1.1 500 No\r\n\r\n", ENDLESS].concat());
+        let (_folder, client) = silent_after(&ANSWER);
+        let failure = client.call(&Call::get("read", "/v1/status")).await.expect_err("too much");
+        assert_eq!((failure.exit, failure.slug.as_str()), (Exit::Failed, "answer-too-large"));
+    }
 }
