@@ -12,8 +12,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::dist;
 use crate::run::{self, run};
-use crate::{cargo, dist};
 
 /// Exposure of a unit by `systemd-analyze security`, times ten, above which it fails. The appliance has 2.4.
 const EXPOSURE_MAX: &str = "25";
@@ -45,9 +45,7 @@ const UNITS: [&str; 2] = ["weir.service", "weir-agent.service"];
 
 /// Builds the package and prints where it is.
 pub(crate) fn deb() -> Result<PathBuf> {
-    let built = cargo::build(&["build", "--release", "--locked", "-p", "weir-appliance", "--bin", "weir"])?;
-    let program = built.iter().find(|built| built.name == "weir").context("the build made no `weir`")?;
-    dist::dist(&program.path, &dist::folder())?;
+    dist::build_and_dist(&["--release"])?;
     let package = pack()?;
     eprintln!("xtask: {}", package.display());
     Ok(package)
@@ -146,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_changelog_is_of_this_version() {
-        let metadata = cargo::metadata().expect("cargo knows the workspace");
+        let metadata = crate::cargo::metadata().expect("cargo knows the workspace");
         let packages = metadata["packages"].as_array().expect("a list");
         let weir = packages.iter().find(|package| package["name"] == "weir-appliance").expect("it is ours");
         let version = weir["version"].as_str().expect("a version");

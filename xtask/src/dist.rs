@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::run;
+use crate::{cargo, run};
 
 /// File names, upper case, that hold a licence or a notice when they begin so.
 const NOTICES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "NOTICE"];
@@ -24,8 +24,18 @@ pub(crate) fn folder() -> PathBuf {
     run::root().join("target/dist")
 }
 
+/// Builds the program by the profile that `profile` names and fills the folder anew by it.
+pub(crate) fn build_and_dist(profile: &[&str]) -> Result<()> {
+    let build = [&["build", "--locked", "-p", "weir-appliance", "--bin", "weir"], profile].concat();
+    let built = cargo::build(&build)?;
+    let program = built.iter().find(|built| built.name == "weir").context("the build made no `weir`")?;
+    dist(&program.path, &folder())?;
+    eprintln!("xtask: {}", folder().display());
+    Ok(())
+}
+
 /// Fills the folder anew. `program` is the binary that is packed.
-pub(crate) fn dist(program: &Path, folder: &Path) -> Result<()> {
+fn dist(program: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
     }

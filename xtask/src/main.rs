@@ -7,6 +7,7 @@
 //! test    every test; those that need root run inside scripts/isolated.sh; last line `N passed, N failed`
 //! gen-docs  writes the pages of docs/ that come from the code; the tests say when one is stale
 //! demo    builds, then tells the lab's story inside scripts/isolated.sh
+//! dist    manual pages, completions and notices of the program, to target/dist
 //! deb     the Debian package; test-deb also examines it
 //! ```
 //! Each task prints what it runs. A failed step makes the exit code 1; a wrong command line makes it 2.
@@ -23,7 +24,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] | demo [--keep] | deb | test-deb";
+const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] | demo [--keep] | dist | deb | test-deb";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         },
         ["demo"] => demo::demo(std::env::var_os("KEEP").is_some_and(|value| !value.is_empty())),
         ["demo", "--keep"] => demo::demo(true),
+        ["dist"] => dist::build_and_dist(&[]),
         ["deb"] => deb::deb().map(|_| ()),
         ["test-deb"] => deb::test(),
         _ => return usage(),
