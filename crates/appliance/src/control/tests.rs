@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the parts publish, as the status document tells it.
 
+mod recorder;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use weir_api::v1::{BackendState, Lifecycle, SessionState, Severity, Status, WithheldReason};
-use weir_api::{ControlPlane, Readiness, Unavailable};
+use weir_api::events::Next;
+use weir_api::metrics::Telemetry;
+use weir_api::v1::{self, BackendState, Lifecycle, SessionState, Severity, Status, WithheldReason};
+use weir_api::{
+    ControlPlane, OverrideRefused, OverrideTarget, OverrideWish, Readiness, ReloadRefused, Unavailable,
+};
 use weir_bgp::{Prefix, SpeakerStatus};
 use weir_dataplane::next_hop::{NextHop, Unresolved};
 use weir_health::{CheckerConfig, HealthSnapshot, Monitor, SocketProber};
@@ -20,9 +26,12 @@ use crate::overrides::Overrides;
 use crate::reconcile::Command;
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::{Count, PortError, Traffic};
-use crate::reconcile::status::{BackendOutcome, CheckSummary, Condition, ReconcileStatus, VipOutcome};
+use crate::reconcile::status::{
+    BackendOutcome, CheckSummary, Condition, Reason, ReconcileStatus, VipOutcome, Why,
+};
 use crate::state::{self, Conditions, OverrideStore, StateDir};
-use crate::store::{Accepted, Rejected};
+use crate::store::{Accepted, Rejected, ReloadError};
+use crate::supervisor;
 
 const DOCUMENT: &str = r#"
 [appliance]
@@ -298,4 +307,224 @@ async fn probes_follow_latches_and_heartbeat() {
         heartbeat.send_replace(long_ago);
         assert_eq!(control.probes().stuck, ["reconcile"]);
     }
+}
+
+fn why(reason: Reason, message: &str) -> Why {
+    Why { reason, message: message.to_owned(), since: UNIX_EPOCH, until: None }
+}
+
+#[test]
+fn every_reason_has_its_code_and_its_sentence() {
+    let accepted = accepted();
+    for reason in Reason::ALL {
+        let mut reconcile = reconciled(&accepted);
+        let www = reconcile.vips.get_mut("www").expect("in the document");
+        (www.is_told, www.wanted) = (false, false);
+        www.withheld = [reason].into();
+        let until = UNIX_EPOCH + Duration::from_secs(60);
+        www.conditions = vec![Why { until: Some(until), ..why(reason, "what is missing") }];
+        let told = seen(&accepted, &reconcile, None);
+        let vip = &told.vips["www"];
+        assert!(!vip.announce_desired && !vip.announced);
+        let codes: Vec<_> = vip.withheld.iter().map(|reason| reason.name()).collect();
+        assert_eq!(codes, [reason.name()], "no-peer is said only of what is wanted");
+        let one = &vip.conditions[0];
+        assert_eq!((one.kind.as_str(), one.code.as_str()), ("withheld", reason.name()));
+        assert_eq!((one.message.as_str(), one.until.map(|until| until.0)), ("what is missing", Some(until)));
+        let line = format!("vip www: withheld: {}: what is missing", reason.name());
+        assert!(told.problems.contains(&line), "{:?}", told.problems);
+    }
+}
+
+#[test]
+fn a_wanted_vip_that_nobody_was_told_says_so() {
+    let accepted = accepted();
+    let reconcile = reconciled(&accepted);
+    let other: Prefix = "192.0.2.1/32".parse().expect("a prefix");
+    for (state, sentence) in [
+        (weir_bgp::PeerState::Active, "wanted, but no peer is Established: tor1 is active"),
+        (weir_bgp::PeerState::Established, "wanted, but not told yet to any Established peer: tor1"),
+    ] {
+        let told = seen(&accepted, &reconcile, Some(&speaker(state, other)));
+        let vip = &told.vips["www"];
+        assert_eq!(vip.withheld, [WithheldReason::NoPeer]);
+        assert_eq!(
+            (vip.conditions[0].code.as_str(), vip.conditions[0].message.as_str()),
+            ("no-peer", sentence)
+        );
+        assert_eq!(vip.peers, BTreeMap::from([("tor1".to_owned(), false)]));
+        assert!(vip.announce_desired);
+    }
+}
+
+#[test]
+fn a_warning_of_an_announced_vip_is_no_reason() {
+    let accepted = accepted();
+    let mut reconcile = reconciled(&accepted);
+    let www = reconcile.vips.get_mut("www").expect("in the document");
+    www.conditions =
+        vec![why(Reason::Backends, "service `www-http`: 0 of 2 usable; tolerated until 12:00:00 UTC")];
+    let prefix: Prefix = "198.51.100.10/32".parse().expect("a prefix");
+    let told = seen(&accepted, &reconcile, Some(&speaker(weir_bgp::PeerState::Established, prefix)));
+    let vip = &told.vips["www"];
+    assert!(vip.announced && vip.withheld.is_empty());
+    assert_eq!(vip.conditions[0].kind, "warning");
+}
+
+#[test]
+fn a_backend_says_why_it_takes_no_flows() {
+    let accepted = accepted();
+    let mut reconcile = reconciled(&accepted);
+    let b1 = ("web".to_owned(), "b1".to_owned());
+    let target = crate::overrides::Target::Pool("web".into());
+    for (condition, check, by, code, sentence) in [
+        (
+            Condition::Failed,
+            CheckSummary::Down { cause: "status 503".into() },
+            None,
+            "status",
+            "its checks fail: status 503",
+        ),
+        (
+            Condition::Unknown,
+            CheckSummary::Unknown,
+            None,
+            "first-results",
+            "its checks have not answered yet",
+        ),
+        (
+            Condition::Draining,
+            CheckSummary::Up,
+            Some(target.clone()),
+            "override",
+            "by the override `pool/web`",
+        ),
+        (Condition::Disabled, CheckSummary::None, None, "document", "by the document"),
+    ] {
+        let outcome = reconcile.backends.get_mut(&b1).expect("in the document");
+        (outcome.condition, outcome.check, outcome.by) = (condition, check, by);
+        let told = seen(&accepted, &reconcile, None);
+        let backend = &told.pools["web"].backends["b1"];
+        let one = &backend.conditions[0];
+        assert_eq!(
+            (one.kind.as_str(), one.code.as_str(), one.message.as_str()),
+            (condition.name(), code, sentence)
+        );
+        assert_eq!(backend.state.name(), condition.name());
+    }
+}
+
+#[tokio::test]
+async fn overrides_go_to_their_store_and_come_back_as_events() {
+    let (control, _commands, _readiness, _heartbeat) = control(1);
+    let target = || OverrideTarget::Backend { pool: "web".into(), backend: "b1".into() };
+    let wish = |state, reason: &str| OverrideWish {
+        state,
+        author: "ada".into(),
+        reason: reason.into(),
+        until: Some(SystemTime::now() + Duration::from_secs(3_600)),
+    };
+    let done = control.set_override(target(), wish(v1::OverrideState::Drain, "disk")).await.expect("set");
+    assert!(done.is_new && done.set.persisted);
+    assert_eq!((done.set.id.as_str(), done.set.reason.as_str()), ("backend/web/b1", "disk"));
+    assert_eq!(control.overrides(), [done.set]);
+    control.look();
+    match control.events().after(0, 10) {
+        Next::Events(events) => assert_eq!(events[0].1.object, "backend/web/b1"),
+        Next::Lost => panic!("lost"),
+    }
+    let refused = control.set_override(target(), wish(v1::OverrideState::Withhold, "")).await;
+    match refused.expect_err("a backend is not withheld") {
+        OverrideRefused::Invalid(error) => assert_eq!(error.path, "state"),
+        other => panic!("{other:?}"),
+    }
+    let refused = control.set_override(target(), wish(v1::OverrideState::Drain, "a\nb")).await;
+    assert!(matches!(refused, Err(OverrideRefused::Invalid(error)) if error.path == "reason"));
+    assert_eq!(control.clear_override(target()).await, Ok(true));
+    assert_eq!(control.clear_override(target()).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_reload_goes_to_the_supervisor() {
+    let (mut control, _commands, _readiness, _heartbeat) = control(1);
+    let (reloads, mut asked) = mpsc::channel(1);
+    control.sources.reloads = reloads;
+    let bad = config::parse("weir.toml", "[appliance]\nname = 7\n").expect_err("a bad document");
+    let outcomes = [
+        Ok(supervisor::Reloaded { generation: Generation(5), is_changed: true }),
+        Err(ReloadError::Invalid(bad)),
+        Err(ReloadError::NeedsRestart { sections: vec!["bgp"] }),
+    ];
+    let answering = tokio::spawn(async move {
+        for outcome in outcomes {
+            let request = asked.recv().await.expect("asked");
+            request.reply.send(outcome).expect("awaited");
+        }
+    });
+    assert_eq!(control.reload().await, Ok(v1::Reloaded { generation: 5, changed: true }));
+    match control.reload().await.expect_err("refused") {
+        ReloadRefused::Invalid { errors } => {
+            let name = errors.iter().find(|error| error.path == "appliance.name").expect("told");
+            assert_eq!(name.line, Some(2));
+            assert!(name.hint.is_some());
+        }
+        other => panic!("{other:?}"),
+    }
+    let refused = control.reload().await.expect_err("refused");
+    assert_eq!(refused, ReloadRefused::NeedsRestart { sections: vec!["bgp".into()] });
+    answering.await.expect("no panic");
+    assert_eq!(control.reload().await, Err(ReloadRefused::Unavailable(Unavailable::Stopped)));
+}
+
+/// All that must be asked for counters.
+async fn scrape(control: &Control, commands: &mut mpsc::Receiver<Command>) -> Telemetry {
+    let answering = async {
+        match commands.recv().await {
+            Some(Command::Traffic(reply)) => reply.send(Ok(traffic())).expect("awaited"),
+            other => panic!("{other:?}"),
+        }
+    };
+    tokio::join!(control.telemetry(), answering).0.expect("answered")
+}
+
+#[tokio::test]
+async fn telemetry_is_gathered_from_all_parts() {
+    let (control, mut commands, _readiness, _heartbeat) = control(1);
+    let telemetry = scrape(&control, &mut commands).await;
+    assert_eq!(telemetry.check_path, [("encapsulated".to_owned(), 7)]);
+    assert_eq!(telemetry.documents[0], ("applied".to_owned(), 1));
+    assert_eq!(telemetry.lateness.expect("the checker runs").count(), 0);
+}
+
+#[tokio::test]
+async fn edges_are_told_as_they_are_published() {
+    let (mut control, _commands, _readiness, _heartbeat) = control(1);
+    let reconcile = watch::Sender::new(Arc::new(reconciled(&accepted())));
+    control.sources.reconcile = reconcile.subscribe();
+    let control = Arc::new(control);
+    let following = tokio::spawn(Arc::clone(&control).follow());
+    let mut latest = control.events().subscribe();
+    let speaker_status = speaker(weir_bgp::PeerState::Connect, "198.51.100.10/32".parse().expect("a prefix"));
+    let speaker_status = watch::Sender::new(Arc::new(speaker_status));
+    control.speaker_runs(speaker_status.subscribe());
+    reconcile.send_modify(|status| {
+        Arc::make_mut(status).vips.get_mut("www").expect("in the document").is_told = false;
+    });
+    let wait = Duration::from_secs(10);
+    tokio::time::timeout(wait, latest.changed()).await.expect("in time").expect("the log lives");
+    speaker_status.send_modify(|status| {
+        let peers = &mut Arc::make_mut(status).peers;
+        peers.get_mut("tor1").expect("in the document").state = weir_bgp::PeerState::Established;
+    });
+    let told = async { latest.wait_for(|latest| *latest == 2).await.map(|latest| *latest) };
+    tokio::time::timeout(wait, told).await.expect("in time").expect("the log lives");
+    match control.events().after(0, 10) {
+        Next::Events(events) => {
+            let objects: Vec<_> = events.iter().map(|(_, event)| event.object.as_str()).collect();
+            assert_eq!(objects, ["vip/www", "peer/tor1"]);
+        }
+        Next::Lost => panic!("lost"),
+    }
+    drop(reconcile);
+    tokio::time::timeout(wait, following).await.expect("ends with the reconciler").expect("no panic");
 }
