@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! VIPs: whether each is announced, to whom, and if not, why not. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_api::v1::{
     Condition, Counter, PeerStatus, PreciseTime, SessionState, Timestamp, VipStatus, WithheldReason,
@@ -9,16 +9,28 @@ use weir_api::v1::{
 use weir_bgp::Prefix;
 
 use super::status::Parts;
-use crate::model::Vip;
+use crate::model::{Peer, Vip};
 use crate::reconcile::status::{Reason, VipOutcome, Why};
 
 /// Every VIP of the document, by what the reconciler decided and what the peers were told.
 pub(super) fn vips(parts: &Parts<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<String, VipStatus> {
     let vips = parts.accepted.document.vips.iter();
-    vips.map(|(name, one)| (name.clone(), vip(one, parts.reconcile.vips.get(name), peers))).collect()
+    vips.map(|(name, one)| {
+        let takes = |peer: &Peer| if one.address.is_ipv4() { peer.families.ipv4 } else { peer.families.ipv6 };
+        let takers = parts.accepted.document.peers.iter().filter(|(_, peer)| takes(peer));
+        let takers = takers.map(|(name, _)| name.as_str()).collect();
+        (name.clone(), vip(one, parts.reconcile.vips.get(name), peers, &takers))
+    })
+    .collect()
 }
 
-fn vip(vip: &Vip, outcome: Option<&VipOutcome>, peers: &BTreeMap<String, PeerStatus>) -> VipStatus {
+/// `takers` are the peers that the document gives routes of the VIP's family.
+fn vip(
+    vip: &Vip,
+    outcome: Option<&VipOutcome>,
+    peers: &BTreeMap<String, PeerStatus>,
+    takers: &BTreeSet<&str>,
+) -> VipStatus {
     // Another address under an old name is another VIP, of which the reconciler has not said anything yet.
     let outcome = outcome.filter(|outcome| outcome.address == vip.address);
     let prefix = Prefix::host(vip.address).to_string();
@@ -31,7 +43,7 @@ fn vip(vip: &Vip, outcome: Option<&VipOutcome>, peers: &BTreeMap<String, PeerSta
         outcome.conditions.iter().map(|why| condition(why, outcome)).collect();
     if outcome.wanted && !announced {
         withheld.push(WithheldReason::NoPeer);
-        conditions.push(no_peer(peers));
+        conditions.push(no_peer(vip, peers, takers));
     }
     let transitions = [("announced", outcome.announced), ("withdrawn", outcome.withdrawn)];
     VipStatus {
@@ -103,17 +115,19 @@ fn withheld_by(reason: WithheldReason, message: String) -> Condition {
 }
 
 /// Wanted, but nobody was told: because nobody listens, or because those who do were not told.
-fn no_peer(peers: &BTreeMap<String, PeerStatus>) -> Condition {
-    let established: Vec<&str> = peers
+fn no_peer(vip: &Vip, peers: &BTreeMap<String, PeerStatus>, takers: &BTreeSet<&str>) -> Condition {
+    let takers: Vec<_> = peers.iter().filter(|(name, _)| takers.contains(name.as_str())).collect();
+    let established: Vec<&str> = takers
         .iter()
         .filter(|(_, peer)| peer.state == SessionState::Established)
         .map(|(name, _)| name.as_str())
         .collect();
-    let message = if peers.is_empty() {
-        "wanted, but the document has no peer".to_owned()
+    let message = if takers.is_empty() {
+        let family = if vip.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        format!("wanted, but no peer of the document takes {family} routes")
     } else if established.is_empty() {
         let states: Vec<String> =
-            peers.iter().map(|(name, peer)| format!("{name} is {}", peer.state.name())).collect();
+            takers.iter().map(|(name, peer)| format!("{name} is {}", peer.state.name())).collect();
         format!("wanted, but no peer is Established: {}", states.join(", "))
     } else {
         format!("wanted, but not told yet to any Established peer: {}", established.join(", "))
