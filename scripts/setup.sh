@@ -4,7 +4,7 @@
 #
 #   scripts/setup.sh build    compiler toolchain and bpf-linker: enough for `cargo build` and unit tests
 #   scripts/setup.sh lab      build, and what the labs run: FRR, nginx, iproute2, tcpdump, promtool (default)
-#   scripts/setup.sh check    build, and for `make check` cargo-deny and promtool
+#   scripts/setup.sh check    build, and for `make check` cargo-deny, promtool, openapi-spec-validator
 #   scripts/setup.sh deb      build, and for `make deb` cargo-deb, lintian and what they call
 #   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
 #
@@ -17,6 +17,7 @@ readonly BPF_LINKER=0.10.4
 readonly CARGO_DEB=3.8.0
 readonly CARGO_DENY=0.20.2
 readonly CARGO_FUZZ=0.13.2
+readonly OPENAPI_SPEC_VALIDATOR=0.9.0
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr)
@@ -100,12 +101,23 @@ cargo_tool() { # name version
     cargo install "$1@$2" --locked --quiet
 }
 
+# A Python program, in an environment of its own below the user's cache, unless the machine has one already.
+openapi_validator() {
+    local folder="${XDG_CACHE_HOME:-$HOME/.cache}/weir/openapi-spec-validator"
+    if "$folder/bin/openapi-spec-validator" --version >/dev/null 2>&1 \
+        || openapi-spec-validator --version >/dev/null 2>&1; then say "openapi-spec-validator: present"; return; fi
+    debian_packages python3-venv
+    say "openapi-spec-validator $OPENAPI_SPEC_VALIDATOR: installing"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "openapi-spec-validator==$OPENAPI_SPEC_VALIDATOR"
+}
+
 case "${1:-lab}" in
     build) debian_packages "${BUILD_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
     lab)   debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${PROMTOOL_PACKAGES[@]}"; rust_toolchain
            cargo_tool bpf-linker "$BPF_LINKER" ;;
     check) debian_packages "${BUILD_PACKAGES[@]}" "${PROMTOOL_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
-           cargo_tool cargo-deny "$CARGO_DENY" ;;
+           cargo_tool cargo-deny "$CARGO_DENY"; openapi_validator ;;
     deb)   debian_packages "${BUILD_PACKAGES[@]}" "${DEB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-deb "$CARGO_DEB" ;;
     fuzz)  debian_packages "${BUILD_PACKAGES[@]}" g++; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"

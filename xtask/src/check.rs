@@ -2,6 +2,7 @@
 //! `cargo xtask check`: what a change must pass before its tests are worth running. Every step runs, so that one run
 //! shows everything; the failed ones are named at the end.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -15,9 +16,9 @@ type Step = (&'static str, fn() -> Result<()>);
 /// Where the rules for Prometheus lie.
 const RULES: &str = "packaging/prometheus";
 
-/// fmt, clippy as errors, licences, bans and sources, house rules, alert rules.
+/// fmt, clippy as errors, licences, bans and sources, house rules, alert rules, the description of the API.
 pub(crate) fn check() -> Result<()> {
-    let steps: [Step; 5] = [
+    let steps: [Step; 6] = [
         ("fmt", || run(&mut run::cargo(&["fmt", "--all", "--check"]))),
         ("clippy", || {
             run(&mut run::cargo(&[
@@ -33,6 +34,7 @@ pub(crate) fn check() -> Result<()> {
         ("deny", || run(&mut run::cargo(&["deny", "--locked", "check", "licenses", "bans", "sources"]))),
         ("tidy", tidy),
         ("promtool", promtool),
+        ("openapi", openapi),
     ];
     let mut failed = Vec::new();
     for (name, step) in steps {
@@ -56,6 +58,20 @@ fn promtool() -> Result<()> {
     };
     promtool(&["check", "rules", "weir.rules.yml"])?;
     promtool(&["test", "rules", "weir.rules_test.yml"])
+}
+
+/// The description of the API keeps to OpenAPI 3.1. That it is that of the routes is a test of `weir-api`.
+fn openapi() -> Result<()> {
+    run(Command::new(validator()).arg("docs/reference/openapi.json").current_dir(run::root()))
+}
+
+/// The validator of the set-up where it is on no path of ours, else the one that is.
+fn validator() -> PathBuf {
+    const NAME: &str = "openapi-spec-validator";
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let of_set_up = cache.map(|cache| cache.join("weir").join(NAME).join("bin").join(NAME));
+    of_set_up.filter(|program| program.is_file()).unwrap_or_else(|| NAME.into())
 }
 
 /// The house rules alone.

@@ -73,14 +73,17 @@ pub struct OverrideRequest {
     pub state: OverrideState,
     /// Why, for those who look later. At most 1,024 bytes, no control characters.
     #[serde(default)]
+    #[schema(max_length = 1024)]
     pub reason: String,
     /// Who. At most 128 bytes, no control characters; left out, the user of the connection.
+    #[schema(min_length = 1, max_length = 128)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// When it ends by itself. Not together with `for`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// After how long it ends by itself: a number and `s`, `m`, `h` or `d`. Not together with `until`.
+    #[schema(pattern = "^[0-9]{1,8}[smhd]$")]
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<String>,
 }
