@@ -122,7 +122,10 @@ fn serve(
         }
         Reply::Raw(bytes) => return stream.write_all(bytes),
         Reply::Stream(text) => {
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{text}")?;
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")?;
+            // A busy daemon: the head is there before the first event.
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            stream.write_all(text.as_bytes())?;
             // Until the reader has gone.
             reader.read_to_end(&mut Vec::new())?;
             return Ok(());

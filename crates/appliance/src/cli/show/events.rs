@@ -13,6 +13,8 @@ use super::super::{Exit, Remote, time};
 
 /// Events that are kept are there at once; after this much silence there are no more.
 const QUIET: Duration = Duration::from_millis(300);
+/// Longest wait for the first bytes, which a daemon sends before any event.
+const FIRST_TIME_MAX: Duration = Duration::from_secs(5);
 /// Wait before a stream that ended is followed anew. A daemon that restarts is away for some seconds.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Longest line of the stream. An event is one short JSON object; a longer line is no event.
@@ -98,14 +100,16 @@ async fn read(
     }
     let mut stream = client.stream(&Call::get("show events", query)).await?;
     let mut frames = Frames::default();
+    let mut patience = quiet.map(|_| FIRST_TIME_MAX);
     loop {
-        let piece = match quiet {
+        let piece = match patience {
             None => stream.next().await?,
-            Some(quiet) => match tokio::time::timeout(quiet, stream.next()).await {
+            Some(longest) => match tokio::time::timeout(longest, stream.next()).await {
                 Ok(piece) => piece?,
                 Err(_elapsed) => return Ok(()),
             },
         };
+        patience = quiet;
         let Some(piece) = piece else { return Ok(()) };
         for frame in frames.push(&piece) {
             if !frame.id.is_empty() {
