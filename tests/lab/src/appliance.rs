@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::api::{Api, Metrics, get_over_socket};
-use crate::bpf::{PinDir, detach_link, pinned};
+use crate::bpf::{PinDir, pinned};
 use crate::command::output;
 use crate::logs::LogDir;
 use crate::netns::Netns;
@@ -213,14 +213,6 @@ impl Appliance {
     /// What it has pinned, by path below its instance's folder.
     pub fn pins(&self) -> Result<std::collections::BTreeMap<PathBuf, String>> {
         pinned(&self.pin_dir)
-    }
-
-    /// Takes its XDP program off the uplink behind its back, as an operator's mistake would.
-    pub fn detach_xdp(&self) -> Result<()> {
-        let pins = self.pins()?;
-        let mut links = pins.iter().filter(|(_, number)| number.starts_with("link_id"));
-        let (path, _) = links.next().context("no link is pinned")?;
-        detach_link(&self.pin_dir.join(path))
     }
 
     /// Folder of its pins.

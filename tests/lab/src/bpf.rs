@@ -14,7 +14,6 @@ pub(crate) mod command {
     pub(crate) const PROG_LOAD: libc::c_long = 5;
     pub(crate) const OBJ_GET: libc::c_long = 7;
     pub(crate) const LINK_CREATE: libc::c_long = 28;
-    pub(crate) const LINK_DETACH: libc::c_long = 34;
 }
 
 /// Folders below a pin directory: instance, layout version, and one for the maps.
@@ -26,12 +25,6 @@ struct ObjGet {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,
-}
-
-/// Head of `union bpf_attr` for `BPF_LINK_DETACH`.
-#[repr(C)]
-struct LinkDetach {
-    link_fd: u32,
 }
 
 /// Runs a command that returns a descriptor.
@@ -99,33 +92,10 @@ fn walk(root: &Path, dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Str
     Ok(())
 }
 
-fn open(path: &Path) -> Result<OwnedFd> {
+fn identity(path: &Path) -> Result<String> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let get = ObjGet { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-    descriptor(command::OBJ_GET, &get)
-}
-
-/// Takes the program of a pinned link off its interface, behind the back of who attached it.
-pub(crate) fn detach_link(pin: &Path) -> Result<()> {
-    let link = open(pin)?;
-    let detach = LinkDetach { link_fd: u32::try_from(link.as_raw_fd())? };
-    // SAFETY: the attributes live through the call and their size is given; the command reads a descriptor that is open.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command::LINK_DETACH,
-            std::ptr::from_ref(&detach),
-            size_of::<LinkDetach>() as libc::c_long,
-        )
-    };
-    if done < 0 {
-        return Err(std::io::Error::last_os_error()).context("detach a link");
-    }
-    Ok(())
-}
-
-fn identity(path: &Path) -> Result<String> {
-    let fd = open(path)?;
+    let fd = descriptor(command::OBJ_GET, &get)?;
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
     // A link also tells its program, so the link's own number is asked first.
     for key in ["link_id:", "map_id:", "prog_id:"] {

@@ -75,7 +75,7 @@ pub struct Fabric {
     pub backends: Vec<Backend>,
     /// The ToR's FRR.
     pub frr: Frr,
-    _passing: Vec<XdpPass>,
+    passing: Vec<XdpPass>,
     /// Where requests come from.
     pub client: Netns,
     /// The router between all.
@@ -126,7 +126,7 @@ impl Fabric {
             backends.push(backend(number, &tor, &layout.weir, &logs, &pins)?);
         }
         let frr = Frr::start(&tor, &logs, "tor", &tor_configuration(layout.appliances))?;
-        Ok(Fabric { appliances, backends, frr, _passing: passing, client, tor, _pins: pins, logs })
+        Ok(Fabric { appliances, backends, frr, passing, client, tor, _pins: pins, logs })
     }
 
     /// Builds the network, starts all agents and appliances, and waits until the ToR routes to every appliance and each of
@@ -199,6 +199,23 @@ impl Fabric {
         questions.iter().map(answer).collect::<Vec<_>>().join("\n")
     }
 
+    /// Gives an appliance another interface in place of its uplink, on which a program of somebody else's sits already, as
+    /// after a change of hardware. That program is in the way until the value is dropped.
+    pub fn replace_uplink(&mut self, appliance: u8) -> Result<XdpPass> {
+        let name = format!("lb{appliance}");
+        let host = self.appliances[usize::from(appliance) - 1].netns();
+        Veth { a: (&self.tor, "spare"), b: (host, "spare"), mtu: MTU_FABRIC }.create()?;
+        let squatter = XdpPass::attach(host, "spare")?;
+        // With the one end goes the other.
+        host.ip("link del eth0")?;
+        for (netns, name) in [(host, "eth0"), (&self.tor, name.as_str())] {
+            netns.ip(&format!("link set spare down\nlink set spare name {name}\nlink set {name} up"))?;
+        }
+        self.passing.push(XdpPass::attach(&self.tor, &name)?);
+        number_link(&self.tor, &name, host, Subnet::Appliance(appliance))?;
+        Ok(squatter)
+    }
+
     /// Takes a backend off the network without a word: its link to the ToR goes down.
     pub fn silence(&self, backend: u8) -> Result<()> {
         self.tor.ip(&format!("link set b{backend} down"))
@@ -240,6 +257,10 @@ fn appliance_number(interface: &str) -> Result<u8> {
 /// Links a host to the ToR, with addresses of both families and a default route.
 fn attach(tor: &Netns, tor_end: &str, host: &Netns, subnet: Subnet, mtu: u16) -> Result<()> {
     Veth { a: (tor, tor_end), b: (host, "eth0"), mtu }.create()?;
+    number_link(tor, tor_end, host, subnet)
+}
+
+fn number_link(tor: &Netns, tor_end: &str, host: &Netns, subnet: Subnet) -> Result<()> {
     let ((tor_v4, tor_v6), (host_v4, host_v6)) = (subnet.tor(), subnet.host());
     addresses((tor, tor_end), &[format!("{tor_v4}/24"), format!("{tor_v6}/64")])?;
     addresses((host, "eth0"), &[format!("{host_v4}/24"), format!("{host_v6}/64")])?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `make demo`: the story of two appliances, told by a running network and written down as a report.
+//! `make demo`: the story of two appliances and three backends, told by a running network and written down as a report.
 //!
 //! ```text
 //! weir-demo --weir PROGRAM --out FOLDER [--keep]
@@ -8,6 +8,7 @@
 //! if every step held. With `--keep` the network stays up afterwards, until an interrupt.
 #![expect(clippy::print_stdout, reason = "the timeline is the output")]
 
+mod backends;
 mod report;
 mod story;
 
@@ -61,7 +62,7 @@ fn demo(arguments: &Arguments) -> Result<bool> {
     let mut report = Report::begin();
     let layout = Layout { keep_logs: Some(logs), ..Layout::demo(&arguments.weir) };
     let mut fabric = Fabric::build(&layout)?;
-    let told = story::tell(&mut fabric, &mut report);
+    let told = story::tell(&mut fabric, &mut report).and_then(|()| backends::tell(&mut fabric, &mut report));
     let held = told.is_ok() && report.all_held();
     let path = arguments.out.join("report.json");
     report.write(&path)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The story: what happens, in order, and what must hold for each step.
+//! The story: what happens, in order, and what must hold for each step. First half; the second is in `backends`.
 //!
 //! Two appliances announce one IPv4 and one IPv6 VIP to a router. Traffic is spread over both and over three backends. One
 //! appliance is stopped cleanly, one is killed outright, both come back; a number of connections opened at the beginning
@@ -25,10 +25,10 @@ const RECOVERED_RUN: usize = 50;
 const ROUTE_GONE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Generous, for what is not a promise but only has to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Requests made after a change has settled, to see that nothing fails later.
-const REQUESTS_AFTER: usize = 400;
+pub(crate) const REQUESTS_AFTER: usize = 400;
 
 /// Tells the whole story; the first step that does not hold ends it.
 pub(crate) fn tell(fabric: &mut Fabric, report: &mut Report) -> Result<()> {
