@@ -148,7 +148,7 @@ pub enum OverrideRefused {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReloadRefused {
     /// The document is not valid. Answered as 422.
-    #[error("the document has {} errors", errors.len())]
+    #[error("the document has {} error{}", errors.len(), if errors.len() == 1 { "" } else { "s" })]
     Invalid {
         /// All of them.
         errors: Vec<FieldError>,
