@@ -83,8 +83,15 @@ impl Problem {
 
     /// A value that is not allowed.
     pub fn invalid_field(path: &str, message: impl Into<String>) -> Self {
-        FieldError { path: path.to_owned(), line: None, column: None, message: message.into(), hint: None }
-            .into()
+        FieldError {
+            path: path.to_owned(),
+            file: None,
+            line: None,
+            column: None,
+            message: message.into(),
+            hint: None,
+        }
+        .into()
     }
 
     /// The problem as the answer to the request with this id; headers of `response`, such as `Allow`, stay.

@@ -91,7 +91,7 @@ fn expect(name: &str, actual: &str) {
 
 const REFUSED: &str = r#"{"type":"urn:weir:problem:invalid-document","title":"the document is not valid","status":422,
     "detail":"the document has 2 errors","instance":"r1","errors":[
-    {"path":"pools.web.backends.b1.address","line":31,"column":11,
+    {"path":"pools.web.backends.b1.address","file":"/etc/weir/weir.toml","line":31,"column":11,
      "message":"found `\"10.1.0\"`, expected an IPv4 or IPv6 address","hint":"write it like `192.0.2.10`"},
     {"path":"","message":"the hash seed file is missing"}]}"#;
 

@@ -119,6 +119,7 @@ async fn a_reload_is_accepted_or_refused_with_every_error() {
     );
     let error = |path: &str, line| FieldError {
         path: path.into(),
+        file: Some("weir.toml".into()),
         line: Some(line),
         column: Some(11),
         message: "found `x`".into(),

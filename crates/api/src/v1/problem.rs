@@ -36,6 +36,9 @@ impl ProblemDetails {
 pub struct FieldError {
     /// Which field, `pools.web.backends.b3.address`; empty for the whole.
     pub path: String,
+    /// The file, for an error in a document, as the appliance was told its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Line in the document's text, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,

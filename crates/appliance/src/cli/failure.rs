@@ -57,10 +57,6 @@ pub(super) struct ProblemBody {
     detail: String,
     /// The single errors of a refused document or value.
     pub(super) errors: Vec<ErrorBody>,
-    /// Errors beyond those listed.
-    pub(super) more: usize,
-    /// The file that holds them.
-    pub(super) file: Option<String>,
 }
 
 /// One error of a refused document or value.
@@ -69,6 +65,8 @@ pub(super) struct ProblemBody {
 pub(super) struct ErrorBody {
     /// Where in the document's tree.
     pub(super) path: String,
+    /// The file it is in.
+    pub(super) file: Option<String>,
     /// Line, from 1.
     pub(super) line: Option<usize>,
     /// Column, from 1.

@@ -106,10 +106,9 @@ fn refused(failure: Failure) -> Failure {
 
 /// `weir.toml:12:11: path: message`, and the help below.
 fn listed(problem: &ProblemBody) -> String {
-    let file = problem.file.as_deref().unwrap_or("document");
     let mut text = String::new();
     for error in &problem.errors {
-        text.push_str(&plain(file));
+        text.push_str(&plain(error.file.as_deref().unwrap_or("document")));
         text.push(':');
         if let (Some(line), Some(column)) = (error.line, error.column) {
             // Writing to a string cannot fail.
@@ -122,9 +121,6 @@ fn listed(problem: &ProblemBody) -> String {
         if let Some(hint) = &error.hint {
             text.push_str(&format!("  help: {}\n", plain(hint)));
         }
-    }
-    if problem.more > 0 {
-        text.push_str(&format!("{}: {} more\n", plain(file), problem.more));
     }
     text
 }

@@ -343,6 +343,7 @@ fn refused<T>(error: &TrySendError<T>) -> Unavailable {
 fn fields(errors: &LoadErrors) -> Vec<FieldError> {
     let problems = errors.problems.iter().map(|problem| FieldError {
         path: problem.path.clone(),
+        file: Some(errors.file.clone()),
         line: problem.position.map(|position| position.line as u64),
         column: problem.position.map(|position| position.column as u64),
         message: problem.message.clone(),
@@ -350,6 +351,7 @@ fn fields(errors: &LoadErrors) -> Vec<FieldError> {
     });
     let more = (errors.more > 0).then(|| FieldError {
         path: String::new(),
+        file: Some(errors.file.clone()),
         line: None,
         column: None,
         message: format!("{} more errors", errors.more),

@@ -58,6 +58,7 @@ pub(super) fn refused(error: &OverrideError) -> OverrideRefused {
     match error.field() {
         Some(field) => OverrideRefused::Invalid(FieldError {
             path: field.to_owned(),
+            file: None,
             line: None,
             column: None,
             message: error.to_string(),

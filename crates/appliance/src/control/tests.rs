@@ -465,7 +465,7 @@ async fn a_reload_goes_to_the_supervisor() {
     match control.reload().await.expect_err("refused") {
         ReloadRefused::Invalid { errors } => {
             let name = errors.iter().find(|error| error.path == "appliance.name").expect("told");
-            assert_eq!(name.line, Some(2));
+            assert_eq!((name.line, name.file.as_deref()), (Some(2), Some("weir.toml")));
             assert!(name.hint.is_some());
         }
         other => panic!("{other:?}"),
