@@ -17,8 +17,8 @@ pub trait ControlPlane: Send + Sync + 'static {
     /// Fails when the part that owns the counters does not answer, or has too many questions waiting.
     fn view(&self) -> impl Future<Output = Result<View, Unavailable>> + Send;
 
-    /// What only metrics tell, beside the status.
-    fn telemetry(&self) -> impl Future<Output = Result<Telemetry, Unavailable>> + Send;
+    /// The status and what only metrics tell, of one moment.
+    fn scrape(&self) -> impl Future<Output = Result<(Status, Telemetry), Unavailable>> + Send;
 
     /// The accepted document. Never waits.
     fn document(&self) -> Arc<DocumentView>;

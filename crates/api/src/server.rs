@@ -298,3 +298,26 @@ async fn outlived(progress: &Progress) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_at_its_age_and_a_stream_does_not() {
+        let started = tokio::time::Instant::now();
+        let progress = Progress::default();
+        outlived(&progress).await;
+        assert!(
+            started.elapsed() >= CONNECTION_AGE_MAX
+                && started.elapsed() <= CONNECTION_AGE_MAX + CONNECTION_LOOK
+        );
+        progress.set(Some(Instant::now()));
+        let hour = tokio::time::timeout(Duration::from_secs(3_600), outlived(&progress)).await;
+        assert!(hour.is_err(), "a stream whose reader reads goes on");
+        let long_ago =
+            Instant::now().checked_sub(Duration::from_secs(60)).expect("the host is up for a minute");
+        progress.set(Some(long_ago));
+        outlived(&progress).await;
+    }
+}

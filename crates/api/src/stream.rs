@@ -54,7 +54,8 @@ impl Progress {
         self.last().is_some_and(|last| now.saturating_duration_since(last) > STALLED_AFTER)
     }
 
-    fn set(&self, at: Option<Instant>) {
+    /// The stream was asked for bytes at `at`, or is over.
+    pub(crate) fn set(&self, at: Option<Instant>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 

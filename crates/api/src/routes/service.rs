@@ -36,9 +36,8 @@ pub(crate) async fn status<C: ControlPlane>(
 pub(crate) async fn metrics_text<C: ControlPlane>(
     State(shared): State<Arc<Shared<C>>>,
 ) -> Result<Response, Problem> {
-    let view = shared.control.view().await?;
-    let telemetry = shared.control.telemetry().await?;
-    let scrape = Scrape { status: &view.status, telemetry: &telemetry, api: &shared.stats.counts() };
+    let (status, telemetry) = shared.control.scrape().await?;
+    let scrape = Scrape { status: &status, telemetry: &telemetry, api: &shared.stats.counts() };
     let text = metrics::render(&scrape).map_err(|error| Problem::new(Slug::Internal, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -43,8 +43,8 @@ impl ControlPlane for FakeAppliance {
         Ok(View { status, document: self.document() })
     }
 
-    async fn telemetry(&self) -> Result<Telemetry, Unavailable> {
-        Ok(telemetry())
+    async fn scrape(&self) -> Result<(Status, Telemetry), Unavailable> {
+        Ok((self.view().await?.status, telemetry()))
     }
 
     fn document(&self) -> Arc<DocumentView> {

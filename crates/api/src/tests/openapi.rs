@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::FakeAppliance;
 use super::harness::running;
+use crate::error::Slug;
 use crate::openapi;
 
 fn description() -> Value {
@@ -92,4 +93,14 @@ async fn every_described_operation_exists_and_answers_as_described() {
     }
     let served = server.ask("GET", "/openapi.json").await;
     assert_eq!(served.json(), json);
+}
+
+#[test]
+fn every_problem_is_in_the_guide() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating/api.md");
+    let guide = std::fs::read_to_string(file).expect("the guide");
+    for slug in Slug::ALL {
+        let row = format!("| `{}` | {} | ", slug.name(), slug.status().as_u16());
+        assert!(guide.contains(&row), "{row}");
+    }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Overrides and reloads, bad bodies, and who may write.
 
+use std::sync::{Arc, Mutex};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::FakeAppliance;
@@ -176,4 +178,63 @@ async fn requests_are_counted_by_route() {
     ] {
         assert!(metrics.lines().any(|line| line == expected), "{expected}\n{metrics}");
     }
+}
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_write_leaves_an_audit_line() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    // The server runs on the thread of this test.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (server, _appliance) = running(FakeAppliance::default()).await;
+    let headers = "x-request-id: ab-1\r\n";
+    server.send("PUT", BACKEND, headers, r#"{"state":"drain"}"#).await;
+    server.send("PUT", BACKEND, "x-request-id: ab-2\r\n", "{").await;
+    server.send("DELETE", "/v1/vips/www/override", "x-request-id: ab-3\r\n", "").await;
+    server.ask("GET", "/v1/status").await;
+    server.send_tcp("POST", "/v1/document/reload", "localhost", "").await;
+    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|line: &serde_json::Value| line["target"] == "weir::audit")
+        .collect();
+    let fields: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let field = |name: &str| line["fields"][name].as_str().unwrap_or_default().to_owned();
+            (field("method"), field("path"), field("result"), line["fields"]["status"].as_u64())
+        })
+        .collect();
+    let line = |method: &str, path: &str, result: &str, status| {
+        (method.to_owned(), path.to_owned(), result.to_owned(), Some(status))
+    };
+    assert_eq!(
+        fields,
+        [
+            line("PUT", BACKEND, "ok", 201),
+            line("PUT", BACKEND, "not-json", 400),
+            line("DELETE", "/v1/vips/www/override", "not-found", 404),
+            line("POST", "/v1/document/reload", "forbidden", 403),
+        ]
+    );
+    assert_eq!(lines[0]["fields"]["request_id"], "ab-1");
+    assert!(lines[0]["fields"]["who"].as_str().expect("words").starts_with("uid "), "{}", lines[0]);
+    assert_eq!(lines[3]["fields"]["who"], "tcp");
 }

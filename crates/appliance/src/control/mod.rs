@@ -27,7 +27,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_api::events::EventLog;
 use weir_api::metrics::Telemetry;
-use weir_api::v1::{CheckDetail, FieldError, Override, Reloaded};
+use weir_api::v1::{CheckDetail, FieldError, Override, Reloaded, Status};
 use weir_api::{
     ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
     Readiness, ReloadRefused, Unavailable, View,
@@ -185,30 +185,14 @@ impl ControlPlane for Control {
     async fn view(&self) -> Result<View, Unavailable> {
         let traffic = self.traffic().await?;
         let accepted = Arc::clone(&self.sources.accepted.borrow());
-        let rejected = self.sources.rejected.borrow().clone();
-        let reconcile = Arc::clone(&self.sources.reconcile.borrow());
-        let overrides = Arc::clone(&self.sources.overrides.subscribe().borrow());
-        let speaker = self.speaker.borrow().as_ref().map(|speaker| Arc::clone(&speaker.borrow()));
-        let status = status::status(&Parts {
-            accepted: &accepted,
-            rejected: rejected.as_deref(),
-            reconcile: &reconcile,
-            speaker: speaker.as_deref(),
-            traffic: &traffic,
-            health: &self.sources.monitor.snapshot(),
-            overrides: &overrides,
-            conditions: &self.sources.conditions.raised(),
-            waiting_for: self.sources.readiness.waiting(),
-            is_stopping: self.is_stopping.load(Ordering::Relaxed),
-            started_at: self.started_at,
-            kernel: &self.kernel,
-        });
-        Ok(View { status, document: self.document_of(&accepted) })
+        Ok(View { status: self.status(&accepted, &traffic), document: self.document_of(&accepted) })
     }
 
-    async fn telemetry(&self) -> Result<Telemetry, Unavailable> {
+    async fn scrape(&self) -> Result<(Status, Telemetry), Unavailable> {
         let counters = self.sources.monitor.counters().await.map_err(|MonitorGone| Unavailable::Stopped)?;
-        let check_path = self.traffic().await?.checks;
+        let traffic = self.traffic().await?;
+        let accepted = Arc::clone(&self.sources.accepted.borrow());
+        let status = self.status(&accepted, &traffic);
         let counted = locked(&self.recorder).counted().clone();
         let transitions = counted.backends.iter().flat_map(|((pool, backend), states)| {
             let of_state = |(state, times): (&&'static str, &u64)| {
@@ -216,19 +200,20 @@ impl ControlPlane for Control {
             };
             states.iter().map(of_state).collect::<Vec<_>>()
         });
-        Ok(Telemetry {
+        let telemetry = Telemetry {
             checks: checks::by_pool(&counters.pools),
             lateness: Some(checks::lateness(&counters.lateness)),
             in_flight: counters.in_flight as u64,
             update_delay: Some(counted.update_delay.clone()),
             rows_delay: Some(counted.rows_delay.clone()),
-            check_path: check_path.into_iter().map(|(name, packets)| (name.to_owned(), packets)).collect(),
+            check_path: traffic.checks.iter().map(|(name, packets)| ((*name).to_owned(), *packets)).collect(),
             documents: vec![
                 ("applied".to_owned(), counted.applied),
                 ("rejected".to_owned(), counted.rejected),
             ],
             backend_transitions: transitions.collect(),
-        })
+        };
+        Ok((status, telemetry))
     }
 
     fn document(&self) -> Arc<DocumentView> {
@@ -295,6 +280,27 @@ impl ControlPlane for Control {
 }
 
 impl Control {
+    fn status(&self, accepted: &Accepted, traffic: &Traffic) -> Status {
+        let rejected = self.sources.rejected.borrow().clone();
+        let reconcile = Arc::clone(&self.sources.reconcile.borrow());
+        let overrides = Arc::clone(&self.sources.overrides.subscribe().borrow());
+        let speaker = self.speaker.borrow().as_ref().map(|speaker| Arc::clone(&speaker.borrow()));
+        status::status(&Parts {
+            accepted,
+            rejected: rejected.as_deref(),
+            reconcile: &reconcile,
+            speaker: speaker.as_deref(),
+            traffic,
+            health: &self.sources.monitor.snapshot(),
+            overrides: &overrides,
+            conditions: &self.sources.conditions.raised(),
+            waiting_for: self.sources.readiness.waiting(),
+            is_stopping: self.is_stopping.load(Ordering::Relaxed),
+            started_at: self.started_at,
+            kernel: &self.kernel,
+        })
+    }
+
     /// The canonical form, made once for each document.
     fn document_of(&self, accepted: &Accepted) -> Arc<DocumentView> {
         let (hash, generation) = (accepted.document.hash.to_string(), accepted.generation.0);

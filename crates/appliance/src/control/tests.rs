@@ -477,20 +477,21 @@ async fn a_reload_goes_to_the_supervisor() {
 }
 
 /// All that must be asked for counters.
-async fn scrape(control: &Control, commands: &mut mpsc::Receiver<Command>) -> Telemetry {
+async fn scrape(control: &Control, commands: &mut mpsc::Receiver<Command>) -> (Status, Telemetry) {
     let answering = async {
         match commands.recv().await {
             Some(Command::Traffic(reply)) => reply.send(Ok(traffic())).expect("awaited"),
             other => panic!("{other:?}"),
         }
     };
-    tokio::join!(control.telemetry(), answering).0.expect("answered")
+    tokio::join!(control.scrape(), answering).0.expect("answered")
 }
 
 #[tokio::test]
 async fn telemetry_is_gathered_from_all_parts() {
     let (control, mut commands, _readiness, _heartbeat) = control(1);
-    let telemetry = scrape(&control, &mut commands).await;
+    let (status, telemetry) = scrape(&control, &mut commands).await;
+    assert_eq!(status.services["www-http"].packets_total.0, 5);
     assert_eq!(telemetry.check_path, [("encapsulated".to_owned(), 7)]);
     assert_eq!(telemetry.documents[0], ("applied".to_owned(), 1));
     assert_eq!(telemetry.lateness.expect("the checker runs").count(), 0);

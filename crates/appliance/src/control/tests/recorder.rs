@@ -25,7 +25,10 @@ fn at(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
 
-fn words(changes: &[Change]) -> Vec<(EventKind, &str, Option<&str>, Option<&str>, &str)> {
+/// Kind, object, state before and now, code.
+type Words<'a> = (EventKind, &'a str, Option<&'a str>, Option<&'a str>, &'a str);
+
+fn words(changes: &[Change]) -> Vec<Words<'_>> {
     changes
         .iter()
         .map(|one| (one.kind, one.object.as_str(), one.from.as_deref(), one.to.as_deref(), one.code.as_str()))
