@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
 use weir_dataplane::forwarding::{self, ForwardingState};
-use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
+use weir_dataplane::next_hop::{NextHop, NextHops};
 
-use super::checks::{self, BackendVerdict, PoolReading, Sending, Targets};
+pub use super::backends::{BackendWish, CheckSummary, Condition, PoolOutcome};
+use super::backends::{backend_wishes, forwarding_pool, pool_outcome};
+use super::checks::{PoolReading, Sending, Targets};
 use super::first_results::FirstResults;
 use super::gate::{Decision, Facts, Gates, ServiceFacts, Verdict, WithheldBy};
 pub use super::gate::{Reason, Why};
-use crate::model::{self, AdminState, Document, Generation};
-use crate::overrides::{self, Override, OverrideState, Overrides};
+use crate::model::{self, Document, Generation};
+use crate::overrides::Overrides;
 
 /// The well-known community that asks peers to prefer any other path (RFC 8326 §3.2).
 const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
@@ -113,85 +115,6 @@ impl VipWish {
     }
 }
 
-/// What shall become of one backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackendWish {
-    /// What it may receive.
-    pub condition: Condition,
-    /// Its next hop, or why it has none; `None` while the resolver has not been asked.
-    pub next_hop: Option<Result<NextHop, Unresolved>>,
-    /// What its checks say.
-    pub check: CheckSummary,
-    /// When the deciding check result came.
-    pub verdict_at: Option<Instant>,
-    /// The override that decides, if one does.
-    pub by: Option<overrides::Target>,
-}
-
-/// What the checks of a backend come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckSummary {
-    /// It is not checked.
-    None,
-    /// No result yet.
-    Unknown,
-    /// All succeed.
-    Up,
-    /// One fails, or more.
-    Down {
-        /// Code of the failure that decided.
-        cause: String,
-    },
-}
-
-/// What a backend may receive, all things considered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Condition {
-    /// Everything.
-    Usable,
-    /// The flows it has, no new ones.
-    Draining,
-    /// The flows it has, as the pool's `on_failed` says: its checks fail.
-    Failed,
-    /// As failed, for want of a check result; as usable while its pool has had no first results.
-    Unknown,
-    /// Nothing: there is no next hop.
-    Unresolved,
-    /// Nothing: the operator says so.
-    Disabled,
-}
-
-impl Condition {
-    /// The word in logs and status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Usable => "usable",
-            Self::Draining => "draining",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-            Self::Unresolved => "unresolved",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// What a pool has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PoolOutcome {
-    /// Backends that may get new flows.
-    pub usable: u32,
-    /// Backends that operators have not taken out.
-    pub active: u32,
-    /// All backends.
-    pub backends: u32,
-    /// Weight of the usable ones.
-    pub usable_weight: u64,
-    /// Weight of those that operators have not taken out.
-    pub weight: u64,
-    /// The interface to every backend that operators have not taken out is down or gone.
-    pub is_link_down: bool,
-}
-
 /// Everything that decides.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
@@ -222,28 +145,30 @@ pub fn destinations(document: &Document) -> BTreeSet<IpAddr> {
 /// [`Desired::decide`].
 pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
     let Snapshot { document, next_hops: hops, .. } = *snapshot;
-    let mut backends = BTreeMap::new();
+    // In the order of the document, which is that of the maps: they are then built in one go.
+    let (mut backends, mut resolved) = (Vec::new(), Vec::new());
     let mut outcomes = BTreeMap::new();
     let mut pools = BTreeMap::new();
     for (name, pool) in &document.pools {
         let wishes = backend_wishes(snapshot, name, pool);
         pools.insert(name.clone(), forwarding_pool(pool, &wishes));
         outcomes.insert(name.clone(), pool_outcome(pool, &wishes));
+        resolved.extend(pool.backends.values().filter_map(|one| {
+            let hop = hops.get(&one.address)?.as_ref().ok()?;
+            Some((one.address, *hop))
+        }));
         backends.extend(wishes.into_iter().map(|(one, (wish, _))| ((name.clone(), one.clone()), wish)));
     }
     let services = document.services.iter().map(|(name, one)| (name.clone(), service(document, one)));
     let state = ForwardingState { services: services.collect(), pools };
-    let next_hops = destinations(document)
-        .into_iter()
-        .filter_map(|address| Some((address, *hops.get(&address)?.as_ref().ok()?)))
-        .collect();
+    let next_hops = resolved.into_iter().collect();
     let own = [document.appliance.source_v4.map(IpAddr::V4), document.appliance.source_v6.map(IpAddr::V6)];
     Desired {
         generation: snapshot.generation,
         target: Arc::new(Target { state, next_hops }),
         own: own.into_iter().flatten().map(|address| Advertisement::plain(Prefix::host(address))).collect(),
         vips: vip_wishes(snapshot, &outcomes),
-        backends,
+        backends: backends.into_iter().collect(),
         pools: outcomes,
         targets: Arc::clone(snapshot.targets),
         sending: Sending {
@@ -341,135 +266,5 @@ fn service(document: &Document, service: &model::Service) -> forwarding::Service
         pool: service.pool.clone(),
         idle: service.idle,
         flow_table: service.flow_table,
-    }
-}
-
-type Wishes<'a> = BTreeMap<&'a String, (BackendWish, forwarding::BackendState)>;
-
-fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwarding::Pool {
-    // Weight 0 means "no new flows": the dataplane hears a draining backend of the least weight.
-    let backend = |(name, one): (&String, &model::Backend)| {
-        let state = wishes.get(name).map_or(forwarding::BackendState::Disabled, |(_, state)| *state);
-        let weight = one.weight.max(1);
-        (name.clone(), forwarding::Backend { address: one.address, weight, cap_permille: 1000, state })
-    };
-    forwarding::Pool {
-        mode: match pool.mode {
-            model::Mode::Ipip => forwarding::Mode::Ipip,
-        },
-        max_backends: pool.max_backends,
-        on_failed: match pool.on_failed {
-            model::OnFailed::Keep => forwarding::OnFailed::Keep,
-            model::OnFailed::Reset => forwarding::OnFailed::Reset,
-        },
-        backends: pool.backends.iter().map(backend).collect(),
-    }
-}
-
-fn pool_outcome(pool: &model::Pool, wishes: &Wishes<'_>) -> PoolOutcome {
-    let mut outcome = PoolOutcome { is_link_down: true, ..PoolOutcome::default() };
-    for (name, (wish, state)) in wishes {
-        outcome.backends += 1;
-        match wish.condition {
-            Condition::Draining | Condition::Disabled => continue,
-            Condition::Usable | Condition::Failed | Condition::Unknown | Condition::Unresolved => {}
-        }
-        let weight = pool.backends.get(*name).map_or(0, |backend| u64::from(backend.weight));
-        outcome.active += 1;
-        outcome.weight += weight;
-        outcome.is_link_down &=
-            matches!(wish.next_hop, Some(Err(Unresolved::LinkDown { .. } | Unresolved::NoInterface { .. })));
-        if *state == forwarding::BackendState::Usable && matches!(wish.next_hop, Some(Ok(_))) {
-            outcome.usable += 1;
-            outcome.usable_weight += weight;
-        }
-    }
-    outcome.is_link_down &= outcome.active > 0;
-    outcome
-}
-
-fn backend_wishes<'a>(snapshot: &Snapshot<'_>, pool_name: &str, pool: &'a model::Pool) -> Wishes<'a> {
-    let reading = snapshot.readings.get(pool_name);
-    let is_known: Vec<bool> = reading
-        .into_iter()
-        .flat_map(|reading| &reading.targets)
-        .map(|target| snapshot.first_results.is_known(pool_name, target.address))
-        .collect();
-    let wish = |(name, backend): (&'a String, &model::Backend)| {
-        let checked = reading.and_then(|reading| reading.backends.get(name));
-        let verdict = checked.map(|at_targets| checks::verdict(at_targets, &is_known));
-        let set = if snapshot.overrides.by_target.is_empty() {
-            None
-        } else {
-            snapshot.overrides.backend(pool_name, name)
-        };
-        let next_hop = snapshot.next_hops.get(&backend.address).cloned();
-        let (admin, by) = admin_state(backend, set);
-        let (condition, state) = effective(admin, next_hop.as_ref(), verdict);
-        let wish = BackendWish {
-            condition,
-            next_hop,
-            check: verdict.map_or(CheckSummary::None, summary),
-            verdict_at: verdict.and_then(|verdict| verdict.at),
-            by,
-        };
-        (name, (wish, state))
-    };
-    pool.backends.iter().map(wish).collect()
-}
-
-/// What document and operator allow together: the stronger of the two, and the override where it decides.
-fn admin_state(
-    backend: &model::Backend,
-    set: Option<(&Override, overrides::Target)>,
-) -> (AdminState, Option<overrides::Target>) {
-    let own = if backend.weight == 0 && backend.state == AdminState::Active {
-        AdminState::Draining
-    } else {
-        backend.state
-    };
-    let Some((one, target)) = set else { return (own, None) };
-    match (own, one.state) {
-        (AdminState::Disabled, _) | (_, OverrideState::Withhold) => (own, None),
-        (AdminState::Active | AdminState::Draining, OverrideState::Disable) => {
-            (AdminState::Disabled, Some(target))
-        }
-        (AdminState::Active, OverrideState::Drain) => (AdminState::Draining, Some(target)),
-        (AdminState::Draining, OverrideState::Drain) => (AdminState::Draining, None),
-    }
-}
-
-/// What a backend may receive, and what the dataplane hears of it. The order is the rule: operators, next hop, checks.
-fn effective(
-    admin: AdminState,
-    next_hop: Option<&Result<NextHop, Unresolved>>,
-    verdict: Option<BackendVerdict>,
-) -> (Condition, forwarding::BackendState) {
-    use forwarding::BackendState;
-    let is_resolved = matches!(next_hop, Some(Ok(_)));
-    match (admin, verdict) {
-        (AdminState::Disabled, _) => (Condition::Disabled, BackendState::Disabled),
-        (AdminState::Draining, _) => (Condition::Draining, BackendState::Draining),
-        // The dataplane goes round a backend without a next hop by itself.
-        (AdminState::Active, _) if !is_resolved => (Condition::Unresolved, BackendState::Usable),
-        (AdminState::Active, None) => (Condition::Usable, BackendState::Usable),
-        (AdminState::Active, Some(verdict)) => match verdict.verdict {
-            weir_health::Verdict::Up => (Condition::Usable, BackendState::Usable),
-            weir_health::Verdict::Down => (Condition::Failed, BackendState::Failed),
-            weir_health::Verdict::Unknown if verdict.is_starting => {
-                (Condition::Unknown, BackendState::Usable)
-            }
-            weir_health::Verdict::Unknown => (Condition::Unknown, BackendState::Failed),
-        },
-    }
-}
-
-fn summary(verdict: BackendVerdict) -> CheckSummary {
-    match verdict.verdict {
-        weir_health::Verdict::Unknown => CheckSummary::Unknown,
-        weir_health::Verdict::Up => CheckSummary::Up,
-        weir_health::Verdict::Down => CheckSummary::Down {
-            cause: verdict.cause.map_or_else(|| "before-restart".to_owned(), |cause| cause.to_string()),
-        },
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) attach_fate: Fate,
     pub(super) announce_fate: Fate,
     pub(super) check_fate: Fate,
+    pub(super) path_fate: Fate,
     /// Which services a packet fails for, by the bits of its place in the order of names; `Fails` is all of them.
     pub(super) verify_fate: Fate,
     /// Services that a packet came through since their tables last changed.
@@ -250,7 +251,10 @@ impl Forwarder for Shared {
     }
 
     fn open_check_path(&mut self) -> Result<(), PortError> {
-        Ok(())
+        match self.world().path_fate {
+            Fate::Works => Ok(()),
+            Fate::Fails | Fate::FailsHalfWay(_) | Fate::Gone => Err(failed()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod adapters;
 pub mod apply;
+pub mod backends;
 pub mod checks;
 pub mod desired;
 pub mod first_results;

@@ -10,11 +10,12 @@ use weir_dataplane::next_hop::NextHops;
 
 use weir_health::HealthSnapshot;
 
-use super::model::{all_resolved, desired_by, one_vip, vip_address};
+use super::model::{all_resolved, desired_by, one_vip, vip_address, with_check};
 use crate::model::{Document, Generation};
 use crate::overrides::{Override, OverrideState, Overrides, Target};
 use crate::reconcile::desired::{Admin, Desired};
 use crate::reconcile::fake::{Fate, Shared};
+use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
 use crate::reconcile::{Command, Inputs, Reconciler, retry_wait};
@@ -176,6 +177,23 @@ async fn an_uplink_that_loses_its_program_is_attached_again() {
     running.shared.world().attach_fate = Fate::Works;
     running.until("announced again", |status| is_v1_told(status) && status.is_attached).await;
     assert!(running.shared.world().is_attached);
+}
+
+#[tokio::test]
+async fn a_way_of_checks_that_is_lost_is_made_again() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    running.documents.send_replace(accepted(with_check(one_vip(), 1), 2));
+    running.until("checked", |status| status.applied == Some(Generation(2))).await;
+    assert_eq!(running.shared.world().checks.len(), 2);
+    running.shared.world().path_fate = Fate::Fails;
+    // No input changes: the sweep's tick finds out.
+    let is_lost = |status: &ReconcileStatus| status.failed.iter().any(|(step, _)| *step == StepKind::Check);
+    running.until("lost", is_lost).await;
+    assert!(is_v1_told(&running.status.borrow()), "what is announced stays so");
+    running.shared.world().path_fate = Fate::Works;
+    running.until("made again", |status| status.failed.is_empty()).await;
 }
 
 #[tokio::test]

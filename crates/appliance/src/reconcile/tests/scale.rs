@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a pass costs over 100 pools of 100 checked backends, the siblings left out. Run by hand, optimised:
-//! `cargo test -p weir-appliance --lib --config 'profile.dev.package.weir-appliance.opt-level=3' -- --ignored scale
-//! --nocapture`.
+//! `cargo test --release -p weir-appliance --lib -- --ignored scale --nocapture`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -27,16 +26,16 @@ const BACKENDS: u8 = 100;
 #[derive(Debug, Default)]
 struct Nothing {
     ids: BTreeMap<(String, String), u16>,
-    /// When the tables were last handed over, and the peers last told.
+    /// When the tables were last handed over.
     forwarded_at: Option<Instant>,
 }
 
 impl Forwarder for Nothing {
     fn set_forwarding(&mut self, target: &Target) -> Result<(), PortError> {
+        self.forwarded_at = Some(Instant::now());
         let pools = target.state.pools.iter();
         let names = pools.flat_map(|(pool, of)| of.backends.keys().map(|one| (pool.clone(), one.clone())));
         self.ids = names.zip(1..).collect();
-        self.forwarded_at = Some(Instant::now());
         Ok(())
     }
 
