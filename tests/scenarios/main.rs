@@ -28,6 +28,7 @@ mod metrics_are_clean;
 mod one_instance_has_one_daemon;
 mod overrides_outlive_reload_and_death;
 mod status_says_why_a_vip_is_not_announced;
+mod the_dashboard_has_data;
 mod the_units_rights_suffice;
 mod traffic_spreads_over_everything;
 mod what_a_dead_daemon_left_can_be_removed;
