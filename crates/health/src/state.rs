@@ -7,9 +7,11 @@
 //!   unknown ───────────────────► up ─────────────────────────────────────► down
 //!      │                          ▲                                        │  ▲
 //!      │                          └────────── `rise` successes in a row ───┘  │
-//!      └──────────────────────────────── first failure ───────────────────────┘
+//!      └──────────────── first failure: tentative, one success suffices ───────┘
 //! ```
 //!
+//! - Going down from *unknown* rests on a single failure, which may be one lost packet: that verdict is `tentative`. It is
+//!   tried again fast, and one success takes it back; a second failure confirms it.
 //! - An opposite result sets the count back to zero: failures are counted in a row, never over a lifetime.
 //! - A `local` failure says nothing about the backend: it neither counts nor sets a count back.
 //! - While the checker is overloaded ([`Confidence::Overloaded`]) its failures count up to one below `fall` and nothing goes
@@ -65,6 +67,8 @@ pub enum State {
         successes: u32,
         /// The latest failure; `None` while only a verdict from before a restart is known.
         cause: Option<Failure>,
+        /// It rests on the single failure that was the first result: one success takes it back.
+        tentative: bool,
     },
 }
 
@@ -119,7 +123,7 @@ impl State {
         match verdict {
             Verdict::Unknown => Self::Unknown { since },
             Verdict::Up => Self::Up { since, failures: 0 },
-            Verdict::Down => Self::Down { since, successes: 0, cause: None },
+            Verdict::Down => Self::Down { since, successes: 0, cause: None, tentative: false },
         }
     }
 
@@ -152,6 +156,7 @@ impl State {
         match self {
             Self::Unknown { .. } => None,
             Self::Up { failures, .. } => Some((*failures, timing.fall)),
+            Self::Down { tentative: true, .. } => Some((0, 1)),
             Self::Down { successes, .. } => Some((*successes, timing.rise)),
         }
     }
@@ -169,29 +174,29 @@ pub fn step(
         (unchanged, Event::Nothing) => unchanged,
 
         (State::Unknown { .. }, Event::Success) => State::Up { since: now, failures: 0 },
-        (State::Unknown { .. }, Event::Failure(cause)) => down(now, cause),
+        (State::Unknown { .. }, Event::Failure(cause)) => down(now, cause, true),
         (State::Unknown { since }, Event::FailureInOverload(_)) => State::Unknown { since },
 
         (State::Up { since, .. }, Event::Success) => State::Up { since, failures: 0 },
         (State::Up { since, failures }, Event::Failure(cause)) => {
             // `>=` and not `==`: `fall` may have been lowered since the last result.
             let failures = failures.saturating_add(1);
-            if failures >= timing.fall { down(now, cause) } else { State::Up { since, failures } }
+            if failures >= timing.fall { down(now, cause, false) } else { State::Up { since, failures } }
         }
         (State::Up { since, failures }, Event::FailureInOverload(_)) => {
             State::Up { since, failures: failures.saturating_add(1).min(timing.fall.saturating_sub(1)) }
         }
 
-        (State::Down { since, successes, cause }, Event::Success) => {
+        (State::Down { since, successes, cause, tentative }, Event::Success) => {
             let successes = successes.saturating_add(1);
-            if successes >= timing.rise {
+            if successes >= timing.rise || tentative {
                 State::Up { since: now, failures: 0 }
             } else {
-                State::Down { since, successes, cause }
+                State::Down { since, successes, cause, tentative }
             }
         }
         (State::Down { since, .. }, Event::Failure(cause) | Event::FailureInOverload(cause)) => {
-            State::Down { since, successes: 0, cause: Some(cause) }
+            State::Down { since, successes: 0, cause: Some(cause), tentative: false }
         }
     };
     let (from, to) = (state.verdict(), next.verdict());
@@ -216,7 +221,7 @@ pub fn delay(
     match *state {
         State::Unknown { .. } | State::Up { failures: 0, .. } => Delay::FromDue(timing.interval),
         State::Up { .. } => Delay::AfterResult(timing.fast_interval),
-        State::Down { successes: 0, since, .. } => {
+        State::Down { successes: 0, tentative: false, since, .. } => {
             let is_long = now.saturating_duration_since(since) >= timing.down_backoff_after;
             Delay::AfterResult(if is_long { timing.down_interval_max } else { timing.down_interval })
         }
@@ -224,8 +229,8 @@ pub fn delay(
     }
 }
 
-const fn down(now: Instant, cause: Failure) -> State {
-    State::Down { since: now, successes: 0, cause: Some(cause) }
+const fn down(now: Instant, cause: Failure, tentative: bool) -> State {
+    State::Down { since: now, successes: 0, cause: Some(cause), tentative }
 }
 
 const fn event(outcome: Outcome, confidence: Confidence) -> Event {

@@ -247,7 +247,8 @@ fn a_start_with_everything_silent_is_decided_too() {
         (SEC, TIMEOUT)
     }
     let mut simulation = Simulation::new(checks(CHECKS, 2));
-    simulation.run(30 * SEC, silent);
+    // 20,000 attempts of a second each, 2,048 at once, some of them repeated for being late.
+    simulation.run(45 * SEC, silent);
     simulation.report("silent start");
     assert_eq!(simulation.snapshot.counts(), [0, 0, CHECKS]);
 }

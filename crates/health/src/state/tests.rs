@@ -16,11 +16,12 @@ fn timing() -> Timing {
     Timing::default()
 }
 
-/// A state without its times: `U`, `+n` is up with n failures, `-n` is down with n successes.
+/// A state without its times: `U`, `+n` is up with n failures, `-n` is down with n successes, `?` down by one failure.
 fn short(state: &State) -> String {
     match state {
         State::Unknown { .. } => "U".to_owned(),
         State::Up { failures, .. } => format!("+{failures}"),
+        State::Down { tentative: true, .. } => "?".to_owned(),
         State::Down { successes, .. } => format!("-{successes}"),
     }
 }
@@ -29,8 +30,10 @@ fn long(short: &str, since: Instant) -> State {
     match short {
         "U" => State::Unknown { since },
         "+0" | "+1" | "+2" => State::Up { since, failures: short[1..].parse().expect("a digit") },
+        "?" => State::Down { since, successes: 0, cause: Some(Failure::Body), tentative: true },
         "-0" | "-1" => {
-            State::Down { since, successes: short[1..].parse().expect("a digit"), cause: Some(Failure::Body) }
+            let successes = short[1..].parse().expect("a digit");
+            State::Down { since, successes, cause: Some(Failure::Body), tentative: false }
         }
         other => panic!("no state {other}"),
     }
@@ -39,7 +42,7 @@ fn long(short: &str, since: Instant) -> State {
 /// Every state with every event: before, outcome, confidence, after, next wait in milliseconds (`d` counts from due).
 #[rustfmt::skip]
 const TABLE: &[(&str, Outcome, Confidence, &str, &str)] = &[
-    ("U",  PASS,  FULL, "+0", "d2000"), ("U",  FAIL,  FULL, "-0", "5000"),
+    ("U",  PASS,  FULL, "+0", "d2000"), ("U",  FAIL,  FULL, "?",  "500"),
     ("U",  LOCAL, FULL, "U",  "d2000"), ("U",  PASS,  LATE, "+0", "d2000"),
     ("U",  FAIL,  LATE, "U",  "5000"),  ("U",  LOCAL, LATE, "U",  "5000"),
 
@@ -54,6 +57,10 @@ const TABLE: &[(&str, Outcome, Confidence, &str, &str)] = &[
     ("+2", PASS,  FULL, "+0", "d2000"), ("+2", FAIL,  FULL, "-0", "5000"),
     ("+2", LOCAL, FULL, "+2", "500"),   ("+2", PASS,  LATE, "+0", "d2000"),
     ("+2", FAIL,  LATE, "+2", "5000"),  ("+2", LOCAL, LATE, "+2", "5000"),
+
+    ("?",  PASS,  FULL, "+0", "d2000"), ("?",  FAIL,  FULL, "-0", "5000"),
+    ("?",  LOCAL, FULL, "?",  "500"),   ("?",  PASS,  LATE, "+0", "d2000"),
+    ("?",  FAIL,  LATE, "-0", "5000"),  ("?",  LOCAL, LATE, "?",  "5000"),
 
     ("-0", PASS,  FULL, "-1", "500"),   ("-0", FAIL,  FULL, "-0", "5000"),
     ("-0", LOCAL, FULL, "-0", "5000"),  ("-0", PASS,  LATE, "-1", "500"),
@@ -97,13 +104,14 @@ fn table_is_whole() {
         .collect();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 6 * 3 * 2);
+    assert_eq!(seen.len(), 7 * 3 * 2);
 }
 
 #[test]
 fn a_long_outage_is_tried_rarely_and_a_success_fast_again() {
     let start = Instant::now();
-    let (state, _) = step(&State::new(start), &timing(), FAIL, FULL, start);
+    let (tentative, _) = step(&State::new(start), &timing(), FAIL, FULL, start);
+    let (state, _) = step(&tentative, &timing(), FAIL, FULL, start);
     let wait = |after: Duration| delay(&state, &timing(), FAIL, FULL, start + after);
     assert_eq!(wait(Duration::from_secs(299)), Delay::AfterResult(Duration::from_secs(5)));
     assert_eq!(wait(Duration::from_secs(300)), Delay::AfterResult(Duration::from_secs(30)));
@@ -154,12 +162,18 @@ proptest! {
         let start = Instant::now();
         let mut state = State::new(start);
         let mut heard: Vec<Step> = Vec::new();
+        // Failures from the one on that ended the unknown; 1 means that the verdict rests on it alone.
+        let mut failures_since_unknown = 0;
         for (index, next) in steps.iter().enumerate() {
             let now = start + Duration::from_secs(index as u64);
             let before = state.verdict();
             let (after, transition) = step(&state, &timing, next.outcome, next.confidence, now);
             state = after;
             if next.outcome != LOCAL { heard.push(*next); }
+            let needed = if failures_since_unknown == 1 { 1 } else { rise };
+            let is_told = before != Verdict::Unknown || state.verdict() != Verdict::Unknown;
+            if is_told && next.outcome != LOCAL && next.outcome.is_err() { failures_since_unknown += 1; }
+            if state.verdict() == Verdict::Up { failures_since_unknown += 1; }
 
             let trailing = |wanted: fn(&Step) -> bool| {
                 u32::try_from(heard.iter().rev().take_while(|step| wanted(step)).count()).expect("short")
@@ -174,8 +188,12 @@ proptest! {
                 (Verdict::Up, Verdict::Up) => {
                     prop_assert!(failures < fall || next.confidence == LATE || next.outcome == LOCAL);
                 }
-                (Verdict::Down, Verdict::Up) => prop_assert!(successes >= rise),
-                (Verdict::Down, Verdict::Down) => prop_assert!(successes < rise),
+                (Verdict::Down, Verdict::Up) => {
+                    prop_assert!(successes >= needed);
+                }
+                (Verdict::Down, Verdict::Down) => {
+                    prop_assert!(successes < needed);
+                }
                 (Verdict::Unknown, Verdict::Unknown) => prop_assert!(next.outcome == LOCAL || next.confidence == LATE),
                 (Verdict::Unknown, Verdict::Up) => prop_assert!(next.outcome.is_ok()),
                 (Verdict::Unknown, Verdict::Down) => prop_assert!(next.outcome.is_err()),
