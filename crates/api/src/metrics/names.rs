@@ -151,6 +151,8 @@ metrics! {
         "Requests answered, by template of the path.";
     API_REQUEST_DURATION = Histogram "weir_api_request_duration_seconds" ["route"]
         "From the head of a request to the head of its answer.";
+    METRICS_DROPPED = Gauge "weir_metrics_dropped_series" []
+        "Series of backends that are left out, because there would be more than 100,000: first those of states, then all.";
     EVENT_WATCHERS = Gauge "weir_event_watchers" []
         "Readers of events right now.";
     EVENTS_DROPPED = Counter "weir_events_dropped_total" []

@@ -13,6 +13,13 @@ use super::telemetry::{Histogram, Telemetry};
 use crate::stats::ApiCounts;
 use crate::v1::{BackendState, OverrideState, PeerStatus, PoolStatus, SessionState, Status, WithheldReason};
 
+/// Most series of backends; beyond it less is told of each, and `weir_metrics_dropped_series` says so.
+const SERIES_MAX: u64 = 100_000;
+/// Series of one backend: up, weight, packets, bytes, flows created, flows, next hop.
+const SERIES_OF_BACKEND: u64 = 7;
+/// More series of one backend, one for each state.
+const SERIES_OF_STATES: u64 = BackendState::ALL.len() as u64;
+
 /// What one scrape tells of.
 #[derive(Debug, Clone, Copy)]
 pub struct Scrape<'a> {
@@ -34,8 +41,10 @@ pub fn render(scrape: &Scrape<'_>) -> prometheus::Result<String> {
     document(status, &mut families);
     vips(status, &mut families);
     services(status, &mut families);
+    let detail = Detail::of(status);
+    families.count(&names::METRICS_DROPPED, &[], detail.dropped(backends_of(status)));
     for (pool, of_pool) in &status.pools {
-        backends(pool, of_pool, &mut families);
+        backends(pool, of_pool, detail, &mut families);
     }
     health(status, scrape.telemetry, &mut families);
     api(scrape.api, &mut families);
@@ -234,14 +243,51 @@ fn services(status: &Status, families: &mut Families) {
     }
 }
 
-fn backends(pool: &str, of_pool: &PoolStatus, families: &mut Families) {
+/// How much is told of each backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    All,
+    /// All but one series for each state.
+    NoStates,
+    /// Nothing: pools tell what there is.
+    Nothing,
+}
+
+impl Detail {
+    /// As much as [`SERIES_MAX`] allows.
+    fn of(status: &Status) -> Self {
+        let backends = backends_of(status);
+        match backends {
+            _ if backends * (SERIES_OF_BACKEND + SERIES_OF_STATES) <= SERIES_MAX => Self::All,
+            _ if backends * SERIES_OF_BACKEND <= SERIES_MAX => Self::NoStates,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn dropped(self, backends: u64) -> u64 {
+        match self {
+            Self::All => 0,
+            Self::NoStates => backends * SERIES_OF_STATES,
+            Self::Nothing => backends * (SERIES_OF_BACKEND + SERIES_OF_STATES),
+        }
+    }
+}
+
+fn backends_of(status: &Status) -> u64 {
+    status.pools.values().map(|pool| pool.backends.len() as u64).sum()
+}
+
+fn backends(pool: &str, of_pool: &PoolStatus, detail: Detail, families: &mut Families) {
     for state in BackendState::ALL {
         let in_state = of_pool.backends.values().filter(|backend| backend.state == state).count();
         families.count(&names::POOL_BACKENDS, &[pool, state.name()], in_state as u64);
     }
     families.add(&names::POOL_USABLE_WEIGHT, &[pool], of_pool.usable_weight_ratio);
+    if detail == Detail::Nothing {
+        return;
+    }
     for (name, backend) in &of_pool.backends {
-        for state in BackendState::ALL {
+        for state in BackendState::ALL.into_iter().filter(|_| detail == Detail::All) {
             families.flag(&names::BACKEND_STATE, &[pool, name, state.name()], backend.state == state);
         }
         if let Some(flows) = backend.flows {

@@ -125,3 +125,29 @@ fn an_object_that_left_takes_its_series_along() {
     let text = text(&status);
     assert!(!text.contains("weir_backend_packets") && !text.contains("weir_bgp_session"), "{text}");
 }
+
+#[test]
+fn thousands_of_backends_are_told_with_less_detail() {
+    let mut status = sample();
+    let pool = status.pools.get_mut("web").expect("in the sample");
+    let one = pool.backends["b1"].clone();
+    let mut with = |backends: usize| {
+        let pool = status.pools.get_mut("web").expect("in the sample");
+        pool.backends = (0..backends).map(|number| (format!("b{number}"), one.clone())).collect();
+        let text = text(&status);
+        let count = |name: &str| {
+            let of_name = text.lines().filter(|line| {
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+            });
+            of_name.count()
+        };
+        let told = (count("weir_backend_state"), count("weir_backend_up"));
+        let dropped = text.lines().find_map(|line| line.strip_prefix("weir_metrics_dropped_series "));
+        let of_backends = text.lines().filter(|line| line.contains("backend=\"b7\"")).count();
+        (told, of_backends, dropped.expect("told").to_owned())
+    };
+    assert_eq!(with(7_692), ((7_692 * 6, 7_692), 13, "0".to_owned()));
+    assert_eq!(with(7_693), ((0, 7_693), 7, "46158".to_owned()));
+    assert_eq!(with(14_285), ((0, 14_285), 7, "85710".to_owned()));
+    assert_eq!(with(14_286), ((0, 0), 0, "185718".to_owned()));
+}

@@ -53,6 +53,8 @@ pub(super) struct Counted {
 pub(super) struct Recorder {
     last: Seen,
     counted: Counted,
+    /// For each backend the verdict that the kernel's rows followed last; `None` when there was none.
+    followed: BTreeMap<(String, String), Option<SystemTime>>,
 }
 
 impl Recorder {
@@ -66,7 +68,7 @@ impl Recorder {
             update_delay: delays.clone(),
             rows_delay: delays,
         };
-        Self { last: first, counted }
+        Self { last: first, counted, followed: BTreeMap::new() }
     }
 
     pub(super) fn counted(&self) -> &Counted {
@@ -156,11 +158,12 @@ impl Recorder {
                 observe(&mut self.counted.update_delay, vip.decided_at, vip.told_at);
             }
         }
-        for (key, backend) in &after.backends {
-            let Some(was) = before.backends.get(key) else { continue };
-            let is_by_check = matches!(backend.condition, Condition::Usable | Condition::Failed)
-                && backend.verdict_at != was.verdict_at;
-            if is_by_check && backend.in_force_at != was.in_force_at {
+        self.followed.retain(|key, _| after.backends.contains_key(key));
+        for (key, backend) in after.backends.iter().filter(|(_, backend)| backend.in_force_at.is_some()) {
+            let last = self.followed.insert(key.clone(), backend.verdict_at);
+            // Rows that follow an operator, or a verdict that they had followed before, tell no delay.
+            let is_by_check = matches!(backend.condition, Condition::Usable | Condition::Failed);
+            if is_by_check && last.is_some_and(|last| last != backend.verdict_at) {
                 observe(&mut self.counted.rows_delay, backend.verdict_at, backend.in_force_at);
             }
         }

@@ -57,8 +57,6 @@ fn a_backend_that_fails_is_told_counted_and_timed() {
     assert_eq!(words(&changes), [(EventKind::Backend, object, Some("usable"), Some("failed"), "")]);
     assert_eq!((changes[0].message.as_str(), changes[0].at), ("status 503", at(1_030)));
     assert_eq!(recorder.counted().backends[&("web".into(), "b1".into())]["failed"], 1);
-    let delay = &recorder.counted().rows_delay;
-    assert_eq!((delay.count(), delay.sum), (1, 0.02));
     // The backend leaves the document: the edge is told, the counters go.
     let mut status = (*seen.reconcile).clone();
     status.backends.clear();
@@ -174,4 +172,28 @@ fn sessions_are_told_when_they_come_and_go() {
     assert_eq!(words(&down), [(EventKind::Peer, "peer/tor1", Some("established"), Some("down"), "")]);
     assert_eq!(down[0].message, "cease: administrative shutdown");
     assert_eq!(look(Connect, None), [], "still down");
+}
+
+#[test]
+fn only_rows_that_follow_a_new_verdict_tell_a_delay() {
+    let mut seen = first();
+    let mut recorder = Recorder::new(seen.clone());
+    let mut look = |condition, verdict_at: Option<u64>, in_force_at: Option<u64>| {
+        let mut status = (*seen.reconcile).clone();
+        let b1 = status.backends.get_mut(&("web".to_owned(), "b1".to_owned())).expect("in the document");
+        b1.condition = condition;
+        (b1.verdict_at, b1.in_force_at) = (verdict_at.map(at), in_force_at.map(at));
+        seen.reconcile = Arc::new(status);
+        recorder.look(seen.clone(), at(0));
+        let delays = &recorder.counted().rows_delay;
+        (delays.count(), (delays.sum * 1_000.0).round() as u64)
+    };
+    assert_eq!(look(Condition::Unknown, None, Some(500)), (0, 0));
+    assert_eq!(look(Condition::Usable, Some(1_000), Some(1_010)), (1, 10), "its first verdict");
+    assert_eq!(look(Condition::Failed, Some(2_000), None), (1, 10), "not in force yet");
+    assert_eq!(look(Condition::Failed, Some(2_000), Some(2_020)), (2, 30));
+    assert_eq!(look(Condition::Draining, Some(2_000), Some(3_000)), (2, 30), "an operator's");
+    assert_eq!(look(Condition::Draining, Some(4_000), Some(3_000)), (2, 30), "up again, and still drained");
+    assert_eq!(look(Condition::Usable, Some(4_000), None), (2, 30));
+    assert_eq!(look(Condition::Usable, Some(4_000), Some(9_000)), (2, 30), "it follows the operator");
 }
