@@ -34,6 +34,7 @@ use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
 use crate::model::Document;
 use crate::reconcile::adapters::{KernelForwarder, MonitorChecker, SpeakerAnnouncer};
+use crate::reconcile::checks::believed;
 use crate::reconcile::desired::{Admin, Reason, destinations};
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::PortError;
@@ -235,7 +236,8 @@ fn checker(document: &Document, adopted: BTreeMap<CheckKey, Adopted>) -> Checker
         budgets: Budgets::default(),
         // Any number will do: it only spreads the jitter.
         seed: RandomState::new().hash_one(0),
-        adopted,
+        // The first pass goes by them, before any check is set: what is pinned goes on as it was.
+        adopted: believed(document, adopted),
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`Checker::poll_start`] until `None` and [`Checker::poll_snapshot`] once, then wait for [`Checker::poll_timeout`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const ADOPT_INTERVALS: u32 = 5;
 /// A verdict of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adopted {
+    /// Address of the backend that it was about.
+    pub address: IpAddr,
     /// The verdict.
     pub verdict: Verdict,
     /// How long before the checker's start it was last confirmed.
@@ -47,6 +50,13 @@ pub struct CheckerConfig {
     pub seed: u64,
     /// Verdicts of an earlier run; one younger than five intervals is taken over when its check appears.
     pub adopted: BTreeMap<CheckKey, Adopted>,
+}
+
+impl Adopted {
+    /// Whether it is still believed of a check at `address` with this timing.
+    pub fn is_believed(&self, address: IpAddr, timing: &Timing) -> bool {
+        self.address == address && self.age < timing.interval * ADOPT_INTERVALS
+    }
 }
 
 /// One attempt to be made now.
@@ -141,7 +151,8 @@ impl Checker {
     }
 
     /// Replaces the whole set; answers with its number. What is unchanged keeps its phase, state and history; what changed
-    /// keeps its state and history; what is new starts unknown, or as adopted. The caller has bounded the set.
+    /// keeps its state and history, unless it is about another address now: then it is as new. What is new starts unknown, or
+    /// as adopted. The caller has bounded the set.
     pub fn handle_checks(&mut self, checks: BTreeMap<CheckKey, Check>, now: Instant) -> u64 {
         let gone: Vec<_> =
             self.ids.keys().filter(|key| !checks.contains_key(&***key)).map(Arc::clone).collect();
@@ -221,9 +232,8 @@ impl Checker {
         self.change = Change::Nothing;
         self.next_snapshot = now + SNAPSHOT_SPACING;
         let checks = self.ids.iter().filter_map(|(key, id)| {
-            let state = &self.entries.get(id)?.state;
-            let health = CheckHealth { verdict: state.verdict(), since: state.since(), cause: state.cause() };
-            Some((Arc::clone(key), health))
+            let Entry { check, state, .. } = self.entries.get(id)?;
+            Some((Arc::clone(key), health(check.address, state)))
         });
         Some(HealthSnapshot { set: self.set, checks: checks.collect(), is_overloaded: self.is_overloaded })
     }
@@ -270,7 +280,7 @@ impl Checker {
         let id = CheckId(self.next_id);
         self.next_id += 1;
         let slot = self.slot(&key, &check);
-        let state = self.first_state(&key, check.spec.timing(), now);
+        let state = self.first_state(&key, &check, now);
         let key = Arc::new(key);
         self.schedule.insert(id, slot, now);
         self.ids.insert(Arc::clone(&key), id);
@@ -282,6 +292,11 @@ impl Checker {
         let entry = self.entries.get_mut(&id).expect("a known key has an entry");
         if *entry.check == check {
             return;
+        }
+        if entry.check.address != check.address {
+            // Another host under an old name: what the one before said is nothing about it.
+            entry.state = State::new(now);
+            entry.results.clear();
         }
         entry.check = Arc::new(check);
         entry.revision += 1;
@@ -295,14 +310,28 @@ impl Checker {
         Slot { address: check.address, interval, phase: phase(&self.appliance, key, interval) }
     }
 
-    fn first_state(&mut self, key: &CheckKey, timing: &Timing, now: Instant) -> State {
-        let Some(Adopted { verdict, age }) = self.adopted.remove(key) else { return State::new(now) };
-        let age = age.saturating_add(now.saturating_duration_since(self.started));
-        if age >= timing.interval * ADOPT_INTERVALS {
-            return State::new(now);
+    fn first_state(&mut self, key: &CheckKey, check: &Check, now: Instant) -> State {
+        let Some(adopted) = self.adopted.remove(key) else { return State::new(now) };
+        let age = adopted.age.saturating_add(now.saturating_duration_since(self.started));
+        if (Adopted { age, ..adopted }).is_believed(check.address, check.spec.timing()) {
+            State::adopted(adopted.verdict, now.checked_sub(age).unwrap_or(now))
+        } else {
+            State::new(now)
         }
-        State::adopted(verdict, now.checked_sub(age).unwrap_or(now))
     }
+}
+
+/// The verdicts of an earlier run, as they are before any check runs.
+pub(crate) fn adopted_snapshot(adopted: &BTreeMap<CheckKey, Adopted>, now: Instant) -> HealthSnapshot {
+    let of = |(key, one): (&CheckKey, &Adopted)| {
+        let state = State::adopted(one.verdict, now.checked_sub(one.age).unwrap_or(now));
+        (Arc::new(key.clone()), health(one.address, &state))
+    };
+    HealthSnapshot { checks: adopted.iter().map(of).collect(), ..HealthSnapshot::default() }
+}
+
+fn health(address: IpAddr, state: &State) -> CheckHealth {
+    CheckHealth { address, verdict: state.verdict(), since: state.since(), cause: state.cause() }
 }
 
 /// A change that an operator wants to know of is `info`; the first verdict of each check, thousands at a start, is not.

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::check::{Check, CheckKey};
-use crate::checker::{CHECKS_MAX, Checker, CheckerConfig, Ticket};
+use crate::checker::{CHECKS_MAX, Checker, CheckerConfig, Ticket, adopted_snapshot};
 use crate::error::{MonitorGone, SetChecksError};
 use crate::probe::{ProbeResult, Prober};
 use crate::snapshot::{CheckStatus, HealthSnapshot, MonitorCounters};
@@ -37,11 +37,14 @@ const IDLE: Duration = Duration::from_secs(3_600);
 pub struct Monitor;
 
 impl Monitor {
-    /// A running monitor without checks. Needs a runtime; the task ends once every handle is dropped.
+    /// A running monitor without checks, whose first snapshot has the adopted verdicts. Needs a runtime; the task ends once every
+    /// handle is dropped.
     pub fn spawn<P: Prober>(config: CheckerConfig, prober: P) -> (MonitorHandle, JoinHandle<()>) {
         let (command_tx, commands) = mpsc::channel(COMMAND_QUEUE_DEPTH);
-        let (snapshot_tx, snapshot) = watch::channel(Arc::new(HealthSnapshot::default()));
-        let checker = Checker::new(config, now());
+        let started = now();
+        let first = adopted_snapshot(&config.adopted, started);
+        let (snapshot_tx, snapshot) = watch::channel(Arc::new(first));
+        let checker = Checker::new(config, started);
         let task = Task { checker, prober, commands, snapshot: snapshot_tx, attempts: JoinSet::new() };
         (MonitorHandle { commands: command_tx, snapshot }, tokio::spawn(task.run()))
     }

@@ -2,6 +2,7 @@
 //! What a reader may know: the verdicts (published on change), and on request the history and the counters.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::state::{State, Verdict};
 pub struct HealthSnapshot {
     /// Counts the sets given; a caller that got `n` for its set waits for a snapshot of at least `n`.
     pub set: u64,
-    /// Verdict of each check of that set.
+    /// Verdict of each check of that set; before the first set, the verdicts of an earlier run.
     pub checks: BTreeMap<Arc<CheckKey>, CheckHealth>,
     /// The checker is late: nothing goes down until it keeps its times again.
     pub is_overloaded: bool,
@@ -36,6 +37,8 @@ impl HealthSnapshot {
 /// Verdict of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckHealth {
+    /// Address of the backend that it is about.
+    pub address: IpAddr,
     /// The verdict.
     pub verdict: Verdict,
     /// Since when it stands.

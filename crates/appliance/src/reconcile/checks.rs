@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use weir_dataplane::forwarding::ForwardingState;
 use weir_dataplane::next_hop::NextHop;
 use weir_health::{
-    Check, CheckHealth, CheckKey, CheckKind, CheckSpec, CheckSpecError, HealthSnapshot, HttpCheck, Method,
-    Route, SocketOptions, StatusSet, Timing, Verdict,
+    Adopted, Check, CheckHealth, CheckKey, CheckKind, CheckSpec, CheckSpecError, HealthSnapshot, HttpCheck,
+    Method, Route, SocketOptions, StatusSet, Timing, Verdict,
 };
 
 use crate::model::{self, Document, PoolCheck};
@@ -166,6 +166,22 @@ pub struct TargetReading {
     pub patience: Duration,
 }
 
+/// The verdicts of an earlier run that a check of this document would take over.
+pub fn believed(
+    document: &Document,
+    mut adopted: BTreeMap<CheckKey, Adopted>,
+) -> BTreeMap<CheckKey, Adopted> {
+    // What cannot be checked needs no verdicts; the reconciler says why it cannot.
+    let targets = targets(document).unwrap_or_default();
+    let is_believed = |key: &CheckKey, one: &Adopted| {
+        let backend = document.pools.get(&*key.pool)?.backends.get(&*key.backend)?;
+        let target = targets.get(&*key.pool)?.iter().find(|target| target.name == key.check)?;
+        Some(one.is_believed(backend.address, target.spec.timing()))
+    };
+    adopted.retain(|key, one| is_believed(key, one).unwrap_or(false));
+    adopted
+}
+
 /// Sorts the verdicts of a snapshot by pool and backend of the document.
 pub fn read(
     document: &Document,
@@ -187,8 +203,9 @@ pub fn read(
             while found.next_if(|(key, _)| (&*key.pool, &*key.backend) < wanted).is_some() {}
             while let Some((key, health)) = found.next_if(|(key, _)| (&*key.pool, &*key.backend) == wanted) {
                 if let Some(place) = targets.iter().position(|target| target.name == key.check) {
-                    at_targets[place] = Some(*health);
                     reading.targets[place].is_running = true;
+                    // Until the monitor has heard of a new address, what it says is about the old one.
+                    at_targets[place] = (health.address == backend.address).then_some(*health);
                 }
             }
             if backend.state != model::AdminState::Disabled {

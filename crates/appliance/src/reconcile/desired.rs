@@ -183,10 +183,10 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
 impl Desired {
     /// Asks the gates about every VIP; answers when time alone may change what they say.
     pub fn decide(&mut self, gates: &mut Gates, now: Instant) -> Option<Instant> {
-        let mut decisions = gates.decide(self.vips.iter().map(|(name, vip)| (name, &vip.facts)), now);
+        let mut decisions = gates.decide(self.vips.values().map(|vip| (vip.address, &vip.facts)), now);
         let mut wake_at = None;
-        for (name, vip) in &mut self.vips {
-            let Some(decision) = decisions.remove(name) else { continue };
+        for vip in self.vips.values_mut() {
+            let Some(decision) = decisions.remove(&vip.address) else { continue };
             wake_at = [wake_at, decision.wake_at].into_iter().flatten().min();
             vip.decided(decision);
         }

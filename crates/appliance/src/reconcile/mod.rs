@@ -173,7 +173,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         for (name, vip) in &desired.vips {
             let is_in_place = against.get(name).is_none_or(|against| against.obstacle.is_none());
             let (was_told, is_told) = (told_before.contains(&vip.address), told.contains(&vip.address));
-            self.gates.handle_outcome(name, Outcome { was_told, is_told, is_in_place }, ended);
+            self.gates.handle_outcome(vip.address, Outcome { was_told, is_told, is_in_place }, ended);
         }
         self.publish(&desired, pass, &against, &told, started, retry_in);
         let drained = plan::wake_at(&desired, &self.observed, ended);

@@ -6,6 +6,7 @@
 //! [`WRITE_INTERVAL`] and at the end of the process, and losing it costs nothing but the first results.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,8 @@ struct Line {
     pool: String,
     backend: String,
     check: String,
+    /// Of the backend: one that has another by now is another.
+    address: IpAddr,
     is_up: bool,
     confirmed_ms: Moment,
 }
@@ -102,6 +105,7 @@ fn line(status: &CheckStatus, (now, wall): (Instant, SystemTime)) -> Option<Line
         pool: status.key.pool.to_string(),
         backend: status.key.backend.to_string(),
         check: status.key.check.to_string(),
+        address: status.check.address,
         is_up,
         confirmed_ms: wall.checked_sub(age)?.into(),
     })
@@ -115,7 +119,8 @@ fn adopt(lines: Vec<Line>, now: SystemTime) -> BTreeMap<CheckKey, Adopted> {
     let adopted = lines.into_iter().take(CHECKS_MAX).filter_map(|line| {
         let age = now.duration_since(line.confirmed_ms.time()?).ok()?;
         let verdict = if line.is_up { Verdict::Up } else { Verdict::Down };
-        Some((CheckKey::new(&line.pool, &line.backend, &line.check), Adopted { verdict, age }))
+        let adopted = Adopted { address: line.address, verdict, age };
+        Some((CheckKey::new(&line.pool, &line.backend, &line.check), adopted))
     });
     adopted.collect()
 }

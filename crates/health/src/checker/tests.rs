@@ -125,6 +125,22 @@ fn a_changed_check_keeps_its_verdict_and_does_not_hear_old_results() {
 }
 
 #[test]
+fn another_address_under_an_old_name_is_another_backend() {
+    let (mut checker, mut now) = checker(&["b1"]);
+    round(&mut checker, &mut now, Ok(()));
+    let old = next_attempt(&mut checker, &mut now);
+    let moved = Check { address: IpAddr::from([10, 1, 0, 2]), ..check(80) };
+    checker.handle_checks(BTreeMap::from([(key("b1"), moved.clone())]), now);
+    checker.handle_result(old.ticket, ProbeResult { outcome: Ok(()), duration: Duration::ZERO }, now);
+    let snapshot = checker.poll_snapshot(now).expect("the set is new");
+    let health = snapshot.checks[&key("b1")];
+    assert_eq!((health.verdict, health.address), (Verdict::Unknown, moved.address));
+    assert!(checker.status(None)[0].results.is_empty());
+    round(&mut checker, &mut now, REFUSED);
+    assert_eq!(checker.status(None)[0].state.verdict(), Verdict::Down);
+}
+
+#[test]
 fn a_check_that_comes_back_is_a_new_one() {
     let (mut checker, mut now) = checker(&["b1"]);
     round(&mut checker, &mut now, REFUSED);
@@ -144,18 +160,21 @@ fn a_check_that_comes_back_is_a_new_one() {
 #[test]
 fn a_young_verdict_of_an_earlier_run_is_taken_over_once() {
     let now = Instant::now();
-    let of = |verdict, age| Adopted { verdict, age };
+    let address = check(80).address;
+    let of = |verdict, age| Adopted { address, verdict, age };
+    let elsewhere = Adopted { address: IpAddr::from([10, 1, 0, 2]), ..of(Verdict::Up, SEC) };
     let adopted = BTreeMap::from([
         (key("up"), of(Verdict::Up, 4 * SEC)),
         (key("down"), of(Verdict::Down, 9 * SEC)),
+        (key("moved"), elsewhere),
         (key("old"), of(Verdict::Up, 10 * SEC)),
         (key("late"), of(Verdict::Up, 9 * SEC)),
     ]);
     let mut checker = Checker::new(CheckerConfig { adopted, ..CheckerConfig::default() }, now);
-    checker.handle_checks(set(&["up", "down", "old"]), now);
+    checker.handle_checks(set(&["up", "down", "old", "moved"]), now);
     let snapshot = checker.poll_snapshot(now).expect("the set is new");
-    let verdicts = ["up", "down", "old"].map(|name| snapshot.verdict(&key(name)));
-    assert_eq!(verdicts, [Verdict::Up, Verdict::Down, Verdict::Unknown]);
+    let verdicts = ["up", "down", "old", "moved"].map(|name| snapshot.verdict(&key(name)));
+    assert_eq!(verdicts, [Verdict::Up, Verdict::Down, Verdict::Unknown, Verdict::Unknown]);
 
     // Two seconds later "late" is too old, and "up" was taken over before.
     checker.handle_checks(BTreeMap::new(), now + SEC);

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::check::{CheckKind, CheckSpec, Route, SocketOptions, Timing};
+use crate::checker::Adopted;
 use crate::failure::{Failure, Outcome};
 use crate::state::Verdict;
 
@@ -163,4 +164,21 @@ async fn a_stopped_monitor_says_so() {
     assert!(task.await.expect_err("aborted").is_cancelled());
     assert_eq!(handle.set_checks(checks(1)).await, Err(SetChecksError::Gone(MonitorGone)));
     assert_eq!(handle.counters().await, Err(MonitorGone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_snapshot_has_what_an_earlier_run_found() {
+    let address = IpAddr::from([10, 1, 0, 0]);
+    let adopted = Adopted { address, verdict: Verdict::Down, age: Duration::from_secs(3) };
+    let config = CheckerConfig { adopted: BTreeMap::from([(key(0), adopted)]), ..CheckerConfig::default() };
+    let began = now();
+    let (handle, _task) = Monitor::spawn(config, scripted([]));
+    let first = handle.snapshot();
+    let health = first.checks[&key(0)];
+    assert_eq!((first.set, health.verdict, health.address), (0, Verdict::Down, address));
+    assert_eq!(began.duration_since(health.since), adopted.age);
+    handle.set_checks(checks(1)).await.expect("it runs");
+    assert_eq!((handle.snapshot().set, handle.snapshot().verdict(&key(0))), (1, Verdict::Down));
+    handle.set_checks(checks(0)).await.expect("it runs");
+    assert!(handle.snapshot().checks.is_empty());
 }

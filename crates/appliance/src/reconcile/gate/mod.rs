@@ -26,6 +26,7 @@ mod why;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 pub use brake::{HOLD_MAX, WINDOW};
@@ -147,7 +148,13 @@ impl Gate {
             _ if facts.withheld_by.is_some() => State::Down,
             State::Down => self.up_or(State::Down, now),
             State::Deprioritised if facts.level() <= Level::LinkDown => State::Down,
-            State::Deprioritised => self.up_or(State::Deprioritised, now),
+            State::Deprioritised if facts.is_fit() => self.up_or(State::Deprioritised, now),
+            // The policy may be another one by now, which is no fault either.
+            State::Deprioritised => match facts.policy.on_all_down {
+                OnAllDown::Withdraw => State::Down,
+                OnAllDown::Deprioritise => State::Deprioritised,
+                OnAllDown::Keep => State::Up { short_since: Some(now) },
+            },
             State::Up { short_since } => match facts.level() {
                 Level::NoService | Level::LinkDown => self.withdraw(State::Down, now),
                 Level::Nothing => self.all_down(facts, short_since, now),
@@ -235,32 +242,33 @@ impl Gate {
     }
 }
 
-/// The gates of all VIPs, by name.
+/// The gates of all VIPs, by address: peers know no names, so one that is renamed keeps its memory, and another address under
+/// an old name has none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gates {
-    gates: BTreeMap<String, Gate>,
+    gates: BTreeMap<IpAddr, Gate>,
 }
 
 impl Gates {
-    /// Decides for every VIP. A VIP that is not named any more is forgotten; one whose policy changed keeps its memory.
+    /// Decides for every VIP. A VIP that is not there any more is forgotten; one whose policy changed keeps its memory.
     pub fn decide<'a>(
         &mut self,
-        vips: impl Iterator<Item = (&'a String, &'a Facts)>,
+        vips: impl Iterator<Item = (IpAddr, &'a Facts)>,
         now: Instant,
-    ) -> BTreeMap<String, Decision> {
+    ) -> BTreeMap<IpAddr, Decision> {
         let mut before = std::mem::take(&mut self.gates);
         let mut decisions = BTreeMap::new();
-        for (name, facts) in vips {
-            let mut gate = before.remove(name).unwrap_or_default();
-            decisions.insert(name.clone(), gate.decide(facts, now));
-            self.gates.insert(name.clone(), gate);
+        for (vip, facts) in vips {
+            let mut gate = before.remove(&vip).unwrap_or_default();
+            decisions.insert(vip, gate.decide(facts, now));
+            self.gates.insert(vip, gate);
         }
         decisions
     }
 
     /// Learns what came of the decision about one VIP.
-    pub fn handle_outcome(&mut self, vip: &str, outcome: Outcome, now: Instant) {
-        if let Some(gate) = self.gates.get_mut(vip) {
+    pub fn handle_outcome(&mut self, vip: IpAddr, outcome: Outcome, now: Instant) {
+        if let Some(gate) = self.gates.get_mut(&vip) {
             gate.handle_outcome(outcome, now);
         }
     }

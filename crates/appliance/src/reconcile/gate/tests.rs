@@ -307,12 +307,28 @@ fn missing_first_results_do_not_withdraw() {
 #[test]
 fn another_policy_keeps_the_memory() {
     let mut gates = Gates::default();
-    let (name, now) = ("www".to_owned(), Instant::now());
-    let mut decide =
-        |facts: &Facts, at| gates.decide([(&name, facts)].into_iter(), at).remove("www").unwrap();
+    let (www, now) = (IpAddr::from([198, 51, 100, 10]), Instant::now());
+    let mut decide = |facts: &Facts, at| gates.decide([(www, facts)].into_iter(), at).remove(&www).unwrap();
     assert_eq!(decide(&facts(3, 3), now).verdict, Verdict::Announce);
     let stricter = with(facts(2, 3), |policy| policy.high = High::Mark(Mark::Backends(3)));
     assert_eq!(decide(&stricter, now).verdict, Verdict::Announce, "still above `low`");
+}
+
+#[test]
+fn another_word_on_all_down_holds_for_who_is_down_already() {
+    let by = |usable, on_all_down| with(facts(usable, 3), |policy| policy.on_all_down = on_all_down);
+    let last_resort = || {
+        let mut bench = Bench::up();
+        assert_eq!(bench.decide(&by(0, OnAllDown::Deprioritise)), Verdict::Deprioritise);
+        bench
+    };
+    assert_eq!(last_resort().decide(&by(0, OnAllDown::Withdraw)), Verdict::Withhold);
+    assert_eq!(last_resort().decide(&by(0, OnAllDown::Keep)), Verdict::Announce);
+    assert_eq!(
+        last_resort().decide(&by(3, OnAllDown::Withdraw)),
+        Verdict::Deprioritise,
+        "about to come back"
+    );
 }
 
 /// Every reason has a state of affairs that leads to it, and a sentence.

@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use weir_dataplane::forwarding::BackendState;
-use weir_health::{Route, Verdict};
+use weir_health::{Adopted, CheckKey, Route, Verdict};
 
 use super::model::{
-    Bench, backend_address, no_route, one_vip, vip_address, with_check, with_pool, with_service, with_vip,
+    Bench, DRAIN_WAIT, backend_address, no_route, one_vip, vip_address, with_check, with_pool, with_service,
+    with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
 use crate::model::OnAllDown;
 use crate::overrides::{OverrideState, Target};
+use crate::reconcile::checks;
 use crate::reconcile::fake::Fate;
 use crate::reconcile::plan::StepKind;
 
@@ -206,6 +208,66 @@ async fn a_service_more_on_a_checked_pool_takes_nothing_away() {
     assert_eq!(bench.condition("p1", "b0"), "usable");
     bench.all_checks(Verdict::Up);
     assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.1 198.51.100.2"]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_found_holds_from_the_first_pass() {
+    let mut bench = Bench::new(with_check(one_vip(), 1));
+    bench.one_check("p1", "b0", HTTP, Verdict::Down);
+    bench.one_check("p1", "b1", HTTP, Verdict::Up);
+    let calls = bench.calls().await;
+    assert_eq!(calls[3], "advertise 192.0.2.1 198.51.100.1", "{calls:?}");
+    assert_eq!((bench.in_kernel("b0"), bench.in_kernel("b1")), (BackendState::Failed, BackendState::Usable));
+}
+
+#[test]
+fn only_what_a_check_would_take_over_is_believed() {
+    let document = with_check(one_vip(), 1);
+    let of = |n, age| Adopted { address: backend_address(1, n), verdict: Verdict::Up, age };
+    let cases = [
+        ("p1", "b0", HTTP, of(0, Duration::from_secs(9)), true),
+        ("p1", "b0", HTTP, of(0, Duration::from_secs(10)), false),
+        ("p1", "b0", HTTP, of(1, Duration::ZERO), false),
+        ("p1", "b0", "198.51.100.1:81", of(0, Duration::ZERO), false),
+        ("p1", "b9", HTTP, of(0, Duration::ZERO), false),
+        ("p2", "b0", HTTP, of(0, Duration::ZERO), false),
+    ];
+    for (pool, backend, check, adopted, is_believed) in cases {
+        let key = CheckKey::new(pool, backend, check);
+        let believed = checks::believed(&document, [(key.clone(), adopted)].into());
+        assert_eq!(believed.contains_key(&key), is_believed, "{key:?} {adopted:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_address_under_an_old_name_waits_for_a_check_of_its_own() {
+    let mut bench = checked().await;
+    let moved = backend_address(1, 7);
+    let pool = bench.document.pools.get_mut("p1").expect("there");
+    pool.backends.get_mut("b0").expect("there").address = moved;
+    bench.hops = super::model::all_resolved(&bench.document);
+    bench.calls().await;
+    assert_eq!((bench.condition("p1", "b0"), bench.in_kernel("b0")), ("unknown", BackendState::Failed));
+    bench.one_check("p1", "b0", HTTP, Verdict::Up);
+    bench.calls().await;
+    assert_eq!((bench.condition("p1", "b0"), bench.in_kernel("b0")), ("usable", BackendState::Usable));
+}
+
+#[tokio::test]
+async fn another_address_of_a_vip_waits_for_first_results_and_another_name_for_nothing() {
+    let mut bench = checked().await;
+    let vip = bench.document.vips.remove("v1").expect("there");
+    bench.document.vips.insert("www".into(), vip);
+    bench.document.services.get_mut("v1-80").expect("there").vip = "www".into();
+    bench.now += DRAIN_WAIT;
+    assert_eq!(bench.calls().await, [""; 0], "renamed");
+    bench.document.vips.get_mut("www").expect("there").address = vip_address(2);
+    let calls = bench.calls().await;
+    assert_eq!(calls[0], "advertise 192.0.2.1", "the old one goes first: {calls:?}");
+    assert!(!calls.iter().any(|call| call.contains("advertise 192.0.2.1 ")), "{calls:?}");
+    assert_eq!(bench.withheld("www"), ["first-results"]);
+    bench.all_checks(Verdict::Up);
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.2"]);
 }
 
 #[tokio::test]

@@ -253,7 +253,10 @@ impl Bench {
     /// The monitor's verdict on one check, as of now.
     pub(super) fn one_check(&mut self, pool: &str, backend: &str, check: &str, verdict: Verdict) {
         let cause = (verdict == Verdict::Down).then_some(Failure::Refused);
-        let health = CheckHealth { verdict, since: self.now, cause };
+        // A check that the document does not have any more is about some address or other.
+        let of_document = self.document.pools.get(pool).and_then(|pool| pool.backends.get(backend));
+        let address = of_document.map_or(backend_address(9, 9), |backend| backend.address);
+        let health = CheckHealth { address, verdict, since: self.now, cause };
         self.health.checks.insert(Arc::new(CheckKey::new(pool, backend, check)), health);
     }
 
@@ -299,7 +302,7 @@ impl Bench {
                 is_told: after.contains(&address),
                 is_in_place: against.obstacle.is_none(),
             };
-            self.gates.handle_outcome(&name, outcome, now);
+            self.gates.handle_outcome(address, outcome, now);
         }
         pass.failed
     }

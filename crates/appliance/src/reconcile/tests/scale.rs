@@ -106,10 +106,11 @@ fn health(down: u8) -> Arc<HealthSnapshot> {
     let mut checks = BTreeMap::new();
     for (pool, n) in (0..POOLS).flat_map(|pool| (0..BACKENDS).map(move |n| (pool, n))) {
         let key = CheckKey::new(&format!("p{pool}"), &format!("b{n}"), &format!("198.51.100.{pool}:80"));
+        let address = IpAddr::from([10, pool, 1, n]);
         let health = if n < down {
-            CheckHealth { verdict: Verdict::Down, since, cause: Some(Failure::Refused) }
+            CheckHealth { address, verdict: Verdict::Down, since, cause: Some(Failure::Refused) }
         } else {
-            CheckHealth { verdict: Verdict::Up, since, cause: None }
+            CheckHealth { address, verdict: Verdict::Up, since, cause: None }
         };
         checks.insert(Arc::new(key), health);
     }

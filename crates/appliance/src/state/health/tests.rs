@@ -66,7 +66,8 @@ fn ages_are_by_the_wall_clock_and_the_future_is_refused() {
     let at = |seconds| Moment::from(UNIX_EPOCH + Duration::from_secs(seconds));
     let line = |backend: &str, seconds| {
         let (pool, check) = ("web".to_owned(), "198.51.100.10:80".to_owned());
-        Line { pool, backend: backend.to_owned(), check, is_up: false, confirmed_ms: at(seconds) }
+        let (backend, address) = (backend.to_owned(), "10.1.0.1".parse().unwrap());
+        Line { pool, backend, check, address, is_up: false, confirmed_ms: at(seconds) }
     };
     let lines = vec![line("b1", 93), line("b2", 100), line("b3", 101), line("b4", u64::MAX / 1_000)];
     let adopted = adopt(lines, UNIX_EPOCH + Duration::from_secs(100));
