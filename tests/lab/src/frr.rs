@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! FRR in a namespace: zebra and bgpd without systemd, each instance with its own socket folder (`-N NAME`).
+//! FRR in a namespace: zebra, bgpd and, if asked for, bfdd, without systemd, each instance with its own socket folder
+//! (`-N NAME`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,18 +20,47 @@ const DAEMONS: &str = "/usr/lib/frr";
 /// Start of a daemon until its vty answers, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
-/// A running FRR; both daemons end with it.
+/// A running FRR; its daemons end with it.
 #[derive(Debug)]
 pub struct Frr {
     name: String,
     // bgpd first: it ends before the zebra it talks to.
     bgpd: Process,
+    bfdd: Option<Process>,
     _zebra: Process,
 }
 
 impl Frr {
     /// Starts zebra and bgpd in `netns` and loads the configuration through vtysh.
     pub fn start(netns: &Netns, logs: &LogDir, role: &str, config: &str) -> Result<Frr> {
+        let frr = Frr::start_daemons(netns, logs, role, config)?;
+        frr.load()?;
+        Ok(frr)
+    }
+
+    /// Starts bfdd beside the others, for a configuration with `bfd` in it.
+    pub fn start_with_bfd(netns: &Netns, logs: &LogDir, role: &str, config: &str) -> Result<Frr> {
+        let mut frr = Frr::start_daemons(netns, logs, role, config)?;
+        frr.start_bfdd(netns, logs, role)?;
+        Ok(frr)
+    }
+
+    /// Starts bfdd, first or again, and loads the configuration.
+    pub fn start_bfdd(&mut self, netns: &Netns, logs: &LogDir, role: &str) -> Result<()> {
+        self.bfdd = Some(daemon(netns, logs, role, "bfdd")?);
+        self.load()
+    }
+
+    /// Kills bfdd outright: its peers hear nothing more.
+    pub fn kill_bfdd(&mut self) -> Result<()> {
+        self.bfdd.take().context("bfdd does not run")?.kill()
+    }
+
+    fn load(&self) -> Result<()> {
+        run(Command::new("vtysh").args(["-N", &self.name, "-b"])).context("load FRR's configuration")
+    }
+
+    fn start_daemons(netns: &Netns, logs: &LogDir, role: &str, config: &str) -> Result<Frr> {
         let name = netns.name().to_owned();
         let folder = PathBuf::from("/etc/frr").join(&name);
         for path in [folder.clone(), PathBuf::from("/run/frr").join(&name)] {
@@ -41,9 +71,7 @@ impl Frr {
         // One after the other: a bgpd that finds no zebra tries again ten seconds later.
         let zebra = daemon(netns, logs, role, "zebra")?;
         let bgpd = daemon(netns, logs, role, "bgpd")?;
-        let frr = Frr { name, bgpd, _zebra: zebra };
-        run(Command::new("vtysh").args(["-N", &frr.name, "-b"])).context("load FRR's configuration")?;
-        Ok(frr)
+        Ok(Frr { name, bgpd, bfdd: None, _zebra: zebra })
     }
 
     /// Answer of a vtysh command.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!                  appliance
-//!   agent  bgp  health  api  |          siblings never meet, but agent -> dataplane
+//!   agent  bgp  bfd  health  api  |     siblings never meet, but agent -> dataplane
 //!      \_____ dataplane _____/
 //!                 |
 //!           dataplane-core <- dataplane-ebpf
@@ -21,9 +21,18 @@ const RULES: &[Rule] = &[
     ("weir-api", &[], &[]),
     (
         "weir-appliance",
-        &["weir-agent", "weir-api", "weir-bgp", "weir-dataplane", "weir-dataplane-core", "weir-health"],
+        &[
+            "weir-agent",
+            "weir-api",
+            "weir-bfd",
+            "weir-bgp",
+            "weir-dataplane",
+            "weir-dataplane-core",
+            "weir-health",
+        ],
         &["weir-lab"],
     ),
+    ("weir-bfd", &[], &["weir-lab"]),
     ("weir-bgp", &[], &[]),
     ("weir-dataplane", &["weir-dataplane-core"], &["weir-lab"]),
     ("weir-dataplane-core", &[], &[]),
