@@ -164,7 +164,7 @@ async fn start(
         overrides: overrides.subscribe(),
         admin: admin_seen,
     };
-    let forwarder = KernelForwarder::new(dataplane, document.uplinks.keys().cloned());
+    let forwarder = KernelForwarder::new(dataplane);
     let mut reconciler = Reconciler::new(inputs, forwarder, MonitorChecker(monitor.clone()));
     let (commands, commands_seen) = mpsc::channel(COMMAND_QUEUE_DEPTH);
     let (reloads, reloads_seen) = mpsc::channel(RELOAD_QUEUE_DEPTH);

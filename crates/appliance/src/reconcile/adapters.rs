@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nix::net::if_::if_nametoindex;
 use tokio::task::block_in_place;
 use weir_bgp::{Advertisement, SpeakerGone, SpeakerHandle};
 use weir_dataplane::forwarding::Service;
@@ -17,14 +16,12 @@ use super::ports::{Announcer, Checker, Count, Flows, Forwarder, PortError, Traff
 pub struct KernelForwarder {
     /// `None` once detached.
     dataplane: Option<Dataplane>,
-    /// Interfaces that were attached to, each with its index then.
-    uplinks: BTreeMap<String, u32>,
 }
 
 impl KernelForwarder {
-    /// Drives `dataplane`, which was opened for these uplinks.
-    pub fn new(dataplane: Dataplane, uplinks: impl Iterator<Item = String>) -> Self {
-        Self { dataplane: Some(dataplane), uplinks: uplinks.map(|name| (name, 0)).collect() }
+    /// Drives `dataplane`.
+    pub fn new(dataplane: Dataplane) -> Self {
+        Self { dataplane: Some(dataplane) }
     }
 
     fn with<T, E: std::error::Error>(
@@ -44,15 +41,11 @@ impl Forwarder for KernelForwarder {
     }
 
     fn attach(&mut self) -> Result<(), PortError> {
-        // Before the attach: an interface replaced meanwhile is then seen as another one.
-        for (name, index) in &mut self.uplinks {
-            *index = if_nametoindex(name.as_str()).unwrap_or(0);
-        }
         self.with(Dataplane::attach)
     }
 
     fn is_attached(&mut self) -> bool {
-        self.uplinks.iter().all(|(name, index)| if_nametoindex(name.as_str()) == Ok(*index))
+        self.dataplane.as_ref().is_some_and(Dataplane::is_attached)
     }
 
     fn detach(&mut self) -> Result<(), PortError> {

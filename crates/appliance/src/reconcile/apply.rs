@@ -55,7 +55,9 @@ pub async fn pass<F: Forwarder, C: Checker, A: Announcer>(
     let Ports { forwarder, checker, mut announcer } = ports;
     let now = clock();
     if observed.is_attached && !forwarder.is_attached() {
-        tracing::warn!("an uplink has gone or is another one now: XDP is not attached any more");
+        tracing::warn!(
+            "XDP is not attached any more: an uplink has gone or is another one now, or somebody took it off"
+        );
         observed.is_attached = false;
     }
     let mut done = Pass::default();

@@ -16,7 +16,8 @@ pub trait Forwarder: Send {
     fn set_forwarding(&mut self, target: &Target) -> Result<(), PortError>;
     /// Attaches XDP to every uplink; changes nothing where it is attached already.
     fn attach(&mut self) -> Result<(), PortError>;
-    /// Whether XDP still is where [`Self::attach`] put it: an interface that goes away takes it along.
+    /// Whether XDP still is where [`Self::attach`] put it: an interface that goes away takes it along, and somebody may take
+    /// it off.
     fn is_attached(&mut self) -> bool;
     /// Takes XDP off every uplink and removes the pins.
     fn detach(&mut self) -> Result<(), PortError>;

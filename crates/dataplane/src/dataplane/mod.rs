@@ -189,6 +189,12 @@ impl Dataplane {
         self.detach_others()
     }
 
+    /// Whether the program is on every uplink, as the kernel says: an interface that goes away takes it along, and somebody
+    /// may detach it or remove its pin.
+    pub fn is_attached(&self) -> bool {
+        self.config.uplinks.iter().all(|uplink| link::is_attached(&uplink.name, uplink.mode, &self.pins))
+    }
+
     /// Pins the program itself beside its links, over that of the process before: what runs can be looked at by name.
     fn pin_program(&mut self) -> Result<(), PinsError> {
         if self.is_program_pinned {

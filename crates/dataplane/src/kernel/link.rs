@@ -10,6 +10,7 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp};
 
+use super::pinned_link;
 use super::pins::{Pins, PinsError};
 use super::unlink::unlink;
 
@@ -165,6 +166,14 @@ pub fn attach(program: &mut Xdp, interface: &str, mode: Mode, pins: &Pins) -> Re
     link.pin(&path)
         .map_err(|error| AttachError::Pin { interface: owned(), source: io::Error::other(error) })?;
     Ok(false)
+}
+
+/// Whether the pinned link of `interface` in `mode` is on the interface that has this name now.
+pub fn is_attached(interface: &str, mode: Mode, pins: &Pins) -> bool {
+    let index = ifindex(interface);
+    let path = pins.path(&pin_name(interface, mode));
+    // No pin, or one that cannot be asked: whatever runs there is not known to be ours.
+    index.is_some() && pinned_link::interface(&path).is_ok_and(|found| found == index)
 }
 
 /// Puts `program` on the pinned link; `None` if the link is no longer attached to anything.

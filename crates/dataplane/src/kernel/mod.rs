@@ -7,6 +7,7 @@ pub mod grace;
 pub mod link;
 pub mod mapped;
 pub mod maps;
+pub mod pinned_link;
 pub mod pins;
 pub mod test_run;
 pub mod unlink;

@@ -45,7 +45,8 @@ pub fn unlink(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }
 
-fn open(path: &Path) -> io::Result<OwnedFd> {
+/// Opens a pinned object.
+pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let fd = bpf(BPF_OBJ_GET, &mut ObjectGet { path: name.as_ptr() as u64, fd: 0, flags: 0 })?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
@@ -53,7 +54,8 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn bpf<T>(command: libc::c_long, argument: &mut T) -> io::Result<libc::c_long> {
+/// One command of bpf(2).
+pub(super) fn bpf<T>(command: libc::c_long, argument: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `argument` is the beginning of `union bpf_attr` for `command`, with its size given; what it points to lives
     // in the caller.
     let status =

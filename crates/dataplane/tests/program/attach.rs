@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::programs::ProgramInfo;
-use weir_dataplane::kernel::link::{Mode, ifindex};
+use weir_dataplane::kernel::link::{Mode, ifindex, pin_name};
 use weir_dataplane::{AttachError, Dataplane, Uplink};
 
 use weir_dataplane::next_hop::NextHop;
@@ -67,6 +67,38 @@ fn open(pins: &PinDir, uplink: &str, mode: Mode) -> Dataplane {
     let mut config = config(pins, capacity());
     config.uplinks = vec![Uplink { name: uplink.to_owned(), mode }];
     Dataplane::open(config).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn a_program_that_was_taken_off_is_missed_and_comes_back() {
+    let (pins, veth) = (PinDir::new(), Veth::new());
+    let mut dataplane = open(&pins, &veth.name, Mode::Native);
+    assert!(!dataplane.is_attached());
+    dataplane.attach().unwrap();
+    assert!(dataplane.is_attached());
+    let pin = pins.path().join("v1").join(pin_name(&veth.name, Mode::Native));
+
+    // With the pin goes the last reference, which the kernel drops from a work queue.
+    std::fs::remove_file(&pin).unwrap();
+    assert!(!dataplane.is_attached());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while veth.xdp().is_some() {
+        assert!(std::time::Instant::now() < deadline, "the program is still on");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    dataplane.attach().unwrap();
+    assert!(dataplane.is_attached() && veth.xdp().is_some());
+
+    // Another interface under the same name is not the one it is on.
+    veth.delete();
+    assert!(!dataplane.is_attached());
+    veth.make();
+    assert!(!dataplane.is_attached());
+    dataplane.attach().unwrap();
+    assert!(dataplane.is_attached() && veth.xdp().is_some());
+    dataplane.detach().unwrap();
+    assert_eq!(veth.xdp(), None);
 }
 
 #[test]
