@@ -9,6 +9,7 @@ mod a_clean_stop_fails_no_request;
 mod a_dead_backend_is_found_and_avoided;
 mod a_drained_backend_finishes_its_downloads;
 mod a_drained_backend_gets_no_new_flows;
+mod a_frozen_daemon_blames_no_backend;
 mod a_killed_appliance_is_routed_around;
 mod a_killed_daemon_remembers_failed_backends;
 mod a_reload_touches_only_what_changed;
