@@ -13,12 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Semaphore;
+
 use super::conditions::{Conditions, STATE_FILE_BAD, STATE_NOT_KEPT, Severity};
 use super::envelope::FileError;
 use super::files;
 
 /// How often it is tried again to write what could not be written.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes of one file that have a thread, at most: one under way, and one behind it that will write the latest. A disk that
+/// does not answer must not gather more.
+const WRITES_MAX: usize = 2;
 
 /// How long anybody waits for the disk: a healthy one takes milliseconds, a dying one may never answer.
 const DISK_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -66,6 +72,8 @@ struct Shared {
     dir: PathBuf,
     conditions: Conditions,
     inner: Mutex<Inner>,
+    /// Room for writes, by file.
+    writes: Mutex<BTreeMap<&'static str, Arc<Semaphore>>>,
 }
 
 #[derive(Debug, Default)]
@@ -110,8 +118,12 @@ impl StateDir {
             Err(Unlocked::Held) => return Err(StateDirError::Held { dir: dir.to_path_buf() }),
             Err(Unlocked::Io(error)) => inner.unusable = Some(error.to_string()),
         }
-        let shared =
-            Shared { dir: dir.to_path_buf(), conditions: conditions.clone(), inner: Mutex::new(inner) };
+        let shared = Shared {
+            dir: dir.to_path_buf(),
+            conditions: conditions.clone(),
+            inner: Mutex::new(inner),
+            writes: Mutex::default(),
+        };
         let state = Self { shared: Arc::new(shared) };
         state.report(&state.inner());
         Ok(state)
@@ -170,8 +182,17 @@ impl StateDir {
     /// The same for tasks. Once begun it goes on, also if the caller goes away; one that takes too long is answered as not
     /// on disk, though it may get there.
     pub async fn keep(&self, name: &'static str, content: impl FnOnce() -> Vec<u8> + Send + 'static) -> Kept {
-        let state = self.clone();
-        let written = tokio::task::spawn_blocking(move || state.replace(name, content));
+        let (state, room) = (self.clone(), self.room(name));
+        let written = async {
+            // Who gets none in time may go: a write that waits has not asked for its content yet, and will tell the latest.
+            let room = room.acquire_owned().await.expect("never closed");
+            let write = move || {
+                let outcome = state.replace(name, content);
+                drop(room);
+                outcome
+            };
+            tokio::task::spawn_blocking(write).await
+        };
         match tokio::time::timeout(DISK_WAIT_MAX, written).await {
             Ok(Ok(Ok(()))) => Kept::OnDisk,
             // Already said by the condition, or the runtime is ending.
@@ -266,6 +287,12 @@ impl StateDir {
             let sentences: Vec<&str> = inner.bad.iter().map(|bad| bad.sentence.as_str()).collect();
             conditions.raise(STATE_FILE_BAD, Severity::Warning, sentences.join("; "));
         }
+    }
+
+    fn room(&self, name: &'static str) -> Arc<Semaphore> {
+        // As for `inner`: nobody can have left it half changed.
+        let mut writes = self.shared.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(writes.entry(name).or_insert_with(|| Arc::new(Semaphore::new(WRITES_MAX))))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

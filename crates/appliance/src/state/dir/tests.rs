@@ -216,3 +216,44 @@ async fn a_disk_that_does_not_answer_is_not_waited_for() {
     assert_eq!(said(&state)[0], None);
     assert_eq!(load(&state), Some(vec![2]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_gathers_no_writes_and_has_the_latest_in_the_end() {
+    let folder = folder();
+    let state = open(folder.path());
+    let latest = Arc::new(Mutex::new(0_u64));
+    let asked = Arc::new(Mutex::new(0_usize));
+    let (hangs, is_hung) = std::sync::mpsc::channel::<()>();
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let disk = std::thread::spawn({
+        let state = state.clone();
+        move || {
+            let _held = state.inner();
+            hangs.send(()).unwrap();
+            answers.recv().unwrap();
+        }
+    });
+    is_hung.recv().unwrap();
+    for number in 1..=50 {
+        *latest.lock().unwrap() = number;
+        let (latest, asked) = (Arc::clone(&latest), Arc::clone(&asked));
+        let content = move || {
+            *asked.lock().unwrap() += 1;
+            seal(&[*latest.lock().unwrap()])
+        };
+        let kept = tokio::spawn({
+            let state = state.clone();
+            async move { state.keep(NAME, content).await }
+        });
+        tokio::task::yield_now().await;
+        tokio::time::advance(DISK_WAIT_MAX * 2).await;
+        assert_eq!(kept.await.unwrap(), Kept::InMemory);
+    }
+    answer.send(()).unwrap();
+    disk.join().unwrap();
+    let room = state.room(NAME).acquire_many_owned(u32::try_from(WRITES_MAX).unwrap()).await.unwrap();
+    assert_eq!((*asked.lock().unwrap(), load(&state)), (WRITES_MAX, Some(vec![50])));
+    drop(room);
+    assert_eq!(state.keep(NAME, || seal(&[51])).await, Kept::OnDisk);
+    assert_eq!(said(&state)[0], None);
+}

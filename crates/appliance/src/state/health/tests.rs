@@ -48,7 +48,10 @@ fn a_verdict_is_confirmed_up_to_the_last_result_that_agrees() {
     let now = Instant::now();
     let wall = UNIX_EPOCH + Duration::from_secs(1_000);
     let since = now - Duration::from_secs(100);
-    let (up, down) = (State::Up { since, failures: 0 }, State::Down { since, successes: 0, cause: None, tentative: false });
+    let (up, down) = (
+        State::Up { since, failures: 0 },
+        State::Down { since, successes: 0, cause: None, tentative: false },
+    );
     let line = |state, results: &[Outcome]| {
         let line = line(&status(state, results, now), (now, wall))?;
         Some((line.is_up, wall.duration_since(line.confirmed_ms.time().unwrap()).unwrap().as_secs()))
