@@ -84,7 +84,11 @@ pub async fn pass<F: Forwarder, C: Checker, A: Announcer>(
                 outcome
             }
             Step::Withdraw(set) | Step::Announce(set) => match announcer.as_deref_mut() {
-                Some(announcer) => advertise(announcer, set, desired, observed, &mut done, clock).await,
+                Some(announcer) => {
+                    // A withdraw was decided before the pass, what is announced only now.
+                    let decided_at = if kind == StepKind::Withdraw { now } else { clock() };
+                    advertise(announcer, set, decided_at, desired, observed, &mut done, clock).await
+                }
                 None => Ok(()),
             },
         };
@@ -127,12 +131,12 @@ fn verify<F: Forwarder>(
 async fn advertise<A: Announcer>(
     announcer: &mut A,
     set: BTreeSet<Advertisement>,
+    decided_at: Instant,
     desired: &Desired,
     observed: &mut Observed,
     done: &mut Pass,
     clock: &(impl Fn() -> Instant + Sync),
 ) -> Result<(), PortError> {
-    let decided_at = clock();
     let outcome = announcer.set_advertisements(&set).await;
     let told_at = clock();
     match outcome {

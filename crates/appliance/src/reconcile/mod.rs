@@ -49,7 +49,7 @@ use checks::Targets;
 use desired::{Admin, Desired, Snapshot, VipWish, desired};
 use first_results::FirstResults;
 use gate::{Gates, Outcome};
-use plan::Observed;
+use plan::{Observed, StepKind};
 use ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
 use publish::{Calendar, Report};
 use status::{Change, ReconcileStatus};
@@ -104,8 +104,10 @@ pub struct Reconciler<F, C, A> {
     /// When the loop last turned.
     heartbeat: watch::Sender<Instant>,
     calendar: Calendar,
-    /// Passes that failed in a row.
+    /// Passes in a row in which the same failed.
     failures: u32,
+    /// What failed in the last one.
+    failing: BTreeSet<StepKind>,
 }
 
 impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
@@ -127,6 +129,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             heartbeat,
             calendar: Calendar::new(now(), wall_clock()),
             failures: 0,
+            failing: BTreeSet::new(),
         }
     }
 
@@ -162,7 +165,14 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             announcer: self.announcer.as_mut(),
         };
         let pass = apply::pass(&desired, &mut self.observed, ports, &now).await;
-        self.failures = if pass.failed.is_empty() { 0 } else { self.failures.saturating_add(1) };
+        let failing: BTreeSet<StepKind> = pass.failed.iter().map(|(step, _)| *step).collect();
+        self.failures = match failing.is_subset(&self.failing) {
+            _ if failing.is_empty() => 0,
+            true => self.failures.saturating_add(1),
+            // What has only begun to fail is not to wait for as long as what has failed for hours.
+            false => 1,
+        };
+        self.failing = failing;
         let retry_in = (!pass.failed.is_empty()).then(|| retry_wait(self.failures));
         let ended = now();
         for (step, error) in &pass.failed {
@@ -176,7 +186,8 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             self.gates.handle_outcome(vip.address, Outcome { was_told, is_told, is_in_place }, ended);
         }
         self.publish(&desired, pass, &against, &told, started, retry_in);
-        let drained = plan::wake_at(&desired, &self.observed, ended);
+        // By the time at which the pass looked: what has drained meanwhile is still to be removed.
+        let drained = plan::wake_at(&desired, &self.observed, started);
         let retry = retry_in.map(|wait| ended + wait);
         [retry, drained, gates_wake, self.first_results.wake_at()].into_iter().flatten().min()
     }

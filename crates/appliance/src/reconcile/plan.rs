@@ -322,7 +322,8 @@ pub fn is_in_force(desired: &Desired, observed: &Observed, now: Instant) -> bool
     observed.holds(&target(desired, observed, now))
 }
 
-/// When time alone brings something to do: the next forwarding that outlived its VIP long enough.
+/// When time alone brings something to do: the next forwarding that outlived its VIP long enough. To be asked with the time
+/// at which a pass began, so that one that did so during the pass is not missed.
 pub fn wake_at(desired: &Desired, observed: &Observed, now: Instant) -> Option<Instant> {
     let vips: BTreeSet<IpAddr> =
         lingering(desired, observed, now).iter().map(|(_, _, service)| service.vip).collect();

@@ -133,6 +133,30 @@ async fn failed_steps_are_tried_again() {
 }
 
 #[tokio::test]
+async fn what_begins_to_fail_is_tried_again_soon_whatever_has_failed_for_long() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    running.shared.world().verify_fate = Fate::Fails;
+    let document = |idle| {
+        let mut document = one_vip();
+        document.services.get_mut("v1-80").expect("it is there").idle = Duration::from_secs(idle);
+        document
+    };
+    running.documents.send_replace(accepted(document(17), 2));
+    for round in 2..=5 {
+        // Each look is a failed pass more.
+        running.until("failed again", |status| status.failed_passes >= round).await;
+        running.health.send_replace(Arc::default());
+    }
+    running.until("waits for long", |status| status.retry_in >= Some(Duration::from_secs(2))).await;
+    running.shared.world().forwarding_fate = Fate::Fails;
+    running.documents.send_replace(accepted(document(18), 3));
+    running.until("both fail", |status| status.failed.iter().any(|(step, _)| step.name() == "forward")).await;
+    assert!(running.status.borrow().retry_in <= Some(Duration::from_millis(500)));
+}
+
+#[tokio::test]
 async fn questions_are_answered_and_detach_ends_the_loop() {
     let (hops, truth) = truth();
     let mut running = start(hops, &truth);
