@@ -272,6 +272,9 @@ impl Running {
             return Err(RunError::Ended(error));
         }
         self.control.stopping();
+        // Nobody reads a document any more: who asked hears so at once, and does not hold up the end of the API.
+        self.reloads.close();
+        while self.reloads.try_recv().is_ok() {}
         let outcome = self.stop(signals, state).await;
         drop(self.stop_api);
         if let Err(error) = self.api.await {
