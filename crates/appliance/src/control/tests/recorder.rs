@@ -186,7 +186,8 @@ fn only_rows_that_follow_a_new_verdict_tell_a_delay() {
         seen.reconcile = Arc::new(status);
         recorder.look(seen.clone(), at(0));
         let delays = &recorder.counted().rows_delay;
-        (delays.count(), (delays.sum * 1_000.0).round() as u64)
+        // The sum of 10 ms and 20 ms may be a hair below 30 ms.
+        (delays.count(), Duration::from_secs_f64(delays.sum + 1e-6).as_millis())
     };
     assert_eq!(look(Condition::Unknown, None, Some(500)), (0, 0));
     assert_eq!(look(Condition::Usable, Some(1_000), Some(1_010)), (1, 10), "its first verdict");
