@@ -26,10 +26,13 @@ use crate::request::Origin;
 use crate::routes::{Shared, router};
 use crate::stream::Progress;
 
-/// Connections served at once over all listeners. When all are in use, the next wait in the listen queue.
+/// Connections served at once on the unix socket. When all are in use, the next wait in the listen queue.
 ///
 /// Four times the readers of events: those hold theirs.
-const CONNECTIONS_MAX: usize = 256;
+const UNIX_CONNECTIONS_MAX: usize = 256;
+/// The same on the TCP port. Counted apart: whoever fills that port, every user of the host may, does not keep those out who
+/// may write.
+const TCP_CONNECTIONS_MAX: usize = 128;
 /// Most bytes of a request's head. A longer one is answered 431.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header lines of a request.
@@ -122,40 +125,50 @@ impl Server {
 
     /// Answers until `shutdown` resolves, then gives answers in progress a few seconds and removes the socket.
     pub async fn serve<C: ControlPlane>(self, control: Arc<C>, shutdown: impl Future<Output = ()>) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let Self { unix, socket, tcp } = self;
         let (stop, stopping) = watch::channel(false);
         let router = router(Arc::new(Shared::new(control, stopping.clone())));
-        tokio::pin!(shutdown);
-        loop {
-            let permit = tokio::select! {
-                // CANCEL: acquiring a permit leaves nothing behind.
-                permit = Arc::clone(&permits).acquire_owned() => permit,
-                // CANCEL: the loop ends here.
-                () = &mut shutdown => break,
-            };
-            let Ok(permit) = permit else { break };
-            tokio::select! {
-                // CANCEL: accept is cancel safe, a waiting connection stays in the queue.
-                accepted = self.unix.accept() => match accepted {
+        let [on_unix, on_tcp] =
+            [UNIX_CONNECTIONS_MAX, TCP_CONNECTIONS_MAX].map(|most| Arc::new(Semaphore::new(most)));
+        let accept_unix = async {
+            while let Ok(permit) = Arc::clone(&on_unix).acquire_owned().await {
+                match unix.accept().await {
                     Ok((stream, _peer)) => {
                         let origin = origin(&stream);
                         spawn(stream, router.clone(), origin, permit, stopping.clone());
                     }
                     Err(error) => refused("unix", &error).await,
-                },
-                // CANCEL: as above.
-                accepted = accept_tcp(self.tcp.as_ref()) => match accepted {
-                    Ok(stream) => spawn(stream, router.clone(), Origin::Tcp, permit, stopping.clone()),
-                    Err(error) => refused("tcp", &error).await,
-                },
-                // CANCEL: the loop ends here.
-                () = &mut shutdown => break,
+                }
             }
+        };
+        let accept_tcp = async {
+            let Some(tcp) = tcp else { return std::future::pending().await };
+            while let Ok(permit) = Arc::clone(&on_tcp).acquire_owned().await {
+                match tcp.accept().await {
+                    Ok((stream, _peer)) => {
+                        spawn(stream, router.clone(), Origin::Tcp, permit, stopping.clone());
+                    }
+                    Err(error) => refused("tcp", &error).await,
+                }
+            }
+        };
+        tokio::select! {
+            // CANCEL: whoever was not accepted yet is refused when the listeners are closed. Neither of the two ends before.
+            () = accept_unix => {}
+            // CANCEL: as above.
+            () = accept_tcp => {}
+            // CANCEL: it is over then.
+            () = shutdown => {}
         }
-        drop(self.socket);
+        drop(socket);
         stop.send_replace(true);
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
-        if tokio::time::timeout(CLOSE_GRACE, permits.acquire_many(all)).await.is_err() {
+        let closed = async {
+            // Every place is free once every connection is closed.
+            for (places, most) in [(&on_unix, UNIX_CONNECTIONS_MAX), (&on_tcp, TCP_CONNECTIONS_MAX)] {
+                places.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await.ok();
+            }
+        };
+        if tokio::time::timeout(CLOSE_GRACE, closed).await.is_err() {
             tracing::debug!("connections were still open at the end of their grace");
         }
     }
@@ -212,13 +225,6 @@ async fn bind_unix(path: &Path) -> Result<(UnixListener, OwnedSocket), BindError
     let inode = std::fs::symlink_metadata(&staged).map_err(failed)?.ino();
     std::fs::rename(&staged, path).map_err(failed)?;
     Ok((listener, OwnedSocket { path: path.to_path_buf(), inode }))
-}
-
-async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<tokio::net::TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _peer)| stream),
-        None => std::future::pending().await,
-    }
 }
 
 async fn refused(listener: &str, error: &io::Error) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::FakeAppliance;
 use super::harness::{Answer, running};
@@ -119,6 +120,23 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     held.pop();
     let served = tokio::time::timeout(Duration::from_secs(10), late.read_to_string(&mut answer)).await;
     served.expect("served once there was room").expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_full_port_does_not_keep_the_socket_out() {
+    let (server, _appliance) = running(FakeAppliance::default()).await;
+    let mut held = Vec::new();
+    // Whoever is accepted says nothing, the rest fill the queue.
+    for _ in 0..300 {
+        held.push(TcpStream::connect(server.tcp).await.expect("the server listens"));
+    }
+    let mut asked = server.connect().await;
+    asked.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    // Well before the first of the silent ones is given up.
+    let served = tokio::time::timeout(Duration::from_secs(5), asked.read_to_string(&mut answer)).await;
+    served.expect("served beside a full port").expect("text");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
