@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use crate::error::{Problem, Slug};
@@ -56,6 +56,12 @@ async fn bytes(body: Body) -> Result<Vec<u8>, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // The library would take an array for the fields in their order, which nobody is promised.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice::<IgnoredAny>(bytes)
+            .map_err(|error| Problem::new(Slug::NotJson, error.to_string()))?;
+        return Err(Problem::invalid_field("", "found an array, expected an object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -86,12 +92,14 @@ mod tests {
             (r#"{"state":"drain""#, Slug::NotJson, None, "EOF while parsing an object at line 1 column 16"),
             ("", Slug::NotJson, None, "EOF while parsing a value at line 1 column 0"),
             (r#"{"state":"drain"} x"#, Slug::NotJson, None, "trailing characters at line 1 column 19"),
+            ("[]", Slug::InvalidField, Some(""), "found an array, expected an object"),
             (
-                "[]",
+                r#" ["drain","why","who",null,null]"#,
                 Slug::InvalidField,
                 Some(""),
-                "invalid length 0, expected struct OverrideRequest with 5 elements",
+                "found an array, expected an object",
             ),
+            ("[", Slug::NotJson, None, "EOF while parsing a list at line 1 column 1"),
             ("{}", Slug::InvalidField, Some(""), "missing field `state`"),
             (
                 r#"{"state":"off"}"#,
