@@ -168,7 +168,10 @@ impl Store {
 
     fn record(&self, error: Option<&ReloadError>) {
         self.rejected.send_replace(error.map(|error| {
-            let errors = error.to_string().lines().map(str::to_owned).collect();
+            let errors = match error {
+                ReloadError::Invalid(errors) => errors.lines(),
+                ReloadError::NeedsRestart { .. } => vec![error.to_string()],
+            };
             Arc::new(Rejected { at: SystemTime::now(), errors })
         }));
         match error {

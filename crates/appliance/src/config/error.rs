@@ -60,6 +60,12 @@ impl Problem {
 
     /// As a compiler would say it: place, path, what is to be known, what to do.
     fn write(&self, f: &mut fmt::Formatter<'_>, file: &str, kind: &str) -> fmt::Result {
+        self.write_line(f, file, kind)?;
+        write!(f, "\n  help: {}", self.help)
+    }
+
+    /// The first line of it.
+    fn write_line(&self, f: &mut impl fmt::Write, file: &str, kind: &str) -> fmt::Result {
         write!(f, "{file}:")?;
         if let Some(Position { line, column }) = self.position {
             write!(f, "{line}:{column}:")?;
@@ -68,7 +74,7 @@ impl Problem {
         if !self.path.is_empty() {
             write!(f, " {}:", self.path)?;
         }
-        write!(f, " {}\n  help: {}", self.message, self.help)
+        write!(f, " {}", self.message)
     }
 }
 
@@ -88,6 +94,18 @@ impl fmt::Display for Warning<'_> {
 }
 
 impl LoadErrors {
+    /// One line a problem, with its place and without its remedy.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |problem: &Problem| {
+            let mut line = String::new();
+            // Writing to a string cannot fail.
+            problem.write_line(&mut line, &self.file, "").ok();
+            line
+        };
+        let more = (self.more > 0).then(|| format!("{}: {} more", self.file, self.more));
+        self.problems.iter().map(line).chain(more).collect()
+    }
+
     /// All problems there are, listed or only counted.
     pub fn count(&self) -> usize {
         self.problems.len().saturating_add(self.more)

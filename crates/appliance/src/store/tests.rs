@@ -115,7 +115,11 @@ async fn a_file_that_became_bad_starts_the_last_accepted_document() {
         assert_eq!(store.accepted().borrow().document.vips["www"].address.to_string(), "198.51.100.2");
         let said = state.conditions().raised()[DOCUMENT_FILE_BAD].message.clone();
         assert!(said.ends_with("; generation 2 is in force instead"), "{said}");
-        assert!(store.rejection().borrow().is_some());
+        // One line an error: where and what, without help and without a summary.
+        let errors = store.rejection().borrow().clone().expect("refused").errors.clone();
+        let is_error = |line: &String| line.starts_with(&place.file().display().to_string());
+        assert!(errors.iter().all(is_error), "{errors:?}");
+        assert!(!errors.iter().any(|line| line.contains("refused,")), "{errors:?}");
         // Put right: as if nothing had been.
         fs::write(place.file(), &good).unwrap();
         let candidate = store.load().unwrap();
