@@ -29,8 +29,9 @@ pub(super) const SERVER_DEFAULT: &str = "unix:/run/weir/api.sock";
 
 /// Longest wait for a connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
-/// Longest wait from the request to the end of the answer. A reload waits for next hops of new backends.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+/// Longest wait from the request to the end of the answer: longer than the daemon gives itself for a reload, so that its own
+/// words arrive.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(25);
 /// Largest answer that is read: the status of 16,384 backends, with room.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Largest refusal that is read.

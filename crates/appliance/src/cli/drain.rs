@@ -233,7 +233,10 @@ async fn refuse_breaks(client: &Client, purpose: &str, target: &Target) -> anyho
     let shown = target::shown(target);
     let failure = Failure {
         what: format!("did not {purpose}"),
-        why: vec![format!("{flows} flows would lose their backend")],
+        why: vec![match flows {
+            1 => "1 flow would lose its backend".to_owned(),
+            _ => format!("{flows} flows would lose their backend"),
+        }],
         remedy: format!("drain it first: weir drain {shown} --wait; or run it again with --yes"),
         slug: "would-break-flows".to_owned(),
         exit: Exit::WouldDisrupt,

@@ -35,6 +35,14 @@ pub(super) struct Failure {
     pub(super) body: Option<Box<[u8]>>,
 }
 
+impl Failure {
+    /// Whether the same question may well be answered a moment later: nobody is there, or the daemon starts, stops or is busy.
+    pub(super) fn is_passing(&self) -> bool {
+        const PASSING: [&str; 4] = ["starting", "stopped", "timeout", "too-many-requests"];
+        self.exit == Exit::Unreachable || PASSING.contains(&self.slug.as_str())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "weir: {}", plain(&self.what))?;
@@ -208,10 +216,14 @@ mod tests {
             (422, "invalid-field", Exit::Failed),
             (403, "forbidden", Exit::Failed),
             (503, "starting", Exit::Failed),
+            (503, "stopped", Exit::Failed),
+            (503, "timeout", Exit::Failed),
+            (503, "too-many-requests", Exit::Failed),
         ] {
             let body = format!(r#"{{"type":"urn:weir:problem:{slug}","detail":"d"}}"#);
             assert_eq!(failure(status, &body).exit, exit, "{status} {slug}");
             assert_eq!(failure(status, &body).slug, slug);
+            assert_eq!(failure(status, &body).is_passing(), status == 503, "{status} {slug}");
         }
     }
 

@@ -55,9 +55,12 @@ async fn in_force(remote: &Remote, generation: u64) -> anyhow::Result<()> {
     let client = remote.client();
     loop {
         let call = Call::get("wait for the document", path(&["status"]));
-        let status: Status = client.call(&call).await?.read()?;
-        if status.document.applied_generation >= generation {
-            return Ok(());
+        match client.call(&call).await {
+            Ok(answer) if answer.read::<Status>()?.document.applied_generation >= generation => return Ok(()),
+            Ok(_) => {}
+            // A busy daemon is asked again, within the time that was given.
+            Err(failure) if failure.is_passing() => {}
+            Err(failure) => return Err(failure.into()),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

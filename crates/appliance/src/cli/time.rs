@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use weir_api::v1::Timestamp;
 
-/// Longest time that an override may be asked to last: ten years, beyond which "until" is not meant.
-const SPAN_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// Longest time that an override may be asked to last, as the API has it: one that shall last longer has no end.
+const SPAN_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// Reads `90s`, `10m`, `2h` or `3d`.
 pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
@@ -24,7 +24,7 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     match seconds.map(Duration::from_secs) {
         Some(Duration::ZERO) => Err("it has to be longer than nothing".to_owned()),
         Some(span) if span <= SPAN_MAX => Ok(span),
-        _ => Err("at most 3660d".to_owned()),
+        _ => Err("at most 366d".to_owned()),
     }
 }
 
@@ -95,10 +95,12 @@ mod tests {
 
     #[test]
     fn spans_are_read() {
-        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7_200), ("3d", 259_200)] {
+        for (text, seconds) in
+            [("90s", 90), ("10m", 600), ("2h", 7_200), ("3d", 259_200), ("366d", 31_622_400)]
+        {
             assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "10", "m", "-1m", "0s", "1.5h", "2 h", "9999999d", "99999999999999999999h"] {
+        for text in ["", "10", "m", "-1m", "0s", "1.5h", "2 h", "367d", "9999999d", "99999999999999999999h"] {
             assert!(parse_span(text).is_err(), "{text}");
         }
     }

@@ -70,9 +70,7 @@ async fn watch(form: Output, client: &Client, target: &Target) -> anyhow::Result
         let (words, is_done) = match looked {
             Ok(looked) => looked,
             // Overrides survive a restart of the daemon, and so does the wait.
-            Err(failure) if failure.exit == Exit::Unreachable => {
-                ("the daemon does not answer".to_owned(), false)
-            }
+            Err(failure) if failure.is_passing() => ("the daemon does not answer".to_owned(), false),
             Err(failure) => return Err(failure.into()),
         };
         if words != said {
