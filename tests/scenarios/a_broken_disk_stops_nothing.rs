@@ -65,6 +65,7 @@ fn fabric() -> (Disk, Fabric) {
     fabric.start_agents().expect("agents");
     fabric.appliances[0].start().expect("it starts");
     fabric.wait_routes(&[1], PATIENCE).expect("announced");
+    fabric.wait_usable(PATIENCE).expect("both backends are known to be well");
     (disk, fabric)
 }
 
