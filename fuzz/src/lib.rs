@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What must hold of any octets, shared by the targets; a violated rule panics, which is what the fuzzer looks for.
 
+pub mod bfd;
+
 use std::time::{Duration, Instant};
 
 use weir_bgp::session::{Session, SessionConfig, SessionEvent, Slot, State};

@@ -30,6 +30,16 @@ fn main() -> io::Result<()> {
             }
         }
     }
+    for entry in fs::read_dir(here.join("../crates/bfd/tests/fixtures"))? {
+        let path = entry?.path();
+        let packet = octets(&fs::read_to_string(&path)?);
+        let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("unnamed").to_owned();
+        for (target, before, after) in [("bfd_packet", &[][..], &[][..]), ("bfd_session", &[0, 0], &[4, 0])] {
+            let corpus = here.join("corpus").join(target);
+            fs::create_dir_all(&corpus)?;
+            fs::write(corpus.join(&name), [before, &packet[..], after].concat())?;
+        }
+    }
     Ok(())
 }
 
