@@ -15,16 +15,31 @@ use crate::{PATIENCE, weir};
 /// Down is found out within seconds, and up again not faster than a backend that is down is tried.
 const FOUND: Duration = Duration::from_secs(30);
 
-/// Changes of verdict of one backend that the daemon logged since it said `running` for the last time, or before.
-fn changes(lb1: &Appliance, backend: &str) -> Vec<String> {
+/// What the present process logged.
+fn lines(lb1: &Appliance) -> Vec<Value> {
     let log = lb1.log();
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     // The first line of a process is that of its document or dataplane: all of them come before `running`, and verdicts
     // may too. So the process begins after the last word of the one before.
     let start = lines.iter().rposition(|line| line["message"] == "stopped: withdrawn and detached");
-    let own = lines.iter().skip(start.map_or(0, |last| last + 1));
-    let changes = own.filter(|line| line["message"] == "check changed" && line["backend"] == backend);
+    lines.into_iter().skip(start.map_or(0, |last| last + 1)).collect()
+}
+
+/// Changes of verdict of one backend that the present process logged.
+fn changes(lb1: &Appliance, backend: &str) -> Vec<String> {
+    let lines = lines(lb1);
+    let changes =
+        lines.iter().filter(|line| line["message"] == "check changed" && line["backend"] == backend);
     changes.map(|line| line["to"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// What the present process made of one backend, from and to.
+fn conditions(lb1: &Appliance, backend: &str) -> Vec<(Value, Value)> {
+    let is_of = |line: &&Value| {
+        line["message"] == "backend changed"
+            && line["object"].as_str().is_some_and(|object| object.ends_with(backend))
+    };
+    lines(lb1).iter().filter(is_of).map(|line| (line["from"].clone(), line["to"].clone())).collect()
 }
 
 #[test]
@@ -47,6 +62,9 @@ fn a_dead_backend_is_dead_after_a_restart() {
     let tally = requests(&fabric.client, &document::targets(), 100).expect("the load runs");
     assert_eq!(tally.failed, 0, "{:?}", tally.reasons);
     assert_eq!(changes(&fabric.appliances[0], "b1"), [""; 0], "it was known");
+    let conditions = conditions(&fabric.appliances[0], "/b1");
+    let is_first = |(from, to): &(Value, Value)| from.is_null() && to == "failed";
+    assert!(!conditions.is_empty() && conditions.iter().all(is_first), "never usable: {conditions:?}");
 
     fabric.backends[0].start_web().expect("it lives");
     wait_until("both checks of b1 to be up", FOUND, || {
