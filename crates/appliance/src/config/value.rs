@@ -85,13 +85,13 @@ pub(super) fn is_name(text: &str) -> bool {
         || matches!(bytes, [only] if word(only))
 }
 
-/// Whether a text can name a network interface.
+/// Whether a text can name a network interface. A `%` is in no name: to the kernel it asks for the next free number.
 pub(super) fn is_interface(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= INTERFACE_BYTES_MAX
         && text != "."
         && text != ".."
-        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':')
+        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%'))
 }
 
 /// Any text.
