@@ -82,7 +82,7 @@ pub(super) async fn main(remote: &Remote, args: &Args) -> anyhow::Result<Exit> {
 
 /// Whether a daemon that restarts may be all there is to it.
 fn is_passing(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::Unreachable)
+    error.downcast_ref::<Failure>().is_some_and(Failure::is_passing)
 }
 
 /// Prints events from `place` on, which moves along, until the stream ends or is quiet for `quiet`.
