@@ -51,7 +51,8 @@ fn a_dead_backend_is_dead_after_a_restart() {
     fabric.backends[0].kill_web().expect("it dies");
     wait_until("both checks of b1 to be down", FOUND, || {
         let found = changes(&fabric.appliances[0], "b1");
-        anyhow::ensure!(found == ["down", "down"], "{found:?}");
+        // One check cannot go down twice in a row. A packet lost at the start may have added a pair before.
+        anyhow::ensure!(found.ends_with(&["down".into(), "down".into()]), "{found:?}");
         Ok(())
     })
     .expect("down");

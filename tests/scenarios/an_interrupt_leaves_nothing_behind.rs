@@ -32,8 +32,9 @@ fn mounts() -> String {
 fn left_after(signal: i32) -> Option<i32> {
     let logs = LogDir::create(None).expect("a folder");
     let before = mounts();
-    let mut set = Command::new(script());
-    set.args(["sh", "-c", LAB]);
+    // Who runs the tests in the background of a shell hands down an ignored SIGINT, which no script can take back.
+    let mut set = Command::new("env");
+    set.arg("--default-signal=INT").arg(script()).args(["sh", "-c", LAB]);
     let mut set = Process::spawn("an isolated set", &mut set, &logs.file("set.log")).expect("it starts");
     wait_until("the set to be made", PATIENCE, || {
         set.check_running()?;
