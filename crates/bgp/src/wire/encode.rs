@@ -137,19 +137,22 @@ impl UpdateEncoder {
 
     /// A message withdrawing prefixes from the front of `prefixes`, all of `family`, and how many it took.
     ///
-    /// IPv4 goes in the classic field. `None` if `prefixes` is empty.
+    /// IPv4 goes in the classic field: for prefixes announced with an IPv4 next hop. `None` if `prefixes` is empty.
     pub fn withdraw(&self, family: Family, prefixes: &[Prefix]) -> Option<(Vec<u8>, usize)> {
         match family {
             Family::Ipv4Unicast => {
                 let (field, count) = pack(prefixes, self.message_max.checked_sub(FRAME_LEN)?)?;
                 Some((update(&field, &[], &[]), count))
             }
-            Family::Ipv6Unicast => {
-                let used = FRAME_LEN + ATTRIBUTE_HEADER_MAX + 3;
-                let (field, count) = pack(prefixes, self.message_max.checked_sub(used)?)?;
-                Some((unreach(family, &field), count))
-            }
+            Family::Ipv6Unicast => self.withdraw_multiprotocol(family, prefixes),
         }
+    }
+
+    /// As [`UpdateEncoder::withdraw`], in MP_UNREACH: what was announced by MP_REACH goes the way it came (RFC 8950).
+    pub fn withdraw_multiprotocol(&self, family: Family, prefixes: &[Prefix]) -> Option<(Vec<u8>, usize)> {
+        let used = FRAME_LEN + ATTRIBUTE_HEADER_MAX + 3;
+        let (field, count) = pack(prefixes, self.message_max.checked_sub(used)?)?;
+        Some((unreach(family, &field), count))
     }
 
     /// The End-of-RIB marker of `family` (RFC 4724 §2).

@@ -75,6 +75,13 @@ pub mod attribute_flag {
     pub const EXTENDED_LENGTH: u8 = 0x10;
 }
 
+/// Types and subtypes of extended communities (RFC 4360, RFC 7153).
+pub mod extended_community {
+    pub const TWO_OCTET_AS: u8 = 0x00;
+    pub const TWO_OCTET_AS_NON_TRANSITIVE: u8 = 0x40;
+    pub const LINK_BANDWIDTH: u8 = 0x04; // draft-ietf-idr-link-bandwidth
+}
+
 /// AS_PATH segment types (RFC 4271 §4.3).
 pub mod segment_type {
     pub const AS_SET: u8 = 1;

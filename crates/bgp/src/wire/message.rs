@@ -109,6 +109,12 @@ impl FrameBuffer {
         Self { octets: Vec::new(), wanted: None, max }
     }
 
+    /// Lets messages be this long from the next header on: the peer's OPEN was accepted, and both sides sent the
+    /// capability for extended messages (RFC 8654). OPEN and KEEPALIVE keep their limit.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Takes octets from the front of `input` until a message is whole, or `input` is empty.
     ///
     /// `true` when [`FrameBuffer::message`] holds a whole message; call [`FrameBuffer::clear`] before filling again.
@@ -196,6 +202,7 @@ pub(crate) fn encode_message(kind: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::super::iana::MESSAGE_LEN_MAX_EXTENDED;
     use super::*;
 
     fn header(length: u16, kind: u8) -> Vec<u8> {
@@ -240,6 +247,26 @@ mod tests {
                 seen,
                 [(MessageType::Keepalive, 0), (MessageType::Refresh, 4), (MessageType::Keepalive, 0)]
             );
+        }
+    }
+
+    #[test]
+    fn a_raised_maximum_counts_from_the_next_header() {
+        let long = [header(5000, 2), vec![0; 5000 - HEADER_LEN]].concat();
+        let mut buffer = FrameBuffer::new(MESSAGE_LEN_MAX);
+        assert_eq!(buffer.fill(&mut &long[..]), Err(HeaderError::Length { length: 5000 }));
+        let mut buffer = FrameBuffer::new(MESSAGE_LEN_MAX);
+        assert!(buffer.fill(&mut &encode_keepalive()[..]).unwrap());
+        buffer.set_max(MESSAGE_LEN_MAX_EXTENDED);
+        buffer.clear();
+        assert!(buffer.fill(&mut &long[..]).unwrap());
+        assert_eq!(
+            buffer.message().map(|(kind, body)| (kind, body.len())),
+            Some((MessageType::Update, 4981))
+        );
+        for (length, kind) in [(4097, 1), (20, 4)] {
+            buffer.clear();
+            assert_eq!(buffer.fill(&mut &header(length, kind)[..]), Err(HeaderError::Length { length }));
         }
     }
 

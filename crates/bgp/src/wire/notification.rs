@@ -7,6 +7,7 @@ use super::cursor::Cursor;
 use super::error::NotificationError;
 use super::iana::{MESSAGE_LEN_MAX, cease, error_code, error_words, message_type};
 use super::message::encode_message;
+use super::mp::AfiSafi;
 
 /// Longest shutdown text we send, in octets; RFC 9003 would allow 255, RFC 8203 receivers only 128.
 pub const SHUTDOWN_TEXT_MAX: usize = 128;
@@ -36,12 +37,33 @@ impl Notification {
 
     /// Cease, administrative shutdown, with a text for the other operator; cut to [`SHUTDOWN_TEXT_MAX`] octets.
     pub fn shutdown(text: &str) -> Self {
+        Self::with_text(cease::ADMIN_SHUTDOWN, text)
+    }
+
+    /// Cease, administrative reset, with a text as [`Notification::shutdown`].
+    pub fn reset(text: &str) -> Self {
+        Self::with_text(cease::ADMIN_RESET, text)
+    }
+
+    /// Cease, maximum number of prefixes reached, with the data of RFC 4486 §4: family and limit.
+    pub fn prefixes_exceeded(family: AfiSafi, limit: u32) -> Self {
+        let data = [&family.to_octets()[..], &limit.to_be_bytes()].concat();
+        Self::new(error_code::CEASE, cease::MAX_PREFIXES, data)
+    }
+
+    /// Cease, Hard Reset, wrapping the reason (RFC 8538 §3.1): the peer must not keep our routes.
+    pub fn hard_reset_of(inner: &Notification) -> Self {
+        let data = [&[inner.code, inner.subcode][..], &inner.data].concat();
+        Self::new(error_code::CEASE, cease::HARD_RESET, data)
+    }
+
+    fn with_text(subcode: u8, text: &str) -> Self {
         let clean = sanitised(text);
         let end = (0..=clean.len().min(SHUTDOWN_TEXT_MAX)).rev().find(|i| clean.is_char_boundary(*i));
         let text = &clean[..end.unwrap_or(0)];
         let mut data = vec![u8::try_from(text.len()).expect("SHUTDOWN_TEXT_MAX is below 256")];
         data.extend_from_slice(text.as_bytes());
-        Self::new(error_code::CEASE, cease::ADMIN_SHUTDOWN, data)
+        Self::new(error_code::CEASE, subcode, data)
     }
 
     /// Error code.
@@ -80,6 +102,18 @@ impl Notification {
     pub fn hard_reset(&self) -> Option<Notification> {
         let is_hard_reset = (self.code, self.subcode) == (error_code::CEASE, cease::HARD_RESET);
         if is_hard_reset { Self::decode(&self.data).ok() } else { None }
+    }
+
+    /// Family and limit that a Cease for too many prefixes names, also inside a Hard Reset; `None` without them.
+    pub fn prefix_limit(&self) -> Option<(AfiSafi, u32)> {
+        let inner = self.hard_reset();
+        let cease = inner.as_ref().unwrap_or(self);
+        if (cease.code, cease.subcode) != (error_code::CEASE, cease::MAX_PREFIXES) {
+            return None;
+        }
+        let mut cursor = Cursor::new(&cease.data);
+        let (afi, safi, limit) = (cursor.u16()?, cursor.u8()?, cursor.u32()?);
+        Some((AfiSafi { afi, safi }, limit))
     }
 
     /// The peer's words in a Cease for shutdown or reset, or in a Hard Reset of these; control characters removed.
@@ -129,9 +163,10 @@ impl fmt::Display for Notification {
             let (name, detail) = error_words(inner.code, inner.subcode);
             write!(f, " for {} ({}/{})", detail.or(name).unwrap_or("unknown"), inner.code, inner.subcode)?;
         }
-        match self.shutdown_text() {
-            Some(text) => write!(f, ": {text}"),
-            None => Ok(()),
+        match (self.shutdown_text(), self.prefix_limit()) {
+            (Some(text), _) => write!(f, ": {text}"),
+            (None, Some((family, limit))) => write!(f, ": limit {limit} of {family}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -149,6 +184,37 @@ mod tests {
         let nasty = Notification::shutdown("one\r\n\x1b[2Jtwo\u{202e}three");
         assert_eq!(nasty.shutdown_text().unwrap(), "one[2Jtwothree");
         assert_eq!(Notification::shutdown("").data(), [0]);
+    }
+
+    #[test]
+    fn a_reset_says_why_like_a_shutdown() {
+        let reset = Notification::reset("new policy");
+        assert_eq!((reset.code(), reset.subcode(), reset.data()[0]), (6, 4, 10));
+        assert_eq!(reset.to_string(), "cease (6), administrative reset (4): new policy");
+    }
+
+    #[test]
+    fn a_hard_reset_wraps_its_reason_whole() {
+        let inner = Notification::shutdown("hello");
+        let hard = Notification::hard_reset_of(&inner);
+        assert_eq!((hard.code(), hard.subcode()), (6, 9));
+        assert_eq!(hard.data(), b"\x06\x02\x05hello");
+        let read = Notification::decode(&hard.encode()[19..]).unwrap();
+        assert_eq!(read.hard_reset(), Some(inner));
+        assert_eq!(read.shutdown_text().as_deref(), Some("hello"));
+        let too_many = Notification::prefixes_exceeded(AfiSafi { afi: 1, safi: 1 }, 16);
+        assert_eq!(Notification::hard_reset_of(&too_many).prefix_limit(), too_many.prefix_limit());
+    }
+
+    #[test]
+    fn the_prefix_limit_is_told_and_read() {
+        let sent = Notification::prefixes_exceeded(AfiSafi { afi: 1, safi: 1 }, 3);
+        assert_eq!(sent.data(), [0, 1, 1, 0, 0, 0, 3]);
+        assert_eq!(sent.prefix_limit(), Some((AfiSafi { afi: 1, safi: 1 }, 3)));
+        assert_eq!(sent.to_string(), "cease (6), maximum number of prefixes reached (1): limit 3 of 1/1");
+        assert_eq!(Notification::cease(cease::MAX_PREFIXES).prefix_limit(), None);
+        assert_eq!(Notification::new(6, 1, vec![0, 1, 1, 0, 0, 0]).prefix_limit(), None);
+        assert_eq!(Notification::new(6, 2, vec![0, 1, 1, 0, 0, 0, 3]).prefix_limit(), None);
     }
 
     #[test]
