@@ -48,19 +48,19 @@ pub fn speaker(document: &Document) -> SpeakerConfig {
         listen: document.bgp.listen.clone(),
         hostname: document.appliance.name.clone(),
         software: format!("weir/{}", env!("CARGO_PKG_VERSION")),
+        graceful_restart: None,
+        fib: None,
         peers: document.peers.iter().map(|(name, one)| peer(name, one)).collect(),
     }
 }
 
 fn peer(name: &str, peer: &Peer) -> PeerConfig {
+    let remote_as = match peer.remote_as {
+        RemoteAs::Number(asn) => weir_bgp::RemoteAs::Exact(asn.0),
+        RemoteAs::External => weir_bgp::RemoteAs::External,
+    };
     PeerConfig {
-        name: name.to_owned(),
-        address: peer.address,
         port: peer.port,
-        remote_as: match peer.remote_as {
-            RemoteAs::Number(asn) => weir_bgp::RemoteAs::Exact(asn.0),
-            RemoteAs::External => weir_bgp::RemoteAs::External,
-        },
         local_address: peer.source,
         hold_time: peer.hold_time,
         connect_retry: peer.connect_retry,
@@ -68,5 +68,6 @@ fn peer(name: &str, peer: &Peer) -> PeerConfig {
         families: weir_bgp::Families { ipv4: peer.families.ipv4, ipv6: peer.families.ipv6 },
         next_hop_v4: peer.next_hop_v4,
         next_hop_v6: peer.next_hop_v6,
+        ..PeerConfig::new(name, peer.address, remote_as)
     }
 }

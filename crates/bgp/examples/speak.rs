@@ -57,7 +57,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<(SpeakerConf
     }
     for peer in &mut peers {
         peer.hold_time = hold;
-        peer.local_address = local.filter(|l| l.is_ipv4() == peer.address.is_ipv4());
+        peer.local_address = local.filter(|l| l.is_ipv4() == peer.remote.is_ipv4());
         for next_hop in &next_hops {
             match next_hop {
                 IpAddr::V4(v4) => (peer.next_hop_v4, peer.families.ipv4) = (Some(*v4), true),
@@ -69,7 +69,19 @@ fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<(SpeakerConf
         }
     }
     let (hostname, software) = ("speak".to_owned(), "weir-bgp example".to_owned());
-    Ok((SpeakerConfig { asn, router_id, listen, hostname, software, peers }, prefixes))
+    Ok((
+        SpeakerConfig {
+            asn,
+            router_id,
+            listen,
+            hostname,
+            software,
+            graceful_restart: None,
+            fib: None,
+            peers,
+        },
+        prefixes,
+    ))
 }
 
 async fn speak(config: SpeakerConfig, mut prefixes: BTreeSet<Prefix>) -> anyhow::Result<()> {

@@ -156,6 +156,9 @@ pub struct Advertisement {
     pub large_communities: Vec<[u32; 3]>,
     /// How many more times our AS number is put in the AS_PATH, 0 for the usual single one.
     pub prepend: u8,
+    /// Bandwidth towards what is announced, octets per second, for capacity-weighted ECMP; the session's policy says in
+    /// which form it is told.
+    pub link_bandwidth: Option<u64>,
 }
 
 impl Advertisement {
@@ -165,7 +168,14 @@ impl Advertisement {
 
     /// The prefix with no further attributes.
     pub fn plain(prefix: Prefix) -> Self {
-        Self { prefix, med: None, communities: Vec::new(), large_communities: Vec::new(), prepend: 0 }
+        Self {
+            prefix,
+            med: None,
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+            prepend: 0,
+            link_bandwidth: None,
+        }
     }
 }
 

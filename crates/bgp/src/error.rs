@@ -19,18 +19,22 @@ pub enum ConfigError {
     TooManyPeers { count: usize, max: usize },
     #[error("peer `{peer}`: the name is used twice")]
     PeerName { peer: String },
-    #[error("peer `{peer}`: {address} is not a numbered unicast address")]
-    PeerAddress { peer: String, address: IpAddr },
-    #[error("peer `{peer}`: address {address} is already that of peer `{other}`")]
-    PeerAddressTwice { peer: String, other: String, address: IpAddr },
+    #[error("restart time {restart_time:?} is not 1 to 4095 whole seconds")]
+    RestartTime { restart_time: Duration },
+    #[error("peer `{peer}`: {remote} is neither a unicast address, nor an interface, nor a range")]
+    PeerAddress { peer: String, remote: String },
+    #[error("peer `{peer}`: address {remote} is already that of peer `{other}`")]
+    PeerAddressTwice { peer: String, other: String, remote: String },
+    #[error("peer `{peer}`: it may announce no prefix at all")]
+    PrefixesMax { peer: String },
     #[error("peer `{peer}`: port 0 cannot be connected to")]
     PeerPort { peer: String },
     #[error("peer `{peer}`: AS {asn} is our own, internal sessions are not spoken")]
     SameAs { peer: String, asn: u32 },
     #[error("peer `{peer}`: AS number {asn} cannot be used")]
     RemoteAs { peer: String, asn: u32 },
-    #[error("peer `{peer}`: local address {local} is of another family than {address}")]
-    LocalAddress { peer: String, local: IpAddr, address: IpAddr },
+    #[error("peer `{peer}`: local address {local} is of another family than {remote}")]
+    LocalAddress { peer: String, local: IpAddr, remote: String },
     #[error("peer `{peer}`: hold time {hold_time:?} is neither 0 nor 3 to 65535 whole seconds")]
     HoldTime { peer: String, hold_time: Duration },
     #[error("peer `{peer}`: connect retry {connect_retry:?} is not within 1 to 65535 seconds")]

@@ -29,9 +29,14 @@ mod status;
 pub mod wire;
 
 pub use advertise::{Advertisement, ParsePrefixError, Prefix, PrefixError};
-pub use config::{Families, Family, PeerConfig, RemoteAs, SpeakerConfig};
+pub use config::{
+    Ending, ExportPolicy, Families, Family, FibConfig, GracefulRestart, LinkBandwidth, PathDown, PeerConfig,
+    Remote, RemoteAs, Secret, SpeakerConfig,
+};
 pub use error::{ConfigError, SpeakerGone, StartError};
 pub use speaker::{Speaker, SpeakerHandle};
 pub use status::{
-    Counters, FamilyCounts, MessageCounts, NegotiatedStatus, PeerState, PeerStatus, SpeakerStatus, TimedText,
+    AdjRibOutView, AdvertisedRoute, Counters, DiscoveryStatus, FamilyCounts, MessageCounts,
+    NegotiatedRestart, NegotiatedStatus, PeerState, PeerStatus, ReceivedRoute, SessionTimers, SpeakerStatus,
+    TimedText,
 };

@@ -9,6 +9,10 @@
 //!                        (first)      (packed)                                        (route refresh asked)
 //! ```
 
+mod view;
+
+pub use view::AdjRibOutView;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -328,6 +332,11 @@ impl AdjRibOut {
             told.chain(self.unsaid_withdraws()).filter(|p| p.family() == family).collect();
         all.sort_unstable();
         all
+    }
+
+    /// What the peer was told, once settled; `None` before.
+    pub fn view(&self) -> Option<AdjRibOutView> {
+        self.is_settled().then(|| AdjRibOutView::new(Arc::clone(&self.wanted), self.export))
     }
 
     fn unsaid_announces(&self) -> impl Iterator<Item = Prefix> + '_ {

@@ -2,12 +2,13 @@
 //! What a reader may know of the speaker and its peers: snapshots, replaced whole.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::advertise::Prefix;
-use crate::config::{Families, Family, RemoteAs};
+use crate::config::{Families, Family, PeerConfig, Remote, RemoteAs};
+pub use crate::rib::AdjRibOutView;
 pub use crate::session::State as PeerState;
 use crate::wire::MessageType;
 
@@ -32,8 +33,12 @@ impl SpeakerStatus {
 /// One peer.
 #[derive(Debug, Clone)]
 pub struct PeerStatus {
-    /// Its address.
-    pub address: IpAddr,
+    /// Where it is configured to be found.
+    pub remote: Remote,
+    /// Its address, once known: configured, learnt by discovery, or the one it connected from.
+    pub address: Option<IpAddr>,
+    /// The interface of an unnumbered session.
+    pub interface: Option<String>,
     /// Which AS it may be of.
     pub configured_as: RemoteAs,
     /// State of the further of its two connections.
@@ -56,15 +61,47 @@ pub struct PeerStatus {
     pub last_transport: Option<TimedText>,
     /// What was agreed on, while Established or about to be.
     pub negotiated: Option<Arc<NegotiatedStatus>>,
-    /// IPv4 prefixes the peer was told.
-    pub advertised_ipv4: Arc<[Prefix]>,
-    /// IPv6 prefixes the peer was told.
-    pub advertised_ipv6: Arc<[Prefix]>,
+    /// When its timers are due.
+    pub timers: SessionTimers,
+    /// What the peer was told.
+    pub adj_rib_out: AdjRibOutView,
+    /// What the peer has told, sorted by prefix: at most `prefixes_max` of each family.
+    pub adj_rib_in: Arc<[ReceivedRoute]>,
+    /// Until when the routes of a peer that restarts are kept.
+    pub stale_until: Option<Instant>,
+    /// How the neighbour of an unnumbered session is found.
+    pub discovery: Option<DiscoveryStatus>,
     /// Counters, never reset.
     pub counters: Counters,
 }
 
 impl PeerStatus {
+    /// A peer about which nothing is known yet.
+    pub fn new(config: &PeerConfig) -> Self {
+        Self {
+            remote: config.remote.clone(),
+            address: config.remote.address(),
+            interface: config.remote.interface().map(str::to_owned),
+            configured_as: config.remote_as,
+            state: PeerState::Idle,
+            remote_as: None,
+            remote_router_id: None,
+            local_address: None,
+            since: None,
+            established_at: None,
+            last_sent: None,
+            last_received: None,
+            last_transport: None,
+            negotiated: None,
+            timers: SessionTimers::default(),
+            adj_rib_out: AdjRibOutView::default(),
+            adj_rib_in: Arc::default(),
+            stale_until: None,
+            discovery: None,
+            counters: Counters::default(),
+        }
+    }
+
     /// How long it has been Established at `now`.
     pub fn uptime(&self, now: Instant) -> Option<Duration> {
         self.established_at.map(|at| now.saturating_duration_since(at))
@@ -80,6 +117,117 @@ pub struct NegotiatedStatus {
     pub families: Families,
     /// Every capability of the peer in words, known or not.
     pub capabilities: Vec<String>,
+    /// Every capability that we offered, in words.
+    pub offered: Vec<String>,
+    /// IPv4 prefixes may have an IPv6 next hop (RFC 8950).
+    pub has_extended_next_hop: bool,
+    /// Either side may ask for everything again (RFC 2918).
+    pub has_refresh: bool,
+    /// Refreshes have borders (RFC 7313).
+    pub has_enhanced_refresh: bool,
+    /// AS numbers have four octets (RFC 6793).
+    pub four_octet_as: bool,
+    /// Messages may be longer than 4096 octets (RFC 8654).
+    pub has_extended_message: bool,
+    /// Graceful restart, if both offered it.
+    pub graceful_restart: Option<NegotiatedRestart>,
+}
+
+/// What two OPENs agreed on about restarts (RFC 4724).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NegotiatedRestart {
+    /// How long the peer asks us to wait for it.
+    pub peer_time: Duration,
+    /// The peer has just restarted (R bit).
+    pub peer_is_restarting: bool,
+    /// A NOTIFICATION does not end the keeping of routes, only a Hard Reset does (RFC 8538, N bit of both).
+    pub has_notification: bool,
+    /// Families whose routes the peer keeps while we restart: those we offered, if the peer takes part.
+    pub kept_by_peer: Families,
+    /// Families whose routes we keep while the peer restarts.
+    pub kept_for_peer: Families,
+}
+
+/// When the timers of a session are due, of the further of its two connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionTimers {
+    /// The session ends unless the peer is heard before.
+    pub hold_at: Option<Instant>,
+    /// Our next KEEPALIVE.
+    pub keepalive_at: Option<Instant>,
+    /// Our next attempt to connect.
+    pub connect_at: Option<Instant>,
+    /// End of the rest after a failure.
+    pub idle_until: Option<Instant>,
+}
+
+/// One prefix that a peer was told, with what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdvertisedRoute {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Its next hop.
+    pub next_hop: IpAddr,
+    /// AS_PATH in words.
+    pub as_path: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// Communities.
+    pub communities: Vec<u32>,
+    /// Large communities.
+    pub large_communities: Vec<[u32; 3]>,
+    /// Link bandwidth, octets per second.
+    pub link_bandwidth: Option<u64>,
+}
+
+/// One prefix that a peer has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedRoute {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Its next hops as sent, `::` left out.
+    pub next_hops: Vec<IpAddr>,
+    /// AS_PATH in words.
+    pub as_path: String,
+    /// Number of ASes in the path, a set counting as one (RFC 4271 §9.1.2.2).
+    pub as_path_len: u32,
+    /// First AS of the path.
+    pub first_as: Option<u32>,
+    /// ORIGIN as on the wire: 0 IGP, 1 EGP, 2 INCOMPLETE.
+    pub origin: u8,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// Communities.
+    pub communities: Vec<u32>,
+    /// Large communities.
+    pub large_communities: Vec<[u32; 3]>,
+    /// The peer restarts, and has not told it again.
+    pub is_stale: bool,
+    /// When it was told last.
+    pub received_at: SystemTime,
+}
+
+/// How the neighbour on an interface is found (RFC 4861 router advertisements).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DiscoveryStatus {
+    /// The interface exists and is up.
+    pub is_link_up: bool,
+    /// Our own link-local address on it.
+    pub own: Option<Ipv6Addr>,
+    /// The neighbour we go by.
+    pub neighbour: Option<Ipv6Addr>,
+    /// Other routers heard on the link, which should be point-to-point; at most 8.
+    pub others: Vec<Ipv6Addr>,
+    /// Advertisements sent.
+    pub sent: u64,
+    /// Advertisements heard and taken.
+    pub received: u64,
+    /// Messages that were no valid advertisement (RFC 4861 §6.1.2).
+    pub ignored: u64,
+    /// The last advertisement of the neighbour.
+    pub last_heard: Option<Instant>,
+    /// What keeps discovery from working, in words.
+    pub error: Option<String>,
 }
 
 /// A text and when it was noted.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use weir_api::v1::{
     Condition, Counter, FamilyPrefixes, MessageCounts, PeerStatus, Remark, SessionState, Severity, Timestamp,
 };
-use weir_bgp::{PeerState, Prefix, SpeakerStatus, TimedText};
+use weir_bgp::{Family, PeerState, SpeakerStatus, TimedText};
 
 use crate::model::{Document, Peer, RemoteAs};
 
@@ -52,7 +52,7 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
     let counters = &known.counters;
     let is_up = known.state == PeerState::Established;
     PeerStatus {
-        address: known.address,
+        address: known.address.unwrap_or(peer.address),
         state: state(known.state),
         remote_as: known.remote_as.unwrap_or_else(|| expected_as(peer)),
         remote_router_id: known.remote_router_id.map(|id| id.to_string()),
@@ -66,8 +66,8 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
             .map(|time| time.as_secs_f64()),
         capabilities: known.negotiated.as_ref().map(|agreed| agreed.capabilities.clone()).unwrap_or_default(),
         prefixes: BTreeMap::from([
-            ("ipv4".to_owned(), family(&known.advertised_ipv4, &counters.received_ipv4)),
-            ("ipv6".to_owned(), family(&known.advertised_ipv6, &counters.received_ipv6)),
+            ("ipv4".to_owned(), family(known, Family::Ipv4Unicast, &counters.received_ipv4)),
+            ("ipv6".to_owned(), family(known, Family::Ipv6Unicast, &counters.received_ipv6)),
         ]),
         messages: messages(&counters.messages_out, &counters.messages_in),
         last_sent: known.last_sent.as_ref().map(remark),
@@ -113,9 +113,9 @@ fn state(state: PeerState) -> SessionState {
     }
 }
 
-fn family(advertised: &[Prefix], received: &weir_bgp::FamilyCounts) -> FamilyPrefixes {
+fn family(known: &weir_bgp::PeerStatus, family: Family, received: &weir_bgp::FamilyCounts) -> FamilyPrefixes {
     FamilyPrefixes {
-        advertised: advertised.iter().map(ToString::to_string).collect(),
+        advertised: known.adj_rib_out.iter(family).map(|route| route.prefix.to_string()).collect(),
         announced_to_us_total: Counter(received.announced),
         withdrawn_from_us_total: Counter(received.withdrawn),
     }

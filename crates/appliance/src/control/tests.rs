@@ -3,7 +3,7 @@
 
 mod recorder;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,9 @@ use weir_api::v1::{self, BackendState, Lifecycle, SessionState, Severity, Status
 use weir_api::{
     ControlPlane, OverrideRefused, OverrideTarget, OverrideWish, Readiness, ReloadRefused, Unavailable,
 };
-use weir_bgp::{Prefix, SpeakerStatus};
+use weir_bgp::rib::{Export, Wanted};
+use weir_bgp::wire::{NextHop as RouteNextHop, UpdateEncoder};
+use weir_bgp::{Advertisement, Prefix, SpeakerStatus};
 use weir_dataplane::next_hop::{NextHop, Unresolved};
 use weir_health::{CheckerConfig, HealthSnapshot, Monitor, SocketProber};
 
@@ -174,22 +176,25 @@ fn a_vip_is_announced_once_an_established_peer_was_told() {
 }
 
 fn speaker(state: weir_bgp::PeerState, prefix: Prefix) -> SpeakerStatus {
+    let config = weir_bgp::PeerConfig::new(
+        "tor1",
+        "10.0.0.1".parse().expect("an address"),
+        weir_bgp::RemoteAs::Exact(65_000),
+    );
+    let wanted = Wanted::new(&BTreeSet::from([Advertisement::plain(prefix)]));
+    let export = Export {
+        asn: 65_010,
+        families: weir_bgp::Families::BOTH,
+        next_hop_v4: Some(RouteNextHop::V4("10.0.0.2".parse().expect("an address"))),
+        next_hop_v6: None,
+        encoder: UpdateEncoder { four_octet_as: true, message_max: 4096 },
+        has_enhanced_refresh: false,
+    };
     let peer = weir_bgp::PeerStatus {
-        address: "10.0.0.1".parse().expect("an address"),
-        configured_as: weir_bgp::RemoteAs::Exact(65_000),
         state,
         remote_as: Some(65_000),
-        remote_router_id: None,
-        local_address: None,
-        since: None,
-        established_at: None,
-        last_sent: None,
-        last_received: None,
-        last_transport: None,
-        negotiated: None,
-        advertised_ipv4: Arc::new([prefix]),
-        advertised_ipv6: Arc::new([]),
-        counters: Default::default(),
+        adj_rib_out: weir_bgp::AdjRibOutView::new(Arc::new(wanted), Some(export)),
+        ..weir_bgp::PeerStatus::new(&config)
     };
     SpeakerStatus { peers: BTreeMap::from([("tor1".into(), peer)]), ..SpeakerStatus::default() }
 }

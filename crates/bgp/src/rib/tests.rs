@@ -162,6 +162,7 @@ fn the_longest_attributes_still_fit_with_a_prefix() {
         communities: (0..128).collect(),
         large_communities: (0..128).map(|n| [n, n, n]).collect(),
         prepend: 255,
+        link_bandwidth: None,
     };
     for four_octet_as in [true, false] {
         let mut rib = AdjRibOut::default();

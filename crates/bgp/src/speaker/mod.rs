@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::advertise::{Advertisement, Prefix};
-use crate::config::SpeakerConfig;
+use crate::config::{Ending, PathDown, SpeakerConfig};
 use crate::error::{SpeakerGone, StartError};
 use crate::rib::Wanted;
 use crate::session::SessionConfig;
@@ -48,6 +48,7 @@ pub struct Speaker;
 #[derive(Debug, Clone)]
 pub struct SpeakerHandle {
     commands: mpsc::Sender<Command>,
+    orders: watch::Sender<Orders>,
     status: watch::Receiver<Arc<SpeakerStatus>>,
 }
 
@@ -58,8 +59,8 @@ enum Command {
         wanted: Arc<Wanted>,
         reply: oneshot::Sender<(u64, Vec<watch::Receiver<u64>>)>,
     },
-    Shutdown {
-        text: String,
+    End {
+        ending: Ending,
         reply: oneshot::Sender<()>,
     },
 }
@@ -97,7 +98,7 @@ impl Speaker {
             "speaker started");
         let task = Task {
             peers,
-            orders,
+            orders: orders.clone(),
             drivers,
             listening,
             changed,
@@ -107,7 +108,7 @@ impl Speaker {
         };
         // `incoming_tx` lives in the task's hands so that a speaker without listeners waits instead of spinning.
         tokio::spawn(task.run(commands, incoming, incoming_tx));
-        Ok(SpeakerHandle { commands: commands_tx, status })
+        Ok(SpeakerHandle { commands: commands_tx, orders, status })
     }
 }
 
@@ -132,22 +133,45 @@ impl SpeakerHandle {
         self.status.clone()
     }
 
-    /// Withdraws everything, sends Cease with the text to every peer, closes. Resolves when done, within five seconds.
-    ///
-    /// The text is cut to 128 octets (RFC 9003). A speaker that has ended is fine.
-    pub async fn shutdown(&self, text: &str) {
+    /// The advertised set is whole: a speaker that restarts may say End-of-RIB after it. Once said, it stays said.
+    pub fn release_end_of_rib(&self) {
+        self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.is_complete, true));
+    }
+
+    /// Says whether forwarding would outlive this process now, as at the start is taken for granted. If not, graceful
+    /// restart is not offered to sessions that begin; those that stand are not touched.
+    pub fn set_forwarding(&self, is_preserved: bool) {
+        self.orders.send_if_modified(|orders| {
+            std::mem::replace(&mut orders.is_forwarding_lost, !is_preserved) == is_preserved
+        });
+    }
+
+    /// The path to a peer was found dead: its session ends, and nothing of it is kept. It is tried again as after any loss.
+    pub fn path_down(&self, peer: &str, why: PathDown) {
+        self.orders.send_modify(|orders| {
+            let down = Arc::make_mut(&mut orders.paths_down).entry(peer.to_owned()).or_insert((0, why));
+            *down = (down.0 + 1, why);
+        });
+    }
+
+    /// Ends the speaker. Resolves when done, within five seconds. A speaker that has ended is fine.
+    pub async fn end(&self, ending: Ending) {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Shutdown { text: text.to_owned(), reply };
-        if self.commands.send(command).await.is_ok() && answer.await.is_err() {
-            tracing::debug!("another shutdown was faster");
+        if self.commands.send(Command::End { ending, reply }).await.is_ok() && answer.await.is_err() {
+            tracing::debug!("another end was faster");
         }
+    }
+
+    /// [`SpeakerHandle::end`] for good, with this text.
+    pub async fn shutdown(&self, text: &str) {
+        self.end(Ending::Stop { text: text.to_owned() }).await;
     }
 }
 
 /// The task's end of one peer's channels.
 struct PeerPort {
     name: String,
-    address: IpAddr,
+    address: Option<IpAddr>,
     accepted: mpsc::Sender<TcpStream>,
     status: watch::Receiver<PeerStatus>,
     handed_over: watch::Receiver<u64>,
@@ -162,7 +186,7 @@ impl PeerPort {
         changed: &Arc<Notify>,
     ) -> Self {
         let (accepted_tx, accepted) = mpsc::channel(peer::ACCEPTED_DEPTH);
-        let (status_tx, status) = watch::channel(peer::initial_status(peer));
+        let (status_tx, status) = watch::channel(PeerStatus::new(peer));
         let (handed_over_tx, handed_over) = watch::channel(0);
         let session = SessionConfig {
             asn: config.asn,
@@ -173,7 +197,13 @@ impl PeerPort {
         let changed = Arc::clone(changed);
         let ports = Ports { orders, accepted, status: status_tx, changed, handed_over: handed_over_tx };
         drivers.spawn(peer::run(session, seed(), ports));
-        Self { name: peer.name.clone(), address: peer.address, accepted: accepted_tx, status, handed_over }
+        Self {
+            name: peer.name.clone(),
+            address: peer.remote.address(),
+            accepted: accepted_tx,
+            status,
+            handed_over,
+        }
     }
 }
 
@@ -205,15 +235,15 @@ impl Task {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Advertise { wanted, reply }) => self.advertise(wanted, reply),
-                    Some(Command::Shutdown { text, reply }) => break (text, Some(reply)),
-                    None => break (String::new(), None),
+                    Some(Command::End { ending, reply }) => break (ending, Some(reply)),
+                    None => break (Ending::Stop { text: String::new() }, None),
                 },
                 Some((stream, from)) = incoming.recv() => self.dispatch(stream, from.ip()),
                 () = self.changed.notified() => self.publish(),
             }
         };
-        let (text, reply) = reply;
-        self.shut_down(text).await;
+        let (ending, reply) = reply;
+        self.shut_down(ending).await;
         // The caller may have stopped waiting, which changes nothing.
         if reply.is_some_and(|reply| reply.send(()).is_err()) {
             tracing::debug!("nobody waits for the end any more");
@@ -239,7 +269,7 @@ impl Task {
 
     /// Hands a connection to its peer, who is known by address alone; a stranger's is closed without a word.
     fn dispatch(&mut self, stream: TcpStream, from: IpAddr) {
-        let Some(peer) = self.peers.iter().find(|p| p.address == from) else {
+        let Some(peer) = self.peers.iter().find(|p| p.address == Some(from)) else {
             self.strangers += 1;
             tracing::debug!(%from, "connection from a stranger");
             return self.publish();
@@ -256,9 +286,9 @@ impl Task {
         self.status.send_replace(Arc::new(SpeakerStatus { peers, rejected, strangers }));
     }
 
-    async fn shut_down(&mut self, text: String) {
+    async fn shut_down(&mut self, ending: Ending) {
         self.listening.abort_all();
-        self.orders.send_modify(|orders| orders.stop = Some(text));
+        self.orders.send_modify(|orders| orders.ending = Some(ending));
         let ended = async { while self.drivers.join_next().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
             tracing::warn!("peers did not end in time and were cut");

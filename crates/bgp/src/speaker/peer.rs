@@ -9,6 +9,7 @@
 //!   deadline ─────────────┘
 //! ```
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -21,8 +22,7 @@ use tokio::task::JoinSet;
 
 use super::link::{Link, Written};
 use super::socket;
-use crate::advertise::Prefix;
-use crate::config::{Family, PeerConfig};
+use crate::config::{Ending, PathDown, PeerConfig};
 use crate::rib::Wanted;
 use crate::session::{Session, SessionConfig, SessionEvent, Slot, State};
 use crate::status::{NegotiatedStatus, PeerStatus, TimedText};
@@ -45,8 +45,14 @@ pub(super) struct Orders {
     /// Counts the changes of `wanted`.
     pub(super) generation: u64,
     pub(super) wanted: Arc<Wanted>,
-    /// End with this text.
-    pub(super) stop: Option<String>,
+    /// The wanted set is whole: End-of-RIB may follow it.
+    pub(super) is_complete: bool,
+    /// Our forwarding would not outlive us now.
+    pub(super) is_forwarding_lost: bool,
+    /// How often, and how at last, the path to a peer was reported dead, by the peer's name.
+    pub(super) paths_down: Arc<BTreeMap<String, (u64, PathDown)>>,
+    /// End this way.
+    pub(super) ending: Option<Ending>,
 }
 
 /// The driver's ends of its channels.
@@ -78,32 +84,11 @@ struct Driver {
     is_stopped: bool,
 }
 
-/// A peer about which nothing is known yet.
-pub(super) fn initial_status(config: &PeerConfig) -> PeerStatus {
-    PeerStatus {
-        address: config.address,
-        configured_as: config.remote_as,
-        state: State::Idle,
-        remote_as: None,
-        remote_router_id: None,
-        local_address: None,
-        since: None,
-        established_at: None,
-        last_sent: None,
-        last_received: None,
-        last_transport: None,
-        negotiated: None,
-        advertised_ipv4: Arc::default(),
-        advertised_ipv6: Arc::default(),
-        counters: Default::default(),
-    }
-}
-
 /// Drives one peer until it is told to stop.
 pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
     let peer = config.peer.clone();
     let mut driver = Driver {
-        status: initial_status(&peer),
+        status: PeerStatus::new(&peer),
         config: peer,
         session: Session::new(config, seed),
         ports,
@@ -171,8 +156,8 @@ impl Driver {
     fn obey(&mut self) {
         let orders = self.ports.orders.borrow_and_update().clone();
         let now = Instant::now();
-        match orders.stop {
-            Some(text) => self.session.handle_stop(now, &text),
+        match orders.ending {
+            Some(ending) => self.session.handle_stop(now, ending.text()),
             None => {
                 self.session.handle_wanted(orders.wanted);
                 self.handing_over = Some((orders.generation, now + HAND_OVER_MAX));
@@ -181,7 +166,7 @@ impl Driver {
     }
 
     fn take_accepted(&mut self, stream: TcpStream) {
-        socket::prepare_accepted(&stream, self.config.address);
+        socket::prepare_accepted(&stream, self.remote().ip());
         let link = Link::new(stream);
         let Some(local) = link.local_address() else { return };
         match self.session.handle_accepted(Instant::now(), local) {
@@ -312,13 +297,13 @@ impl Driver {
                 }
             }
             SessionEvent::Up => {
-                tracing::info!(%peer, address = %self.config.address, "peer up");
+                tracing::info!(%peer, remote = %self.config.remote, "peer up");
                 self.status.since = Some(SystemTime::now());
                 self.status.established_at = Some(Instant::now());
                 self.status.negotiated = None;
             }
             SessionEvent::Down => {
-                tracing::info!(%peer, address = %self.config.address, "peer down");
+                tracing::info!(%peer, remote = %self.config.remote, "peer down");
                 self.status.since = None;
                 self.status.established_at = None;
             }
@@ -374,6 +359,13 @@ impl Driver {
                     hold_time: negotiated.hold_time,
                     families: negotiated.families,
                     capabilities: capabilities.iter().map(ToString::to_string).collect(),
+                    offered: Vec::new(),
+                    has_extended_next_hop: false,
+                    has_refresh: negotiated.has_refresh,
+                    has_enhanced_refresh: negotiated.has_enhanced_refresh,
+                    four_octet_as: negotiated.four_octet_as,
+                    has_extended_message: false,
+                    graceful_restart: None,
                 })
             });
         }
@@ -381,15 +373,17 @@ impl Driver {
         // The lists are long and change rarely; half-told ones are not worth their making.
         if self.rib_version != Some(rib.version()) && rib.is_settled() {
             self.rib_version = Some(rib.version());
-            status.advertised_ipv4 = shared(rib.advertised(Family::Ipv4Unicast));
-            status.advertised_ipv6 = shared(rib.advertised(Family::Ipv6Unicast));
+            if let Some(view) = rib.view() {
+                status.adj_rib_out = view;
+            }
         }
         self.ports.status.send_replace(status.clone());
         self.ports.changed.notify_one();
     }
 
     fn remote(&self) -> std::net::SocketAddr {
-        (self.config.address, self.config.port).into()
+        let address = self.status.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+        (address, self.config.port).into()
     }
 
     fn link_mut(&mut self, slot: Slot) -> &mut Option<Link> {
@@ -398,10 +392,6 @@ impl Driver {
             Slot::Accepted => &mut self.accepted,
         }
     }
-}
-
-fn shared(prefixes: Vec<Prefix>) -> Arc<[Prefix]> {
-    prefixes.into()
 }
 
 fn timed(text: String) -> TimedText {

@@ -2,7 +2,7 @@
 //! Speakers on loopback: with each other, and with a peer played by hand over a real socket.
 
 use super::*;
-use crate::config::{Families, PeerConfig, RemoteAs};
+use crate::config::{Families, Family, PeerConfig, RemoteAs};
 use crate::session::State;
 use crate::wire::{
     Capability, DecodeContext, FrameBuffer, Message, Notification, Open, encode_keepalive, iana,
@@ -27,6 +27,8 @@ fn config(asn: u32, listen: SocketAddr, peer: PeerConfig) -> SpeakerConfig {
         listen: vec![listen],
         hostname: format!("host-{asn}"),
         software: "weir/test".into(),
+        graceful_restart: None,
+        fib: None,
         peers: vec![peer],
     }
 }
@@ -83,8 +85,9 @@ async fn two_speakers_meet_announce_withdraw_and_part() {
         })
         .await;
         let told =
-            until(&first, "told", |p| p.advertised_ipv4.len() == 1 && p.advertised_ipv6.len() == 1).await;
-        assert_eq!(told.advertised_ipv4[0].to_string(), "192.0.2.1/32");
+            until(&first, "told", |p| Family::ALL.iter().all(|family| p.adj_rib_out.len(*family) == 1)).await;
+        let route = told.adj_rib_out.iter(Family::Ipv4Unicast).next().unwrap();
+        assert_eq!((route.prefix.to_string(), route.as_path), ("192.0.2.1/32".into(), "65010".into()));
         first.set_advertisements(BTreeSet::new()).await.unwrap();
         until(&second, "withdrawn", |p| {
             p.counters.received_ipv4.withdrawn == 1 && p.counters.received_ipv6.withdrawn == 1

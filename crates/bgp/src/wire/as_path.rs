@@ -100,6 +100,21 @@ impl AsPath {
     }
 }
 
+impl fmt::Display for AsPath {
+    /// `65000 65001 {65002,65003}`, as most speakers print it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.segments.iter().enumerate() {
+            let (open, between, close) = match segment.kind {
+                SegmentKind::Set => ("{", ",", "}"),
+                SegmentKind::Sequence => ("", " ", ""),
+            };
+            let asns: Vec<String> = segment.asns.iter().map(ToString::to_string).collect();
+            write!(f, "{}{open}{}{close}", if i == 0 { "" } else { " " }, asns.join(between))?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Segment {
     /// `SEQ 65001 65001` or `SET 65001`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

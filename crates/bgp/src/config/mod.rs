@@ -2,159 +2,25 @@
 //! What a speaker and its peers are told at the start, and the rules these words must keep.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
+mod family;
+mod peer;
+mod policy;
+mod restart;
+
+pub use family::{Families, Family};
+pub use peer::{PeerConfig, Remote, RemoteAs, Secret};
+pub use policy::{ExportPolicy, LinkBandwidth};
+pub use restart::{Ending, FibConfig, GracefulRestart, PathDown};
+
 /// Most peers of one speaker; each costs a task, two receive buffers and a socket or two.
 pub(crate) const PEERS_MAX: usize = 256;
-
-/// An address family that is spoken: AFI and SAFI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// AFI 1, SAFI 1.
-    Ipv4Unicast,
-    /// AFI 2, SAFI 1.
-    Ipv6Unicast,
-}
-
-impl Family {
-    /// All of them, in the order they are offered.
-    pub const ALL: [Family; 2] = [Family::Ipv4Unicast, Family::Ipv6Unicast];
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Family::Ipv4Unicast => "ipv4-unicast",
-            Family::Ipv6Unicast => "ipv6-unicast",
-        })
-    }
-}
-
-/// A set of [`Family`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Families {
-    /// IPv4 unicast is in it.
-    pub ipv4: bool,
-    /// IPv6 unicast is in it.
-    pub ipv6: bool,
-}
-
-impl Families {
-    /// Both families.
-    pub const BOTH: Families = Families { ipv4: true, ipv6: true };
-
-    /// The family of a transport address alone.
-    pub fn of(address: IpAddr) -> Self {
-        Self { ipv4: address.is_ipv4(), ipv6: address.is_ipv6() }
-    }
-
-    /// Whether `family` is in it.
-    pub fn contains(&self, family: Family) -> bool {
-        match family {
-            Family::Ipv4Unicast => self.ipv4,
-            Family::Ipv6Unicast => self.ipv6,
-        }
-    }
-
-    /// Puts `family` in.
-    pub fn insert(&mut self, family: Family) {
-        match family {
-            Family::Ipv4Unicast => self.ipv4 = true,
-            Family::Ipv6Unicast => self.ipv6 = true,
-        }
-    }
-
-    /// What both sets hold.
-    pub fn intersection(&self, other: Families) -> Families {
-        Families { ipv4: self.ipv4 && other.ipv4, ipv6: self.ipv6 && other.ipv6 }
-    }
-
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        !self.ipv4 && !self.ipv6
-    }
-
-    /// Its members in offering order.
-    pub fn iter(self) -> impl Iterator<Item = Family> {
-        Family::ALL.into_iter().filter(move |f| self.contains(*f))
-    }
-}
-
-/// Which AS a peer may be of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RemoteAs {
-    /// Just this one.
-    Exact(u32),
-    /// Any but ours.
-    External,
-}
-
-impl RemoteAs {
-    /// Whether a peer that says it is of AS `remote` is welcome to us of AS `local`.
-    pub fn accepts(&self, remote: u32, local: u32) -> bool {
-        match self {
-            RemoteAs::Exact(asn) => remote == *asn,
-            RemoteAs::External => remote != 0 && remote != local,
-        }
-    }
-}
-
-/// One neighbour.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerConfig {
-    /// Its name in status and logs, unique.
-    pub name: String,
-    /// Its address, unique; not link-local.
-    pub address: IpAddr,
-    /// Where we connect to, 179 as a rule.
-    pub port: u16,
-    /// Its AS.
-    pub remote_as: RemoteAs,
-    /// Source of our connections; the kernel's choice if `None`. Of the peer's family.
-    pub local_address: Option<IpAddr>,
-    /// Proposed hold time: whole seconds, 0 (none) or 3 to 65535.
-    pub hold_time: Duration,
-    /// Wait between attempts to connect, jittered to 0.75–1.0 of it; at least 1 s.
-    pub connect_retry: Duration,
-    /// Only listen, never connect.
-    pub passive: bool,
-    /// Families to negotiate.
-    pub families: Families,
-    /// Next hop of IPv4 prefixes; by default the session's local address if that is IPv4.
-    pub next_hop_v4: Option<Ipv4Addr>,
-    /// Next hop of IPv6 prefixes; by default the session's local address if that is IPv6.
-    pub next_hop_v6: Option<Ipv6Addr>,
-}
-
-impl PeerConfig {
-    /// Hold time proposed unless told otherwise.
-    pub const HOLD_TIME_DEFAULT: Duration = Duration::from_secs(9);
-    /// Wait between attempts to connect unless told otherwise.
-    pub const CONNECT_RETRY_DEFAULT: Duration = Duration::from_secs(5);
-    /// The port of BGP.
-    pub const PORT_DEFAULT: u16 = 179;
-
-    /// A peer with every default: the families are the transport's own.
-    pub fn new(name: impl Into<String>, address: IpAddr, remote_as: RemoteAs) -> Self {
-        Self {
-            name: name.into(),
-            address,
-            port: Self::PORT_DEFAULT,
-            remote_as,
-            local_address: None,
-            hold_time: Self::HOLD_TIME_DEFAULT,
-            connect_retry: Self::CONNECT_RETRY_DEFAULT,
-            passive: false,
-            families: Families::of(address),
-            next_hop_v4: None,
-            next_hop_v6: None,
-        }
-    }
-}
+/// Most characters of an interface's name (IFNAMSIZ without the end).
+const INTERFACE_NAME_MAX: usize = 15;
 
 /// The speaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,8 +33,12 @@ pub struct SpeakerConfig {
     pub listen: Vec<SocketAddr>,
     /// Host name told by capability 73; not told if empty.
     pub hostname: String,
-    /// Name and version for logs and status, such as `weir/0.1.0`; not told to peers yet.
+    /// Name and version, such as `weir/0.1.0`, told by capability 75; not told if empty.
     pub software: String,
+    /// Whether peers are asked to keep our routes while we restart.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// Where default routes of peers go; without it they go nowhere.
+    pub fib: Option<FibConfig>,
     /// The neighbours, at most 256.
     pub peers: Vec<PeerConfig>,
 }
@@ -183,21 +53,28 @@ impl SpeakerConfig {
         if self.router_id.is_unspecified() {
             faults.push(ConfigError::RouterId);
         }
+        if let Some(restart) = &self.graceful_restart
+            && (restart.restart_time.subsec_nanos() != 0
+                || restart.restart_time.is_zero()
+                || restart.restart_time > GracefulRestart::RESTART_TIME_MAX)
+        {
+            faults.push(ConfigError::RestartTime { restart_time: restart.restart_time });
+        }
         if self.peers.len() > PEERS_MAX {
             faults.push(ConfigError::TooManyPeers { count: self.peers.len(), max: PEERS_MAX });
         }
-        let mut addresses: BTreeMap<IpAddr, &str> = BTreeMap::new();
+        let mut addresses: BTreeMap<String, &str> = BTreeMap::new();
         let mut names: BTreeMap<&str, ()> = BTreeMap::new();
         for peer in &self.peers {
             self.validate_peer(peer, &mut faults);
             if names.insert(&peer.name, ()).is_some() {
                 faults.push(ConfigError::PeerName { peer: peer.name.clone() });
             }
-            if let Some(other) = addresses.insert(peer.address, &peer.name) {
+            if let Some(other) = addresses.insert(peer.remote.to_string(), &peer.name) {
                 faults.push(ConfigError::PeerAddressTwice {
                     peer: peer.name.clone(),
                     other: other.to_owned(),
-                    address: peer.address,
+                    remote: peer.remote.to_string(),
                 });
             }
         }
@@ -206,10 +83,7 @@ impl SpeakerConfig {
 
     fn validate_peer(&self, peer: &PeerConfig, faults: &mut Vec<ConfigError>) {
         let name = || peer.name.clone();
-        let is_link_local = matches!(peer.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        if peer.address.is_unspecified() || peer.address.is_multicast() || is_link_local {
-            faults.push(ConfigError::PeerAddress { peer: name(), address: peer.address });
-        }
+        validate_remote(peer, faults);
         if peer.port == 0 {
             faults.push(ConfigError::PeerPort { peer: name() });
         }
@@ -221,9 +95,9 @@ impl SpeakerConfig {
             RemoteAs::Exact(_) | RemoteAs::External => {}
         }
         if let Some(local) = peer.local_address
-            && local.is_ipv4() != peer.address.is_ipv4()
+            && local.is_ipv4() != peer.remote.is_ipv4()
         {
-            faults.push(ConfigError::LocalAddress { peer: name(), local, address: peer.address });
+            faults.push(ConfigError::LocalAddress { peer: name(), local, remote: peer.remote.to_string() });
         }
         let hold = peer.hold_time.as_secs();
         if peer.hold_time.subsec_nanos() != 0 || (1..3).contains(&hold) || hold > u64::from(u16::MAX) {
@@ -235,15 +109,12 @@ impl SpeakerConfig {
         if peer.families.is_empty() {
             faults.push(ConfigError::NoFamily { peer: name() });
         }
-        for family in peer.families.iter() {
-            // The other family's prefixes need a next hop that the session's own address cannot be.
-            let has_next_hop = match family {
-                Family::Ipv4Unicast => peer.address.is_ipv4() || peer.next_hop_v4.is_some(),
-                Family::Ipv6Unicast => peer.address.is_ipv6() || peer.next_hop_v6.is_some(),
-            };
-            if !has_next_hop {
-                faults.push(ConfigError::NextHopMissing { peer: name(), family });
-            }
+        // An IPv4 address can be no next hop of IPv6 prefixes; the other way round RFC 8950 helps.
+        if peer.families.ipv6 && peer.remote.is_ipv4() && peer.next_hop_v6.is_none() {
+            faults.push(ConfigError::NextHopMissing { peer: name(), family: Family::Ipv6Unicast });
+        }
+        if peer.prefixes_max == 0 {
+            faults.push(ConfigError::PrefixesMax { peer: name() });
         }
         if peer.next_hop_v4.is_some_and(|a| a.is_unspecified() || a.is_multicast())
             || peer.next_hop_v6.is_some_and(|a| {
@@ -252,6 +123,27 @@ impl SpeakerConfig {
         {
             faults.push(ConfigError::NextHop { peer: name() });
         }
+    }
+}
+
+fn validate_remote(peer: &PeerConfig, faults: &mut Vec<ConfigError>) {
+    let name = || peer.name.clone();
+    let is_link_local = |a: &IpAddr| matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let remote = || peer.remote.to_string();
+    let is_right = match &peer.remote {
+        Remote::Address(address) => {
+            !address.is_unspecified() && !address.is_multicast() && !is_link_local(address)
+        }
+        Remote::Interface { interface, address } => {
+            (1..=INTERFACE_NAME_MAX).contains(&interface.len())
+                && address.is_none_or(|address| address.is_unicast_link_local())
+        }
+        Remote::Range { sessions_max, prefix } => {
+            *sessions_max > 0 && !is_link_local(&prefix.address()) && !prefix.address().is_multicast()
+        }
+    };
+    if !is_right {
+        faults.push(ConfigError::PeerAddress { peer: name(), remote: remote() });
     }
 }
 
@@ -271,6 +163,8 @@ mod tests {
             listen: vec![],
             hostname: "lb1".into(),
             software: "weir/0".into(),
+            graceful_restart: None,
+            fib: None,
             peers: vec![peer],
         }
     }
@@ -319,7 +213,7 @@ mod tests {
         );
         assert_eq!(
             check(PeerConfig::new("tor1", "fe80::1".parse().unwrap(), RemoteAs::External)),
-            "peer `tor1`: fe80::1 is not a numbered unicast address"
+            "peer `tor1`: fe80::1 is neither a unicast address, nor an interface, nor a range"
         );
     }
 

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What advertisements get on their way to one peer.
+
+/// Added to every advertisement to one peer. Nothing is ever taken away.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportPolicy {
+    /// MULTI_EXIT_DISC of advertisements that have none of their own.
+    pub med: Option<u32>,
+    /// How many more times our AS number is put in the AS_PATH.
+    pub prepend: u8,
+    /// Communities (RFC 1997).
+    pub communities: Vec<u32>,
+    /// Large communities (RFC 8092).
+    pub large_communities: Vec<[u32; 3]>,
+    /// Whether and in which form the link bandwidth of an advertisement is told.
+    pub link_bandwidth: LinkBandwidth,
+}
+
+/// Form of the link bandwidth extended community (draft-ietf-idr-link-bandwidth).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkBandwidth {
+    /// Not told.
+    Off,
+    /// Type 0x00, which speakers keep on eBGP sessions.
+    #[default]
+    Transitive,
+    /// Type 0x40, the standard form, which some speakers drop on eBGP sessions.
+    NonTransitive,
+}
