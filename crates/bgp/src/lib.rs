@@ -36,7 +36,7 @@ pub use config::{
 pub use error::{ConfigError, SpeakerGone, StartError};
 pub use speaker::{Speaker, SpeakerHandle};
 pub use status::{
-    AdjRibOutView, AdvertisedRoute, Counters, DiscoveryStatus, FamilyCounts, MessageCounts,
-    NegotiatedRestart, NegotiatedStatus, PeerState, PeerStatus, ReceivedRoute, SessionTimers, SpeakerStatus,
-    TimedText,
+    AdjRibOutView, AdvertisedRoute, CapabilityWords, Counters, DiscoveryStatus, FamilyCounts, MessageCounts,
+    NegotiatedRestart, NegotiatedStatus, NotificationCounts, PeerState, PeerStatus, ReceivedRoute,
+    SessionTimers, SpeakerStatus, TimedNotification, TimedText,
 };

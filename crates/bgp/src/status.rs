@@ -10,7 +10,8 @@ use crate::advertise::Prefix;
 use crate::config::{Families, Family, PeerConfig, Remote, RemoteAs};
 pub use crate::rib::AdjRibOutView;
 pub use crate::session::State as PeerState;
-use crate::wire::MessageType;
+use crate::wire::iana::error_words;
+use crate::wire::{Capability, MessageType};
 
 /// The whole speaker.
 #[derive(Debug, Clone, Default)]
@@ -53,10 +54,14 @@ pub struct PeerStatus {
     pub since: Option<SystemTime>,
     /// Since when it is Established, for [`PeerStatus::uptime`].
     pub established_at: Option<Instant>,
-    /// Last NOTIFICATION we sent, in words.
-    pub last_sent: Option<TimedText>,
-    /// Last NOTIFICATION we received, in words and with the peer's text.
-    pub last_received: Option<TimedText>,
+    /// Last NOTIFICATION we sent.
+    pub last_sent: Option<TimedNotification>,
+    /// Last NOTIFICATION we received, with the peer's text.
+    pub last_received: Option<TimedNotification>,
+    /// NOTIFICATIONs we sent, never reset.
+    pub notifications_sent: NotificationCounts,
+    /// NOTIFICATIONs we received, never reset.
+    pub notifications_received: NotificationCounts,
     /// Last failure of the transport: connecting, reading, writing, or the peer closing.
     pub last_transport: Option<TimedText>,
     /// What was agreed on, while Established or about to be.
@@ -91,6 +96,8 @@ impl PeerStatus {
             established_at: None,
             last_sent: None,
             last_received: None,
+            notifications_sent: NotificationCounts::default(),
+            notifications_received: NotificationCounts::default(),
             last_transport: None,
             negotiated: None,
             timers: SessionTimers::default(),
@@ -115,10 +122,10 @@ pub struct NegotiatedStatus {
     pub hold_time: Option<Duration>,
     /// Families.
     pub families: Families,
-    /// Every capability of the peer in words, known or not.
-    pub capabilities: Vec<String>,
-    /// Every capability that we offered, in words.
-    pub offered: Vec<String>,
+    /// Every capability of the peer, known or not.
+    pub capabilities: Vec<CapabilityWords>,
+    /// Every capability that we offered.
+    pub offered: Vec<CapabilityWords>,
     /// IPv4 prefixes may have an IPv6 next hop (RFC 8950).
     pub has_extended_next_hop: bool,
     /// Either side may ask for everything again (RFC 2918).
@@ -131,6 +138,21 @@ pub struct NegotiatedStatus {
     pub has_extended_message: bool,
     /// Graceful restart, if both offered it.
     pub graceful_restart: Option<NegotiatedRestart>,
+}
+
+/// A capability for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapabilityWords {
+    /// Its code.
+    pub code: u8,
+    /// Name and value in words.
+    pub text: String,
+}
+
+impl From<&Capability> for CapabilityWords {
+    fn from(capability: &Capability) -> Self {
+        Self { code: capability.code(), text: capability.to_string() }
+    }
 }
 
 /// What two OPENs agreed on about restarts (RFC 4724).
@@ -239,6 +261,47 @@ pub struct TimedText {
     pub text: String,
 }
 
+/// A NOTIFICATION and when it was sent or received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimedNotification {
+    /// When.
+    pub at: SystemTime,
+    /// Error code.
+    pub code: u8,
+    /// Error subcode.
+    pub subcode: u8,
+    /// Both in words, with the text for the operator and, of one that we sent, what was wrong.
+    pub text: String,
+}
+
+/// NOTIFICATIONs by code and subcode. What no registry knows counts as [`Self::OTHER`], so that a peer cannot make many
+/// entries. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NotificationCounts(Arc<BTreeMap<(u8, u8), u64>>);
+
+impl NotificationCounts {
+    /// Stands for all that are not registered.
+    pub const OTHER: (u8, u8) = (0, 0);
+
+    /// Counts one more.
+    pub fn add(&mut self, code: u8, subcode: u8) {
+        let (name, detail) = error_words(code, subcode);
+        let is_known = name.is_some() && (subcode == 0 || detail.is_some());
+        let key = if is_known { (code, subcode) } else { Self::OTHER };
+        *Arc::make_mut(&mut self.0).entry(key).or_default() += 1;
+    }
+
+    /// Code and subcode with how many there were, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = ((u8, u8), u64)> + '_ {
+        self.0.iter().map(|(key, count)| (*key, *count))
+    }
+
+    /// How many there were of one code and subcode.
+    pub fn get(&self, code: u8, subcode: u8) -> u64 {
+        self.0.get(&(code, subcode)).copied().unwrap_or(0)
+    }
+}
+
 /// What is counted of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
@@ -310,4 +373,19 @@ pub struct FamilyCounts {
     pub looped: u64,
     /// End-of-RIB markers.
     pub end_of_rib: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notifications_that_nobody_knows_are_counted_together() {
+        let mut counts = NotificationCounts::default();
+        for (code, subcode) in [(6, 2), (6, 2), (4, 0), (6, 99), (200, 1), (0, 0)] {
+            counts.add(code, subcode);
+        }
+        assert_eq!(counts.iter().collect::<Vec<_>>(), [((0, 0), 3), ((4, 0), 1), ((6, 2), 2)]);
+        assert_eq!((counts.get(6, 2), counts.get(6, 9)), (2, 0));
+    }
 }

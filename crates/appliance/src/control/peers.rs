@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use weir_api::v1::{
     Condition, Counter, FamilyPrefixes, MessageCounts, PeerStatus, Remark, SessionState, Severity, Timestamp,
 };
-use weir_bgp::{Family, PeerState, SpeakerStatus, TimedText};
+use weir_bgp::{Family, PeerState, SpeakerStatus, TimedNotification, TimedText};
 
 use crate::model::{Document, Peer, RemoteAs};
 
@@ -64,14 +64,18 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
             .as_ref()
             .and_then(|agreed| agreed.hold_time)
             .map(|time| time.as_secs_f64()),
-        capabilities: known.negotiated.as_ref().map(|agreed| agreed.capabilities.clone()).unwrap_or_default(),
+        capabilities: known
+            .negotiated
+            .as_ref()
+            .map(|agreed| agreed.capabilities.iter().map(|one| one.text.clone()).collect())
+            .unwrap_or_default(),
         prefixes: BTreeMap::from([
             ("ipv4".to_owned(), family(known, Family::Ipv4Unicast, &counters.received_ipv4)),
             ("ipv6".to_owned(), family(known, Family::Ipv6Unicast, &counters.received_ipv6)),
         ]),
         messages: messages(&counters.messages_out, &counters.messages_in),
-        last_sent: known.last_sent.as_ref().map(remark),
-        last_received: known.last_received.as_ref().map(remark),
+        last_sent: known.last_sent.as_ref().map(notification),
+        last_received: known.last_received.as_ref().map(notification),
         last_transport: known.last_transport.as_ref().map(remark),
         established_total: Counter(counters.established),
         down_total: Counter(counters.established.saturating_sub(u64::from(is_up))),
@@ -81,11 +85,11 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
 
 /// The latest of what was said and what happened to the transport.
 fn why_down(known: &weir_bgp::PeerStatus) -> Condition {
-    let sent = known.last_sent.as_ref().map(|text| (text, "sent"));
-    let received = known.last_received.as_ref().map(|text| (text, "received"));
-    let transport = known.last_transport.as_ref().map(|text| (text, "transport"));
-    match [sent, received, transport].into_iter().flatten().max_by_key(|(text, _)| text.at) {
-        Some((text, what)) => down(format!("{what}: {}", text.text), Some(Timestamp(text.at))),
+    let sent = known.last_sent.as_ref().map(|last| (last.at, "sent", &last.text));
+    let received = known.last_received.as_ref().map(|last| (last.at, "received", &last.text));
+    let transport = known.last_transport.as_ref().map(|last| (last.at, "transport", &last.text));
+    match [sent, received, transport].into_iter().flatten().max_by_key(|(at, _, _)| *at) {
+        Some((at, what, text)) => down(format!("{what}: {text}"), Some(Timestamp(at))),
         None => down("no session so far".to_owned(), None),
     }
 }
@@ -138,4 +142,8 @@ fn messages(
 
 fn remark(text: &TimedText) -> Remark {
     Remark { at: Timestamp(text.at), text: text.text.clone() }
+}
+
+fn notification(last: &TimedNotification) -> Remark {
+    Remark { at: Timestamp(last.at), text: last.text.clone() }
 }

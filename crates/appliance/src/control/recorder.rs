@@ -237,9 +237,11 @@ fn peers(before: Option<&SpeakerStatus>, after: Option<&SpeakerStatus>, tell: &m
         if was == Some(is) || (was.is_none() && is == "down") {
             continue;
         }
-        let remarks = [&peer.last_sent, &peer.last_received, &peer.last_transport];
-        let latest = remarks.into_iter().flatten().max_by_key(|remark| remark.at);
-        let why = latest.filter(|_| is == "down").map(|remark| remark.text.clone());
+        let words = [&peer.last_sent, &peer.last_received].into_iter().flatten();
+        let words = words.map(|last| (last.at, &last.text));
+        let transport = peer.last_transport.as_ref().map(|last| (last.at, &last.text));
+        let latest = words.chain(transport).max_by_key(|(at, _)| *at);
+        let why = latest.filter(|_| is == "down").map(|(_, text)| text.clone());
         tell(Edge {
             from: was.map(str::to_owned),
             to: Some(is.to_owned()),

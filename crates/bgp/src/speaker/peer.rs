@@ -25,7 +25,7 @@ use super::socket;
 use crate::config::{Ending, PathDown, PeerConfig};
 use crate::rib::Wanted;
 use crate::session::{Session, SessionConfig, SessionEvent, Slot, State};
-use crate::status::{NegotiatedStatus, PeerStatus, TimedText};
+use crate::status::{CapabilityWords, NegotiatedStatus, PeerStatus, TimedNotification, TimedText};
 
 /// Accepted connections waiting for a peer's driver. When full, further ones are closed: the peer dials too often.
 pub(super) const ACCEPTED_DEPTH: usize = 4;
@@ -310,11 +310,18 @@ impl Driver {
             SessionEvent::NotificationSent { notification, why } => {
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 tracing::info!(%peer, %notification, %why, "notification sent");
-                self.status.last_sent = Some(timed(format!("{notification}{why}")));
+                let text = format!("{notification}{why}");
+                let (code, subcode) = (notification.code(), notification.subcode());
+                self.status.notifications_sent.add(code, subcode);
+                let at = SystemTime::now();
+                self.status.last_sent = Some(TimedNotification { at, code, subcode, text });
             }
             SessionEvent::NotificationReceived(notification) => {
                 tracing::info!(%peer, %notification, "notification received");
-                self.status.last_received = Some(timed(notification.to_string()));
+                let (code, subcode) = (notification.code(), notification.subcode());
+                self.status.notifications_received.add(code, subcode);
+                let (at, text) = (SystemTime::now(), notification.to_string());
+                self.status.last_received = Some(TimedNotification { at, code, subcode, text });
             }
             SessionEvent::Stopped => self.is_stopped = true,
         }
@@ -358,7 +365,7 @@ impl Driver {
                 Arc::new(NegotiatedStatus {
                     hold_time: negotiated.hold_time,
                     families: negotiated.families,
-                    capabilities: capabilities.iter().map(ToString::to_string).collect(),
+                    capabilities: capabilities.iter().map(CapabilityWords::from).collect(),
                     offered: Vec::new(),
                     has_extended_next_hop: false,
                     has_refresh: negotiated.has_refresh,

@@ -76,7 +76,7 @@ async fn two_speakers_meet_announce_withdraw_and_part() {
             (negotiated.hold_time, negotiated.families),
             (Some(Duration::from_secs(9)), Families::BOTH)
         );
-        assert!(negotiated.capabilities.contains(&"FQDN host='host-65000' domain=''".to_owned()));
+        assert!(negotiated.capabilities.iter().any(|one| one.text == "FQDN host='host-65000' domain=''"));
         until(&second, "up", |p| p.state == State::Established).await;
 
         first.set_advertisements(advertisements(&["192.0.2.1/32", "2001:db8:ffff::1/128"])).await.unwrap();

@@ -137,6 +137,11 @@ impl Capability {
         }
     }
 
+    /// Its code.
+    pub fn code(&self) -> u8 {
+        self.raw().0
+    }
+
     fn raw(&self) -> (u8, Vec<u8>) {
         let mut value = Vec::new();
         let code = match self {

@@ -160,7 +160,12 @@ fn sessions_are_told_when_they_come_and_go() {
     let mut look = |state, remark: Option<&str>| {
         let mut speaker = speaker(state, prefix);
         let peer = speaker.peers.get_mut("tor1").expect("in the document");
-        peer.last_received = remark.map(|text| weir_bgp::TimedText { at: at(9), text: text.into() });
+        peer.last_received = remark.map(|text| weir_bgp::TimedNotification {
+            at: at(9),
+            code: 6,
+            subcode: 2,
+            text: text.into(),
+        });
         seen.speaker = Some(Arc::new(speaker));
         recorder.look(seen.clone(), at(10))
     };
