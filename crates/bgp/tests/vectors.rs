@@ -207,9 +207,8 @@ fn rewrite(update: &Update) -> Option<Vec<u8>> {
         return encoder.withdraw(update.withdrawn[0].family(), &update.withdrawn).map(|(m, _)| m);
     }
     if let Some(unreach) = &from.mp_unreach {
-        // We withdraw IPv4 in the classic field.
         let family = unreach.family.family().unwrap();
-        return encoder.withdraw(family, &unreach.nlri).map(|(m, _)| m);
+        return encoder.withdraw_multiprotocol(family, &unreach.nlri).map(|(m, _)| m);
     }
     let path = PathToSend {
         as_path: from.as_path.as_ref()?,
@@ -230,7 +229,7 @@ fn rewrite(update: &Update) -> Option<Vec<u8>> {
 
 #[test]
 fn what_we_can_express_is_written_back() {
-    let (mut same, mut equal) = (vec![], 0);
+    let (mut same, mut equal, mut left_out) = (vec![], 0, 0);
     for entry in index() {
         let file = entry["file"].as_str().unwrap();
         if entry.get("expect").is_none() {
@@ -245,15 +244,15 @@ fn what_we_can_express_is_written_back() {
             Message::Refresh(refresh) => Some(refresh.encode()),
             Message::Update(update) => rewrite(update),
         };
-        let Some(written) = written else { continue };
+        let Some(written) = written else {
+            left_out += 1;
+            continue;
+        };
         let again = decode_message(&written, &CONTEXT).unwrap();
         match (&message, &again) {
-            // The same prefixes may have moved between the classic fields and the multiprotocol ones.
             (Message::Update(before), Message::Update(after)) => {
-                assert!(before.announced().eq(after.announced()), "{file}");
-                assert!(before.withdrawals().eq(after.withdrawals()), "{file}");
-                assert_eq!(before.attributes.as_path, after.attributes.as_path, "{file}");
-                assert_eq!(before.attributes.large_communities, after.attributes.large_communities, "{file}");
+                assert_eq!((&before.nlri, &before.withdrawn), (&after.nlri, &after.withdrawn), "{file}");
+                assert_eq!(before.attributes, after.attributes, "{file}");
             }
             _ => assert_eq!(message, again, "{file}"),
         }
@@ -262,23 +261,41 @@ fn what_we_can_express_is_written_back() {
             same.push(file.to_owned());
         }
     }
-    for file in [
+    // The rest differ in form only: a parameter per capability, the long length form, the order of attributes.
+    let as_recorded = [
+        "open/bird-unnumbered.hex",
+        "open/bird-numbered-v4-gr-extmsg.hex",
+        "open/gobgp-unnumbered-gr-nbit.hex",
+        "open/gobgp-restarting-rbit-fbit.hex",
+        "open/gobgp-numbered-v4.hex",
+        "open/min-two-octet-as.hex",
+        "open/fqdn-host-and-domain.hex",
+        "open/unknown-capabilities.hex",
         "keepalive.hex",
-        "update/synthetic-mp-reach-first.hex",
         "update/bird-v4-classic-prepend-gshut.hex",
         "update/gobgp-v4-classic.hex",
         "update/withdraw-v4-classic-on-enhe.hex",
         "update/eor-v4.hex",
-        "open/bird-unnumbered.hex",
-        "open/bird-numbered-v4-gr-extmsg.hex",
-        "open/min-two-octet-as.hex",
-        "notification/hard-reset-with-text.hex",
+        "update/eor-v6.hex",
+        "update/synthetic-mp-reach-first.hex",
+        "notification/bird-admin-shutdown-text.hex",
+        "notification/frr-admin-shutdown-text.hex",
+        "notification/frr-admin-reset.hex",
+        "notification/gobgp-admin-shutdown.hex",
         "notification/frr-max-prefix.hex",
+        "notification/frr-collision.hex",
+        "notification/frr-config-change.hex",
+        "notification/frr-bfd-down.hex",
+        "notification/frr-malformed-nlri.hex",
+        "notification/frr-bad-nexthop.hex",
+        "notification/hard-reset-with-text.hex",
+        "refresh/frr-request-v4.hex",
         "refresh/bird-borr-v4.hex",
-    ] {
-        assert!(same.iter().any(|s| s == file), "{file} comes back octet for octet; those that do: {same:?}");
-    }
-    assert!(equal >= 36, "{equal} messages were written back");
+        "refresh/bird-eorr-v4.hex",
+    ];
+    assert_eq!(same, as_recorded, "these come back octet for octet");
+    assert_eq!(left_out, 12, "next hops of two addresses and paths with a set are read, never written");
+    assert_eq!(equal + left_out, 52);
 }
 
 #[test]

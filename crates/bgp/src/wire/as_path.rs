@@ -74,6 +74,38 @@ impl AsPath {
         self.segments.iter().any(|s| s.asns.contains(&asn))
     }
 
+    /// Length as RFC 4271 §9.1.2.2 a counts it: a set is one.
+    fn hops(&self) -> usize {
+        self.segments.iter().map(Segment::hops).sum()
+    }
+
+    /// As many hops of the front of this path as it is longer, then `wide`; this path if it is the shorter one.
+    pub(super) fn merged(&self, wide: &AsPath) -> AsPath {
+        let Some(mut missing) = self.hops().checked_sub(wide.hops()) else { return self.clone() };
+        let mut segments = Vec::new();
+        for segment in &self.segments {
+            if missing == 0 {
+                break;
+            }
+            let taken = match segment.kind {
+                SegmentKind::Set => segment.clone(),
+                SegmentKind::Sequence => {
+                    let count = missing.min(segment.asns.len());
+                    Segment { kind: segment.kind, asns: segment.asns[..count].to_vec() }
+                }
+            };
+            missing = missing.saturating_sub(taken.hops());
+            segments.push(taken);
+        }
+        segments.extend(wide.segments.iter().cloned());
+        AsPath { segments }
+    }
+
+    /// Whether a set is in it, which is never sent (RFC 9774).
+    pub(super) fn has_set(&self) -> bool {
+        self.segments.iter().any(|s| s.kind == SegmentKind::Set)
+    }
+
     /// Whether a number needs four octets.
     pub(super) fn is_wide(&self) -> bool {
         self.segments.iter().flat_map(|s| &s.asns).any(|asn| u16::try_from(*asn).is_err())
@@ -115,6 +147,15 @@ impl fmt::Display for AsPath {
     }
 }
 
+impl Segment {
+    fn hops(&self) -> usize {
+        match self.kind {
+            SegmentKind::Set => 1,
+            SegmentKind::Sequence => self.asns.len(),
+        }
+    }
+}
+
 impl fmt::Display for Segment {
     /// `SEQ 65001 65001` or `SET 65001`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,6 +188,29 @@ mod tests {
         let mut out = vec![];
         path.encode(true, &mut out);
         assert_eq!(AsPath::decode(&out, true), Ok(path));
+    }
+
+    #[test]
+    fn a_two_octet_path_is_filled_from_the_wide_one() {
+        let path = |text: &str| {
+            let segment = |part: &str| {
+                let mut words = part.split(' ');
+                let kind = if words.next() == Some("SET") { SegmentKind::Set } else { SegmentKind::Sequence };
+                Segment { kind, asns: words.map(|w| w.parse().unwrap()).collect() }
+            };
+            AsPath { segments: text.split(", ").map(segment).collect() }
+        };
+        let merge = |narrow: &str, wide: &str| {
+            let merged = path(narrow).merged(&path(wide));
+            merged.segments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            merge("SEQ 10 23456 23456", "SEQ 4200000001 4200000002"),
+            "SEQ 10, SEQ 4200000001 4200000002"
+        );
+        assert_eq!(merge("SEQ 23456", "SEQ 4200000001"), "SEQ 4200000001");
+        assert_eq!(merge("SEQ 10", "SEQ 4200000001 4200000002"), "SEQ 10", "a longer AS4_PATH is ignored");
+        assert_eq!(merge("SET 10 20, SEQ 23456", "SEQ 4200000001"), "SET 10 20, SEQ 4200000001");
     }
 
     #[test]

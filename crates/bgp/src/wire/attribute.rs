@@ -16,7 +16,7 @@ use super::error::UpdateError;
 use super::iana::{attribute_code as code, attribute_flag as flag};
 use super::leaf::{self, Origin};
 use super::message::DecodeContext;
-use super::mp::{MpReach, MpUnreach};
+use super::mp::{MpError, MpReach, MpUnreach};
 
 /// Most findings kept of one UPDATE; further ones are only counted, one message may hold over a thousand attributes.
 pub const FINDINGS_MAX: usize = 8;
@@ -74,6 +74,17 @@ pub struct PathAttributes {
     pub mp_reach: Option<MpReach>,
     /// MP_UNREACH_NLRI.
     pub mp_unreach: Option<MpUnreach>,
+}
+
+impl PathAttributes {
+    /// The path in four octets: of a two-octet speaker, AS_PATH's front and AS4_PATH behind it (RFC 6793 §4.2.3).
+    pub fn full_path(&self) -> Option<AsPath> {
+        let path = self.as_path.as_ref()?;
+        Some(match &self.as4_path {
+            Some(wide) => path.merged(wide),
+            None => path.clone(),
+        })
+    }
 }
 
 /// Collects findings, never more than [`FINDINGS_MAX`].
@@ -192,7 +203,10 @@ fn read(
     findings: &mut Findings,
 ) -> Result<(), UpdateError> {
     let Raw { code, value, whole, flags } = *raw;
-    let multiprotocol = |what| UpdateError::Multiprotocol { code, what, attribute: whole.to_vec() };
+    let multiprotocol = |error| match error {
+        MpError::Attribute(what) => UpdateError::Multiprotocol { code, what, attribute: whole.to_vec() },
+        MpError::Network(bad) => UpdateError::Network { what: "a multiprotocol field", length: bad.length },
+    };
     match code {
         code::ORIGIN => {
             attributes.origin = leaf::decode_origin(value);
@@ -205,11 +219,8 @@ fn read(
             Err(what) => findings.withdraw(code, what),
         },
         code::NEXT_HOP => match value.first_chunk::<4>().filter(|_| value.len() == 4) {
-            Some(octets) => {
-                let next_hop = Ipv4Addr::from(*octets);
-                check_next_hop(code, IpAddr::V4(next_hop), context, findings);
-                attributes.next_hop = Some(next_hop);
-            }
+            // Whose it is matters only to classic prefixes; the framing knows whether there are any.
+            Some(octets) => attributes.next_hop = Some(Ipv4Addr::from(*octets)),
             None => findings.withdraw(code, "length"),
         },
         code::MED => {
@@ -247,15 +258,22 @@ fn read(
             Err(what) => findings.discard(code, what),
         },
         code::ATOMIC_AGGREGATE if !value.is_empty() => findings.discard(code, "length"),
-        code::AGGREGATOR if value.len() != if context.four_octet_as { 8 } else { 6 } => {
-            findings.discard(code, "length");
+        code::AGGREGATOR | code::AS4_AGGREGATOR => {
+            let width = if context.four_octet_as || code == code::AS4_AGGREGATOR { 4 } else { 2 };
+            match value.split_at_checked(width) {
+                Some((asn, address)) if address.len() == 4 => {
+                    if asn.iter().all(|octet| *octet == 0) {
+                        findings.discard(code, "AS 0"); // RFC 7607
+                    }
+                }
+                _ => findings.discard(code, "length"),
+            }
         }
-        code::AS4_AGGREGATOR if value.len() != 8 => findings.discard(code, "length"),
         // Nobody outside our AS has a say in these (RFC 7606 §7.5, §7.9, §7.10).
         code::LOCAL_PREF | code::ORIGINATOR_ID | code::CLUSTER_LIST => {
             findings.discard(code, "from an external peer");
         }
-        code::ATOMIC_AGGREGATE | code::AGGREGATOR | code::AS4_AGGREGATOR => {}
+        code::ATOMIC_AGGREGATE => {}
         _ if flags & flag::OPTIONAL == 0 => {
             return Err(UpdateError::UnknownWellKnown { code, attribute: whole.to_vec() });
         }
@@ -266,8 +284,9 @@ fn read(
 }
 
 /// A next hop must be somebody else's unicast address (RFC 4271 §6.3); anything else withdraws.
-fn check_next_hop(code: u8, address: IpAddr, context: &DecodeContext, findings: &mut Findings) {
-    if address.is_unspecified() || address.is_multicast() {
+pub(super) fn check_next_hop(code: u8, address: IpAddr, context: &DecodeContext, findings: &mut Findings) {
+    let is_everybody = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_everybody {
         findings.withdraw(code, "next hop is no unicast address");
     } else if Some(address) == context.local_address {
         findings.withdraw(code, "next hop is our own address");

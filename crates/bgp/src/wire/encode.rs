@@ -56,6 +56,15 @@ pub struct PathToSend<'a> {
     pub large_communities: &'a [[u32; 3]],
 }
 
+impl PathToSend<'_> {
+    /// Octets of its lists, which alone could exceed a message.
+    fn value_octets(&self) -> usize {
+        let asns: usize = self.as_path.segments.iter().map(|s| 2 + s.asns.len() * 4).sum();
+        let large = self.large_communities.len() * 12;
+        asns + self.communities.len() * 4 + self.extended_communities.len() * 8 + large
+    }
+}
+
 /// Builds messages for one session.
 #[derive(Debug, Clone, Copy)]
 pub struct UpdateEncoder {
@@ -68,8 +77,8 @@ pub struct UpdateEncoder {
 impl UpdateEncoder {
     /// A message announcing prefixes from the front of `prefixes`, all of `family`, and how many it took.
     ///
-    /// `None` if `prefixes` is empty, the attributes leave no room for a single one, or the next hop is IPv4 and the
-    /// family IPv6.
+    /// `None` if `prefixes` is empty, the attributes leave no room for a single one, the next hop is IPv4 and the
+    /// family IPv6, or the path holds a set (RFC 9774).
     pub fn announce(
         &self,
         path: PathToSend<'_>,
@@ -77,6 +86,10 @@ impl UpdateEncoder {
         family: Family,
         prefixes: &[Prefix],
     ) -> Option<(Vec<u8>, usize)> {
+        // Checked before anything is built: behind this every length fits its field.
+        if path.as_path.has_set() || path.value_octets() > self.message_max {
+            return None;
+        }
         let mut tail = Vec::with_capacity(128);
         push_attribute(&mut tail, flag::TRANSITIVE, code::ORIGIN, &leaf::encode_origin(path.origin));
         let classic = match (family, next_hop) {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cursor::Cursor;
-use super::nlri;
+use super::nlri::{self, BadPrefix};
 use crate::advertise::Prefix;
 use crate::config::Family;
 
@@ -75,9 +75,30 @@ pub struct MpUnreach {
     pub nlri: Vec<Prefix>,
 }
 
+/// Why a multiprotocol attribute cannot be read; the two have different subcodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MpError {
+    /// What stands before the prefixes.
+    Attribute(&'static str),
+    /// A prefix.
+    Network(BadPrefix),
+}
+
+impl From<&'static str> for MpError {
+    fn from(what: &'static str) -> Self {
+        Self::Attribute(what)
+    }
+}
+
+impl From<BadPrefix> for MpError {
+    fn from(bad: BadPrefix) -> Self {
+        Self::Network(bad)
+    }
+}
+
 impl MpReach {
     /// Reads a value; every failure ends the session, for then the prefixes cannot be told (RFC 7606 §5.3).
-    pub(super) fn decode(value: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, MpError> {
         let mut cursor = Cursor::new(value);
         let family = family(&mut cursor)?;
         let length = cursor.u8().ok_or("no next hop length")?;
@@ -87,7 +108,7 @@ impl MpReach {
             return Ok(Self { family, next_hops: Vec::new(), nlri: Vec::new() });
         };
         let next_hops = next_hops(known, next_hop)?;
-        let nlri = nlri::decode(known, cursor.rest()).map_err(|_| "prefix length")?;
+        let nlri = nlri::decode(known, cursor.rest())?;
         Ok(Self { family, next_hops, nlri })
     }
 
@@ -95,15 +116,23 @@ impl MpReach {
     pub fn usable_next_hops(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.next_hops.iter().copied().filter(|a| !a.is_unspecified())
     }
+
+    /// The address to use: the link-local one if the session itself is between link-local addresses, else the global
+    /// one; the other if there is but one kind. A link-local one is of the session's interface.
+    pub fn preferred_next_hop(&self, is_link_local_session: bool) -> Option<IpAddr> {
+        let is_wanted =
+            |a: &IpAddr| matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local()) == is_link_local_session;
+        self.usable_next_hops().find(is_wanted).or_else(|| self.usable_next_hops().next())
+    }
 }
 
 impl MpUnreach {
     /// As [`MpReach::decode`].
-    pub(super) fn decode(value: &[u8]) -> Result<Self, &'static str> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, MpError> {
         let mut cursor = Cursor::new(value);
         let family = family(&mut cursor)?;
         let nlri = match family.family() {
-            Some(known) => nlri::decode(known, cursor.rest()).map_err(|_| "prefix length")?,
+            Some(known) => nlri::decode(known, cursor.rest())?,
             None => Vec::new(),
         };
         Ok(Self { family, nlri })
@@ -125,5 +154,27 @@ fn next_hops(family: Family, octets: &[u8]) -> Result<Vec<IpAddr>, &'static str>
             Ok(addresses.iter().map(|o| IpAddr::V6(Ipv6Addr::from(*o))).collect())
         }
         _ => Err("next hop length"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_hop_follows_the_session() {
+        let prefer = |next_hops: &[&str]| {
+            let next_hops = next_hops.iter().map(|a| a.parse().unwrap()).collect();
+            let reach = MpReach { family: Family::Ipv4Unicast.into(), next_hops, nlri: vec![] };
+            [true, false].map(|is_link_local| {
+                reach.preferred_next_hop(is_link_local).map_or_else(String::new, |a| a.to_string())
+            })
+        };
+        assert_eq!(prefer(&["2001:db8::1", "fe80::1"]), ["fe80::1", "2001:db8::1"]);
+        assert_eq!(prefer(&["fe80::1", "fe80::1"]), ["fe80::1", "fe80::1"]);
+        assert_eq!(prefer(&["::", "fe80::1"]), ["fe80::1", "fe80::1"]);
+        assert_eq!(prefer(&["2001:db8::1"]), ["2001:db8::1", "2001:db8::1"]);
+        assert_eq!(prefer(&["10.0.0.1"]), ["10.0.0.1", "10.0.0.1"]);
+        assert_eq!(prefer(&["::"]), ["", ""]);
     }
 }

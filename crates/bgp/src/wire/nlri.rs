@@ -11,9 +11,11 @@ pub(crate) struct BadPrefix {
     pub(crate) length: u8,
 }
 
-/// Reads a whole field; each prefix takes at least one octet, so the list is never longer than the field.
+/// Reads a whole field. The default route said again is the same prefix and is kept once: every other prefix takes two
+/// octets at least, so the list has at most half as many entries as the field has octets.
 pub(crate) fn decode(family: Family, mut field: &[u8]) -> Result<Vec<Prefix>, BadPrefix> {
-    let mut prefixes = Vec::new();
+    let mut prefixes = Vec::with_capacity(count(field));
+    let mut has_default = false;
     while let Some((&length, rest)) = field.split_first() {
         let octets = usize::from(length).div_ceil(8);
         let bad = BadPrefix { length };
@@ -21,10 +23,24 @@ pub(crate) fn decode(family: Family, mut field: &[u8]) -> Result<Vec<Prefix>, Ba
             return Err(bad);
         }
         let (address, rest) = rest.split_at_checked(octets).ok_or(bad)?;
-        prefixes.push(leaf::decode_prefix(family, length, address).ok_or(bad)?);
         field = rest;
+        if length == 0 && std::mem::replace(&mut has_default, true) {
+            continue;
+        }
+        prefixes.push(leaf::decode_prefix(family, length, address).ok_or(bad)?);
     }
     Ok(prefixes)
+}
+
+/// Entries that [`decode`] will find, as far as the field can be walked: room for these is taken at once.
+fn count(mut field: &[u8]) -> usize {
+    let (mut count, mut has_default) = (0, false);
+    while let Some((&length, rest)) = field.split_first() {
+        let Some((_, rest)) = rest.split_at_checked(usize::from(length).div_ceil(8)) else { break };
+        field = rest;
+        count += usize::from(length != 0 || !std::mem::replace(&mut has_default, true));
+    }
+    count
 }
 
 /// Appends one prefix.
@@ -65,6 +81,14 @@ mod tests {
     fn bits_behind_the_length_do_not_count() {
         assert_eq!(decode(Family::Ipv4Unicast, &[12, 0x0a, 0xff]).unwrap()[0].to_string(), "10.240.0.0/12");
         assert_eq!(decode(Family::Ipv4Unicast, &[0]).unwrap()[0].to_string(), "0.0.0.0/0");
+    }
+
+    #[test]
+    fn the_default_route_said_again_is_one() {
+        let prefixes = decode(Family::Ipv4Unicast, &[0, 8, 10, 0, 0]).unwrap();
+        assert_eq!(prefixes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.0.0.0/0", "10.0.0.0/8"]);
+        assert_eq!(prefixes.capacity(), 2);
+        assert_eq!(decode(Family::Ipv6Unicast, &[0; 65000]).unwrap().capacity(), 1);
     }
 
     proptest! {

@@ -15,6 +15,10 @@ use super::iana::{self, AS_TRANS, message_type, open_parameter};
 use super::message::encode_message;
 use super::mp::AfiSafi;
 
+/// Octets of capabilities that fit one message: behind the header are ten octets of fixed fields, then three of the
+/// extended length and three of the parameter.
+const CAPABILITIES_MAX: usize = iana::MESSAGE_LEN_MAX - iana::HEADER_LEN - 10 - 3 - 3;
+
 /// An OPEN message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
@@ -80,9 +84,18 @@ impl Open {
     }
 
     /// The whole message: one capability parameter, in the extended form only if it does not fit otherwise.
+    ///
+    /// It never exceeds 4096 octets (RFC 8654 §4): capabilities from the first that would are left out.
     pub fn encode(&self) -> Vec<u8> {
         let mut capabilities = Vec::new();
-        self.capabilities.iter().for_each(|c| c.encode(&mut capabilities));
+        for capability in &self.capabilities {
+            let end = capabilities.len();
+            capability.encode(&mut capabilities);
+            if capabilities.len() > CAPABILITIES_MAX {
+                capabilities.truncate(end);
+                break;
+            }
+        }
         encode_message(message_type::OPEN, |out| {
             out.push(iana::VERSION);
             out.extend_from_slice(&self.two_octet_as.to_be_bytes());
@@ -193,5 +206,37 @@ mod tests {
         let message = open.encode();
         assert_eq!(&message[28..30], [255, 255]);
         assert_eq!(Open::decode(&message[19..]).unwrap(), open);
+    }
+
+    #[test]
+    fn no_open_exceeds_four_thousand_octets() {
+        let capability = |length| Capability::Unknown { code: 200, value: vec![7; length] };
+        let mut open = Open {
+            two_octet_as: 65001,
+            hold_time_s: 9,
+            router_id: Ipv4Addr::new(10, 0, 0, 1),
+            capabilities: vec![capability(254); 15],
+        };
+        open.capabilities.push(capability(CAPABILITIES_MAX - 15 * 256 - 2));
+        let message = open.encode();
+        assert_eq!(message.len(), iana::MESSAGE_LEN_MAX);
+        assert_eq!(Open::decode(&message[19..]).unwrap(), open);
+        open.capabilities.insert(15, Capability::RouteRefresh);
+        let read = Open::decode(&open.encode()[19..]).unwrap();
+        assert_eq!(read.capabilities[..], open.capabilities[..16], "the last did not fit any more");
+    }
+
+    #[test]
+    fn parameters_beyond_one_octet_of_length_are_read() {
+        // RFC 9072: one parameter of 300 octets, another of 2, whatever the classic length says.
+        let long = [&[200, 148][..], &[1; 148], &[201, 148], &[2; 148]].concat();
+        let parameters = [&[2, 1, 44][..], &long, &[2, 0, 2, 70, 0]].concat();
+        for classic in [1, 4, 255] {
+            let head = [4, 0xfd, 0xe9, 0, 9, 10, 0, 0, 1, classic, 255, 1, 52];
+            let read = Open::decode(&[&head[..], &parameters].concat()).unwrap();
+            let codes: Vec<_> = read.capabilities.iter().map(ToString::to_string).collect();
+            assert_eq!(codes.len(), 3);
+            assert!(codes[0].starts_with("unknown 200 0101") && codes[2] == "enhanced-route-refresh");
+        }
     }
 }

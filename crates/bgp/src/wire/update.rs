@@ -5,6 +5,8 @@
 //!   withdrawn length(2) withdrawn … attribute length(2) attributes … NLRI …
 //! ```
 
+use std::net::IpAddr;
+
 use super::attribute::{self, Finding, Findings, PathAttributes, Treatment};
 use super::cursor::Cursor;
 use super::error::UpdateError;
@@ -40,6 +42,9 @@ impl Update {
         let nlri = nlri::decode(Family::Ipv4Unicast, cursor.rest()).map_err(network("NLRI"))?;
         let mut findings = Findings::default();
         let attributes = attribute::decode(block, context, &mut findings)?;
+        if let (Some(next_hop), false) = (attributes.next_hop, nlri.is_empty()) {
+            attribute::check_next_hop(code::NEXT_HOP, IpAddr::V4(next_hop), context, &mut findings);
+        }
         check_mandatory(&attributes, !nlri.is_empty(), &mut findings);
         Ok(Self { withdrawn, attributes, nlri, findings: findings.kept, treatment: findings.worst })
     }
