@@ -109,6 +109,13 @@ fn peer(peer: &Peer) -> Value {
         ("families", Some(json!(families))),
         ("next_hop_v4", peer.next_hop_v4.map(|address| json!(address.to_string()))),
         ("next_hop_v6", peer.next_hop_v6.map(|address| json!(address.to_string()))),
+        (
+            "bfd",
+            Some(match peer.bfd {
+                None => json!(false),
+                Some(bfd) => json!({ "interval": duration_text(bfd.interval), "multiplier": bfd.multiplier }),
+            }),
+        ),
     ])
 }
 

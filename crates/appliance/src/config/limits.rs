@@ -54,6 +54,12 @@ pub(super) const CONNECT_RETRY_DEFAULT: Duration = Duration::from_secs(5);
 pub(super) const CONNECT_RETRY: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3_600);
 
+/// Intervals of BFD; what every session asks for in both directions.
+pub(super) const BFD_INTERVAL: RangeInclusive<Duration> =
+    weir_bfd::config::INTERVAL_MIN..=weir_bfd::config::INTERVAL_MAX;
+/// Detection multipliers of BFD: one octet, and a single lost packet must not end a session.
+pub(super) const BFD_MULTIPLIER: RangeInclusive<u32> = 2..=255;
+
 /// Idle times of flows, whole seconds.
 pub(super) const IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(IDLE_S_MAX as u64);

@@ -47,6 +47,24 @@ pub struct Peer {
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of announced IPv6 prefixes; `None`: own address of the session.
     pub next_hop_v6: Option<Ipv6Addr>,
+    /// BFD on the path to it, if it is watched.
+    pub bfd: Option<Bfd>,
+}
+
+/// How a path is watched by BFD (RFC 5880), both ways alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bfd {
+    /// Time between two packets that is asked for; the slower side decides.
+    pub interval: Duration,
+    /// Packets in a row whose loss is the end, 2 to 255.
+    pub multiplier: u8,
+}
+
+impl Default for Bfd {
+    /// 3 × 100 ms.
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(100), multiplier: 3 }
+    }
 }
 
 /// The AS number expected of a peer.

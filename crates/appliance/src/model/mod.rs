@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 pub use self::announce::{AnnouncePolicy, High, Mark, OnAllDown, Require};
 pub use self::appliance::{Appliance, Uplink, XdpMode};
-pub use self::bgp::{Asn, Bgp, Families, Peer, RemoteAs};
+pub use self::bgp::{Asn, Bfd, Bgp, Families, Peer, RemoteAs};
 pub use self::bootstrap::{Bootstrap, Capacity, CheckPath, Log, LogFormat, LogLevel, Owner};
 pub use self::check::{CheckKind, HttpCheck, HttpMethod, PoolCheck};
 pub use self::generation::{DocumentHash, Generation};

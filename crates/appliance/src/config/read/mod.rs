@@ -5,6 +5,7 @@
 //! report the same slip twice.
 
 mod announce;
+mod bfd;
 mod bootstrap;
 mod check;
 mod routing;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::bfd;
 use crate::config::limits;
 use crate::config::report::Report;
 use crate::config::section::{Section, object_names};
 use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong, found};
-use crate::model::{Appliance, Asn, Bgp, Families, Peer, RemoteAs, Uplink, XdpMode};
+use crate::model::{Appliance, Asn, Bfd, Bgp, Families, Peer, RemoteAs, Uplink, XdpMode};
 
 const APPLIANCE: Shape = Shape {
     path: "appliance",
@@ -135,10 +136,10 @@ const PEER: Shape = Shape {
             "own address of the session",
             "Next hop of IPv6 prefixes; required for IPv6 on a session over IPv4",
         ),
+        bfd::KEY,
     ],
     later: &[
         "interface",
-        "bfd",
         "password_file",
         "md5",
         "md5_file",
@@ -196,6 +197,7 @@ pub(in crate::config) struct PeerDraft {
     pub(in crate::config) families: Option<Option<Families>>,
     pub(in crate::config) next_hop_v4: Option<Option<Ipv4Addr>>,
     pub(in crate::config) next_hop_v6: Option<Option<Ipv6Addr>>,
+    bfd: Option<Option<Bfd>>,
 }
 
 pub(super) fn read_appliance(report: &mut Report, root: &Section<'_>) -> ApplianceDraft {
@@ -270,6 +272,7 @@ fn read_peer(report: &mut Report, section: &Section<'_>) -> PeerDraft {
         families: section.optional(report, "families", families),
         next_hop_v4: section.optional(report, "next_hop_v4", value::address_v4),
         next_hop_v6: section.optional(report, "next_hop_v6", value::address_v6),
+        bfd: section.or(report, "bfd", None, bfd::bfd),
     }
 }
 
@@ -314,6 +317,7 @@ impl PeerDraft {
             passive: self.passive?,
             next_hop_v4: self.next_hop_v4?,
             next_hop_v6: self.next_hop_v6?,
+            bfd: self.bfd?,
         })
     }
 }
