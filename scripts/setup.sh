@@ -3,7 +3,7 @@
 # Prepares a machine (Debian 12 or newer, with rustup's cargo) for work on Weir. Idempotent: what is there is left alone.
 #
 #   scripts/setup.sh build    compiler toolchain and bpf-linker: enough for `cargo build` and unit tests
-#   scripts/setup.sh lab      build, and what the labs run: FRR, nginx, iproute2, tcpdump, promtool (default)
+#   scripts/setup.sh lab      build, and what the labs run: FRR, BIRD, GoBGP, nginx, iproute2, tcpdump, promtool (default)
 #   scripts/setup.sh check    build, and for `make check` cargo-deny, promtool, openapi-spec-validator
 #   scripts/setup.sh deb      build, and for `make deb` cargo-deb, lintian and what they call
 #   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
@@ -20,13 +20,14 @@ readonly CARGO_FUZZ=0.13.2
 readonly OPENAPI_SPEC_VALIDATOR=0.9.0
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
-readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr)
+# gobgpd brings its client `gobgp`.
+readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr bird2 gobgpd)
 # For promtool; the server is never started.
 readonly PROMTOOL_PACKAGES=(prometheus)
 # dpkg-dev finds the libraries a binary needs, man-db lets lintian read manual pages, systemd has systemd-analyze.
 readonly DEB_PACKAGES=(dpkg-dev lintian man-db systemd)
 # Units that packages of these lists enable on their own.
-readonly ENABLED_UNITS=(nginx.service frr.service prometheus.service)
+readonly ENABLED_UNITS=(nginx.service frr.service prometheus.service bird.service gobgpd.service)
 
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin:$PATH"
 

@@ -33,7 +33,7 @@ const RULES: &[Rule] = &[
         &["weir-lab"],
     ),
     ("weir-bfd", &[], &["weir-lab"]),
-    ("weir-bgp", &[], &[]),
+    ("weir-bgp", &[], &["weir-lab"]),
     ("weir-dataplane", &["weir-dataplane-core"], &["weir-lab"]),
     ("weir-dataplane-core", &[], &[]),
     ("weir-dataplane-ebpf", &["weir-dataplane-core"], &[]),
