@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use tokio::sync::oneshot;
 use weir_bgp::{
-    Advertisement, Families, PeerConfig, PeerStatus, Prefix, RemoteAs, Speaker, SpeakerConfig, SpeakerHandle,
-    SpeakerStatus,
+    Advertisement, Families, PeerConfig, PeerStatus, Prefix, RemoteAs, Secret, Speaker, SpeakerConfig,
+    SpeakerHandle, SpeakerStatus,
 };
 use weir_lab::document::{APPLIANCE_AS, TOR_AS};
 use weir_lab::{Netns, TorSession, Transport, wait_until};
@@ -148,6 +148,8 @@ pub(crate) fn config<'a>(number: u8, sessions: impl IntoIterator<Item = &'a TorS
         listen: vec!["0.0.0.0:179".parse().expect("an address"), "[::]:179".parse().expect("an address")],
         hostname: format!("lb{number}"),
         software: "weir/lab".to_owned(),
+        graceful_restart: None,
+        fib: None,
         peers: sessions.into_iter().map(peer).collect(),
     }
 }
@@ -158,19 +160,26 @@ pub(crate) fn peer_name(session: &TorSession) -> String {
     format!("{tor}{}", session.name().trim_start_matches(&session.link.tor_interface()))
 }
 
-fn peer(session: &TorSession) -> PeerConfig {
+/// The host's side of a session, as the ToR's side says it.
+pub(crate) fn peer(session: &TorSession) -> PeerConfig {
     let (v4, v6) = session.link.tor_addresses();
     let (own_v4, own_v6) = session.link.host_addresses();
-    let address = match session.transport {
-        Transport::V4 => v4.into(),
-        Transport::V6 | Transport::Unnumbered => v6.into(),
+    let name = peer_name(session);
+    let tor = RemoteAs::Exact(TOR_AS);
+    let peer = match session.transport {
+        Transport::V4 => PeerConfig::new(name, v4.into(), tor),
+        Transport::V6 => PeerConfig::new(name, v6.into(), tor),
+        Transport::Unnumbered => PeerConfig::unnumbered(name, session.link.host_interface(), tor),
     };
     PeerConfig {
         connect_retry: std::time::Duration::from_secs(1),
         families: Families { ipv4: session.has_ipv4, ipv6: session.has_ipv6 },
         next_hop_v4: (session.transport == Transport::V6).then_some(own_v4),
         next_hop_v6: (session.transport == Transport::V4).then_some(own_v6),
-        ..PeerConfig::new(peer_name(session), address, RemoteAs::Exact(TOR_AS))
+        md5: session.md5.as_deref().map(|key| Secret::new(key).expect("a key of a scenario")),
+        has_gtsm: session.has_gtsm,
+        has_graceful_restart: session.has_graceful_restart,
+        ..peer
     }
 }
 

@@ -5,10 +5,36 @@
 //! everything, freeze it and kill it. What concerns the whole appliance is in `tests/scenarios`. One test binary, because
 //! each links for long; all need root and run inside `scripts/isolated.sh` (`make test`).
 
+mod a_host_that_ends_is_forgotten;
 mod host;
 mod three_routers_take_what_is_announced;
 
 use std::time::Duration;
 
+use anyhow::Result;
+use weir_lab::{BedLink, BgpBed, Daemon, Tor, TorSession, Transport};
+
 /// Generous, for what only has to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// FRR, BIRD and GoBGP as ToRs 1, 2, 3, each with a session over each of these transports to each of the hosts, after
+/// `change`.
+fn three(
+    bed: &BgpBed,
+    hosts: u8,
+    transports: &[Transport],
+    change: impl Fn(TorSession) -> TorSession,
+) -> Result<Vec<Tor>> {
+    let mut tors = Vec::new();
+    for (number, daemon) in (1..).zip(Daemon::ALL) {
+        let links = (1..=hosts).map(|host| BedLink { host, tor: number });
+        let sessions = links.flat_map(|link| transports.iter().map(move |on| TorSession::plain(link, *on)));
+        tors.push(Tor::start(bed, number, daemon, sessions.map(&change).collect())?);
+    }
+    Ok(tors)
+}
+
+/// The sessions of all these ToRs with one host.
+fn sessions_of(tors: &[Tor], host: u8) -> impl Iterator<Item = &TorSession> {
+    tors.iter().flat_map(Tor::sessions).filter(move |session| session.link.host == host)
+}

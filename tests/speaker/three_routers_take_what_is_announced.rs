@@ -5,32 +5,20 @@
 
 use anyhow::{Result, ensure};
 use weir_bgp::Advertisement;
-use weir_lab::{BedLink, BgpBed, Daemon, Tor, TorSession, Transport, wait_until};
+use weir_lab::{BgpBed, Daemon, Tor, Transport, wait_until};
 
-use crate::PATIENCE;
 use crate::host::{Host, config, peer_name, plain};
+use crate::{PATIENCE, sessions_of, three};
 
 const V4: &str = "198.51.100.1/32";
 const V6: &str = "2001:db8:100::1/128";
-
-/// All three routers, each with a session over each of these transports.
-fn three(bed: &BgpBed, transports: &[Transport]) -> Result<Vec<Tor>> {
-    let mut tors = Vec::new();
-    for (number, daemon) in (1..).zip(Daemon::ALL) {
-        let link = BedLink { host: 1, tor: number };
-        let sessions = transports.iter().map(|transport| TorSession::plain(link, *transport)).collect();
-        tors.push(Tor::start(bed, number, daemon, sessions)?);
-    }
-    Ok(tors)
-}
 
 #[test]
 #[ignore = "needs root and netns"]
 fn numbered() {
     let bed = BgpBed::create(1, 3).expect("a bed");
-    let tors = three(&bed, &[Transport::V4, Transport::V6]).expect("routers");
-    let sessions: Vec<_> = tors.iter().flat_map(Tor::sessions).collect();
-    let host = Host::start(bed.host(1), config(1, sessions.iter().copied())).expect("a speaker");
+    let tors = three(&bed, 1, &[Transport::V4, Transport::V6], |session| session).expect("routers");
+    let host = Host::start(bed.host(1), config(1, sessions_of(&tors, 1))).expect("a speaker");
     announced(&host, &tors).expect("announced");
 }
 
@@ -66,7 +54,7 @@ fn announced(host: &Host, tors: &[Tor]) -> Result<()> {
     host.announce([plain(V6)])?;
     for tor in tors {
         tor.wait_forgotten(V4, PATIENCE)?;
-        for session in tor.sessions() {
+        for session in tor.sessions().iter().filter(|_| tor.daemon() != Daemon::GoBgp) {
             let before = host.peer(&peer_name(session))?.counters.messages_out.update;
             tor.refresh(session)?;
             host.wait_peer(&peer_name(session), "UPDATEs after a refresh", |peer| {

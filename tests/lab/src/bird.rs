@@ -72,11 +72,11 @@ impl Bird {
         number.with_context(|| format!("no count in: {text}"))
     }
 
-    /// What BIRD says of the end of the last session: its `Last error`.
-    pub fn last_error(&self, protocol: &str) -> Result<Notice> {
-        let text = self.birdc(&format!("show protocols all {protocol}"))?;
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("Last error:"));
-        Ok(Notice(line.unwrap_or_default().trim().to_owned()))
+    /// What BIRD logged last of a session, such as the NOTIFICATION that ended it with the peer's text.
+    pub fn last_said(&self, protocol: &str) -> Notice {
+        let log = self.process.log();
+        let line = log.lines().rev().find_map(|line| line.split_once(&format!("{protocol}: ")));
+        Notice(line.map(|(_, said)| said.to_owned()).unwrap_or_default())
     }
 
     /// Process number.

@@ -96,11 +96,11 @@ impl GoBgp {
         Ok(answer.as_object().map_or(0, serde_json::Map::len) as u64)
     }
 
-    /// What gobgpd logged last of a NOTIFICATION with a neighbour.
-    pub fn last_notification(&self) -> Notice {
+    /// What gobgpd logged of the last NOTIFICATION of a neighbour.
+    pub fn last_notification(&self, neighbour: &str) -> Notice {
         let log = self.process.log();
-        let line = log.lines().rev().find(|line| line.contains("otification"));
-        Notice(line.unwrap_or_default().to_owned())
+        let is_it = |line: &&str| line.contains("received notification") && line.contains(neighbour);
+        Notice(log.lines().rev().find(is_it).unwrap_or_default().to_owned())
     }
 
     /// All that it printed.

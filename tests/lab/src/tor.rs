@@ -301,7 +301,21 @@ impl Tor {
 
     /// Waits until it has this prefix over each of its sessions.
     pub fn wait_learnt(&self, prefix: &str, limit: Duration) -> Result<()> {
-        for session in &self.sessions {
+        self.wait_learnt_over(self.sessions.iter(), prefix, limit)
+    }
+
+    /// Waits until it has this prefix over each of its sessions with a host.
+    pub fn wait_learnt_of(&self, host: u8, prefix: &str, limit: Duration) -> Result<()> {
+        self.wait_learnt_over(self.sessions.iter().filter(|session| session.link.host == host), prefix, limit)
+    }
+
+    fn wait_learnt_over<'a>(
+        &self,
+        sessions: impl Iterator<Item = &'a TorSession>,
+        prefix: &str,
+        limit: Duration,
+    ) -> Result<()> {
+        for session in sessions {
             wait_until(&format!("{prefix} over {} of {:?}", session.name(), self.daemon()), limit, || {
                 let path = self.learnt_over(session, prefix)?;
                 path.with_context(|| format!("it has {:?}", self.learnt(prefix)))
@@ -319,13 +333,13 @@ impl Tor {
         })
     }
 
-    /// Asks the host for all its routes again (ROUTE-REFRESH).
+    /// Asks the host for all its routes again (ROUTE-REFRESH). GoBGP never asks: it looks again at what it has stored.
     pub fn refresh(&self, session: &TorSession) -> Result<()> {
         let neighbour = session.neighbour(self.daemon());
         match &self.running {
             Running::Frr(frr) => frr.vtysh(&format!("clear bgp {neighbour} soft in")).map(drop),
             Running::Bird(bird) => bird.birdc(&format!("reload in {}", session.name())).map(drop),
-            Running::GoBgp(gobgp) => gobgp.gobgp(&format!("neighbor {neighbour} softresetin")).map(drop),
+            Running::GoBgp(_) => bail!("GoBGP sends no ROUTE-REFRESH"),
         }
     }
 
@@ -363,8 +377,8 @@ impl Tor {
                 .map(|key| of[key].as_str().unwrap_or_default().to_owned());
                 Ok(Notice(said.join(" | ")))
             }
-            Running::Bird(bird) => bird.last_error(&session.name()),
-            Running::GoBgp(gobgp) => Ok(gobgp.last_notification()),
+            Running::Bird(bird) => Ok(bird.last_said(&session.name())),
+            Running::GoBgp(gobgp) => Ok(gobgp.last_notification(&session.neighbour(Daemon::GoBgp))),
         }
     }
 }
