@@ -22,6 +22,8 @@
 mod advertise;
 mod config;
 mod error;
+pub mod fib;
+pub mod import;
 pub mod rib;
 pub mod session;
 pub mod speaker;
