@@ -45,6 +45,8 @@ pub enum ConfigError {
     NextHopMissing { peer: String, family: Family },
     #[error("peer `{peer}`: the next hop is not a usable unicast address")]
     NextHop { peer: String },
+    #[error("imported default routes: {0}")]
+    Fib(crate::fib::FibConfigError),
 }
 
 /// Why a speaker did not start; nothing runs then.

@@ -32,10 +32,11 @@ pub mod wire;
 
 pub use advertise::{Advertisement, ParsePrefixError, Prefix, PrefixError};
 pub use config::{
-    Ending, ExportPolicy, Families, Family, FibConfig, GracefulRestart, LinkBandwidth, PathDown, PeerConfig,
-    Remote, RemoteAs, Secret, SpeakerConfig,
+    Ending, ExportPolicy, Families, Family, GracefulRestart, LinkBandwidth, PathDown, PeerConfig, Remote,
+    RemoteAs, Secret, SpeakerConfig,
 };
 pub use error::{ConfigError, SpeakerGone, StartError};
+pub use fib::{FibConfig, FibStatus};
 pub use speaker::{Speaker, SpeakerHandle};
 pub use status::{
     AdjRibOutView, AdvertisedRoute, CapabilityWords, Counters, DiscoveryStatus, FamilyCounts, MessageCounts,

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::fib::FibConfig;
 
 mod family;
 mod peer;
@@ -15,7 +16,7 @@ mod restart;
 pub use family::{Families, Family};
 pub use peer::{PeerConfig, Remote, RemoteAs, Secret};
 pub use policy::{ExportPolicy, LinkBandwidth};
-pub use restart::{Ending, FibConfig, GracefulRestart, PathDown};
+pub use restart::{Ending, GracefulRestart, PathDown};
 
 /// Most peers of one speaker; each costs a task, two receive buffers and a socket or two.
 pub(crate) const PEERS_MAX: usize = 256;
@@ -59,6 +60,9 @@ impl SpeakerConfig {
                 || restart.restart_time > GracefulRestart::RESTART_TIME_MAX)
         {
             faults.push(ConfigError::RestartTime { restart_time: restart.restart_time });
+        }
+        if let Some(Err(fault)) = self.fib.map(|fib| fib.validate()) {
+            faults.push(ConfigError::Fib(fault));
         }
         if self.peers.len() > PEERS_MAX {
             faults.push(ConfigError::TooManyPeers { count: self.peers.len(), max: PEERS_MAX });

@@ -34,17 +34,6 @@ impl Default for GracefulRestart {
     }
 }
 
-/// Where imported routes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FibConfig {
-    /// Routing table, 254 is `main`.
-    pub table: u32,
-    /// Our protocol number, by which a later run knows what is ours.
-    pub protocol: u8,
-    /// Metric, lower is preferred by the kernel.
-    pub metric: u32,
-}
-
 /// How the speaker ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
