@@ -2,4 +2,4 @@
 //! Any stream of octets, in any cut.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::stream(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::wire::stream(octets));

@@ -2,4 +2,4 @@
 //! The body of any NOTIFICATION.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::notification(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::wire::notification(octets));

@@ -2,4 +2,4 @@
 //! The body of any OPEN.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::open(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::wire::open(octets));

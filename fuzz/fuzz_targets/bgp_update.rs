@@ -2,4 +2,4 @@
 //! The body of any UPDATE.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::update(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| weir_fuzz::wire::update(octets));

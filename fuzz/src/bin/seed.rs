@@ -18,13 +18,15 @@ fn main() -> io::Result<()> {
                 fs::create_dir_all(&corpus)?;
                 fs::write(corpus.join(&name), seed)
             };
-            put("bgp_message", [&[7], &message[..]].concat())?;
+            // In chunks of seven, within the old bound and within the new one.
+            put("bgp_message", [&[if folder == "update" { 0x87 } else { 7 }], &message[..]].concat())?;
             let length = u8::try_from(message.len()).unwrap_or(u8::MAX);
             put("bgp_session", [&[2, length, 1], &message[..]].concat())?;
             let body = message.get(19..).unwrap_or_default().to_vec();
             match folder {
                 "open" => put("bgp_open", body)?,
                 "notification" => put("bgp_notification", body)?,
+                "refresh" => put("bgp_refresh", body)?,
                 "update" | "malformed" => put("bgp_update", [&[0], &body[..]].concat())?,
                 _ => {}
             }

@@ -87,7 +87,7 @@ impl PathAttributes {
     }
 }
 
-/// Collects findings, never more than [`FINDINGS_MAX`].
+/// Collects findings, never more than [`FINDINGS_MAX`], the gravest among them.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) kept: Vec<Finding>,
@@ -96,6 +96,11 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn add(&mut self, code: u8, what: &'static str, treatment: Treatment) {
+        // The gravest is always among those kept: it is the one that is shown.
+        let is_graver = Some(treatment) > self.worst;
+        if is_graver && self.kept.len() == FINDINGS_MAX {
+            self.kept.pop();
+        }
         self.worst = self.worst.max(Some(treatment));
         if self.kept.len() < FINDINGS_MAX {
             self.kept.push(Finding { code, what, treatment });

@@ -183,6 +183,11 @@ fn findings_are_bounded_by_a_small_number() {
     let update = decode(&many, NLRI).unwrap();
     assert_eq!(update.findings.len(), super::attribute::FINDINGS_MAX);
     assert!(update.is_treated_as_withdraw());
+    // Mild ones in front do not hide the grave one behind.
+    let mild: Vec<&[u8]> = vec![ORIGIN; 20];
+    let update = decode(&[&mild[..], &[AS_PATH, NEXT_HOP, &[0x80, 4, 0]]].concat(), NLRI).unwrap();
+    assert_eq!(update.findings.len(), super::attribute::FINDINGS_MAX);
+    assert_eq!(update.findings.last().map(|f| (f.code, f.treatment)), Some((4, Treatment::TreatAsWithdraw)));
 }
 
 #[test]
