@@ -64,6 +64,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Default routes cannot be kept.
+    #[error(transparent)]
+    Fib(crate::fib::FibError),
 }
 
 /// The speaker has ended: it was shut down.

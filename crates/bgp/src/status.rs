@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::advertise::Prefix;
 use crate::config::{Families, Family, PeerConfig, Remote, RemoteAs};
+use crate::fib::FibStatus;
 pub use crate::rib::AdjRibOutView;
 pub use crate::session::State as PeerState;
 use crate::wire::iana::error_words;
@@ -22,6 +23,8 @@ pub struct SpeakerStatus {
     pub rejected: Arc<[Prefix]>,
     /// Connections from addresses that are no peer's.
     pub strangers: u64,
+    /// The default routes of this host, if the speaker keeps any; gone once it has ended.
+    pub fib: Option<Arc<FibStatus>>,
 }
 
 impl SpeakerStatus {

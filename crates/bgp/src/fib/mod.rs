@@ -39,7 +39,7 @@ pub use status::{FibFamily, FibProblem, FibStatus, InstalledNextHop, RefusedNext
 /// was not restarting with us.
 pub const ADOPTION_MAX: Duration = Duration::from_secs(60);
 /// Longest time that the end may take: an answer or two of the kernel, or none.
-const END_MAX: Duration = Duration::from_secs(3);
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// Where imported default routes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl FibHandle {
         self.status.clone()
     }
 
-    /// Ends the task, within three seconds.
+    /// Ends the task, within a second.
     pub async fn end(self, at_end: AtEnd) {
         // The task may have ended by itself when its sockets did; then nobody listens.
         self.stop.send_replace(Some(at_end));

@@ -42,10 +42,12 @@ pub struct FibFamily {
 }
 
 /// A next hop in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledNextHop {
     /// Where it leads; the interface is always there.
     pub next_hop: DefaultNextHop,
+    /// Name of the interface, unless it went in this moment.
+    pub interface: Option<String>,
     /// The kernel does not use it now: its interface is down or has no carrier.
     pub is_dead: bool,
 }

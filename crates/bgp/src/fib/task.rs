@@ -387,8 +387,11 @@ impl Task {
                 observed.route.family == family && observed.route.metric == self.config.metric
             });
             let next_hops = ours.flat_map(|observed| observed.route.hops.iter().zip(&observed.dead));
-            let next_hops = next_hops
-                .map(|(next_hop, is_dead)| InstalledNextHop { next_hop: *next_hop, is_dead: *is_dead });
+            let next_hops = next_hops.map(|(next_hop, is_dead)| InstalledNextHop {
+                next_hop: *next_hop,
+                interface: next_hop.interface.and_then(interface_name),
+                is_dead: *is_dead,
+            });
             self.status.families.entry(family).or_default().next_hops = next_hops.collect();
         }
     }
@@ -454,6 +457,11 @@ impl Task {
         }
         Ok(changes.is_empty())
     }
+}
+
+fn interface_name(index: u32) -> Option<String> {
+    let name = nix::net::if_::if_indextoname(index).ok()?;
+    Some(name.to_string_lossy().into_owned())
 }
 
 /// Stamps and tells a change of a family's installed next hops.

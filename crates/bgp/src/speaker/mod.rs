@@ -11,6 +11,7 @@
 //! Orders are state, not a queue: a peer that is busy sees the latest. Dropping every handle ends the speaker as
 //! [`SpeakerHandle::shutdown`] without a text does.
 
+mod import;
 mod link;
 mod listener;
 mod peer;
@@ -32,6 +33,7 @@ use crate::error::{SpeakerGone, StartError};
 use crate::rib::Wanted;
 use crate::session::SessionConfig;
 use crate::status::{PeerStatus, SpeakerStatus};
+use import::Import;
 use listener::Incoming;
 use peer::{Orders, Ports};
 
@@ -75,6 +77,7 @@ impl Speaker {
             socket::listen(*address).map_err(|source| StartError::Listen { address: *address, source })
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let import = Import::start(&config).map_err(StartError::Fib)?;
         let (incoming_tx, incoming) = mpsc::channel(listener::INCOMING_DEPTH);
         let mut listening = JoinSet::new();
         for listener in listeners {
@@ -102,6 +105,7 @@ impl Speaker {
             drivers,
             listening,
             changed,
+            import,
             status: status_tx,
             rejected: Arc::default(),
             strangers: 0,
@@ -218,6 +222,7 @@ struct Task {
     drivers: JoinSet<()>,
     listening: JoinSet<()>,
     changed: Arc<Notify>,
+    import: Option<Import>,
     status: watch::Sender<Arc<SpeakerStatus>>,
     rejected: Arc<[Prefix]>,
     strangers: u64,
@@ -240,6 +245,7 @@ impl Task {
                 },
                 Some((stream, from)) = incoming.recv() => self.dispatch(stream, from.ip()),
                 () = self.changed.notified() => self.publish(),
+                () = Import::changed(&mut self.import) => self.publish(),
             }
         };
         let (ending, reply) = reply;
@@ -279,20 +285,29 @@ impl Task {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let peers: BTreeMap<String, PeerStatus> =
             self.peers.iter().map(|p| (p.name.clone(), p.status.borrow().clone())).collect();
+        if let Some(import) = &mut self.import {
+            import.update(&peers);
+        }
         let (rejected, strangers) = (Arc::clone(&self.rejected), self.strangers);
-        self.status.send_replace(Arc::new(SpeakerStatus { peers, rejected, strangers }));
+        let fib = self.import.as_ref().map(Import::status);
+        self.status.send_replace(Arc::new(SpeakerStatus { peers, rejected, strangers, fib }));
     }
 
     async fn shut_down(&mut self, ending: Ending) {
         self.listening.abort_all();
-        self.orders.send_modify(|orders| orders.ending = Some(ending));
+        // What peers are told on the way out changes no imported route: those are dealt with once, at the end.
+        let import = self.import.take();
+        self.orders.send_modify(|orders| orders.ending = Some(ending.clone()));
         let ended = async { while self.drivers.join_next().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
             tracing::warn!("peers did not end in time and were cut");
             self.drivers.abort_all();
+        }
+        if let Some(import) = import {
+            import.end(&ending).await;
         }
         self.publish();
         tracing::info!("speaker ended");
