@@ -29,6 +29,7 @@ use weir_dataplane::next_hop::{NextHopHandle, NextHopResolver, StartError as Res
 use weir_dataplane::{Dataplane, OpenError};
 use weir_health::{Adopted, Budgets, CheckKey, CheckerConfig, Monitor, MonitorHandle, SocketProber};
 
+use crate::bfd::{self, BfdControl};
 use crate::config::{HashSeed, SeedError, read_hash_seed};
 use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
@@ -203,6 +204,7 @@ async fn start(
     };
     drop(latches.dataplane);
     control.speaker_runs(speaker.status());
+    let bfd = bfd::start(document, speaker.clone(), state.conditions().clone());
     reconciler.announce_through(SpeakerAnnouncer(speaker.clone()));
     let (status, heartbeat) = (reconciler.status(), reconciler.heartbeat());
     let reconcile = tokio::spawn(reconciler.run(commands_seen));
@@ -218,6 +220,7 @@ async fn start(
         status,
         reconcile,
         speaker,
+        bfd,
         monitor,
         verdicts,
         commands,
@@ -247,6 +250,7 @@ struct Running {
     status: watch::Receiver<Arc<ReconcileStatus>>,
     reconcile: JoinHandle<Result<(), PortError>>,
     speaker: SpeakerHandle,
+    bfd: BfdControl,
     monitor: MonitorHandle,
     verdicts: JoinHandle<()>,
     commands: mpsc::Sender<Command>,
@@ -310,6 +314,8 @@ impl Running {
         if withdrawn.is_none() || unless_stopped(signals, drained).await.is_none() {
             tracing::warn!("second signal: not waiting for the drain");
         }
+        // Before BGP ends: that the watched path falls silent is no failure of it.
+        self.bfd.admin_down().await;
         self.speaker.shutdown(SHUTDOWN_TEXT).await;
         // The detach takes the checks' way through the tunnel: what they say after it means nothing.
         self.keep_verdicts(state).await;

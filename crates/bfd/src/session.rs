@@ -107,7 +107,9 @@ pub struct Session {
     owes_packet: bool,
     transition: Option<Transition>,
     transitions: u64,
-    was_up: bool,
+    ups: u64,
+    downs: u64,
+    failures: u64,
     random: Random,
 }
 
@@ -138,7 +140,9 @@ impl Session {
             owes_packet: true,
             transition: None,
             transitions: 0,
-            was_up: false,
+            ups: 0,
+            downs: 0,
+            failures: 0,
             random: Random::new(seed),
         };
         session.set_wanted(wanted, now);
@@ -301,9 +305,25 @@ impl Session {
         self.transitions
     }
 
+    /// How often it came Up.
+    pub fn ups(&self) -> u64 {
+        self.ups
+    }
+
+    /// How often it left Up, for whatever reason.
+    pub fn downs(&self) -> u64 {
+        self.downs
+    }
+
+    /// How often it left Up though both ends wanted it: the path failed, and who relies on it has to know. Neither our own
+    /// wish nor the peer's AdminDown counts (RFC 5882 §3.2).
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
     /// Whether it ever was Up.
     pub fn was_up(&self) -> bool {
-        self.was_up
+        self.ups > 0
     }
 
     /// Whether new timing waits for the peer's answer.
@@ -353,7 +373,9 @@ impl Session {
         let (from, before) = (self.state, self.advertised());
         self.state = to;
         self.diagnostic = diagnostic;
-        self.was_up |= to == State::Up;
+        if from != to {
+            self.count(from, to);
+        }
         // The peer should not wait a second for the news (RFC 5880 §6.8.7).
         self.owes_packet = true;
         if from != to {
@@ -366,6 +388,14 @@ impl Session {
             self.owes_final = false;
         }
         self.renegotiate(before, from);
+    }
+
+    fn count(&mut self, from: State, to: State) {
+        self.ups += u64::from(to == State::Up);
+        let is_left = from == State::Up;
+        self.downs += u64::from(is_left);
+        let is_wish = self.wanted != Wanted::Up || self.remote.state == State::AdminDown;
+        self.failures += u64::from(is_left && !is_wish);
     }
 
     /// Brings what is in force in line with what is advertised, at once or by a Poll Sequence (RFC 5880 §6.8.3).

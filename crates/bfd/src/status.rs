@@ -57,6 +57,13 @@ pub struct SessionStatus {
     pub since: SystemTime,
     /// Changes of state since the start.
     pub transitions: u64,
+    /// How often it came Up.
+    pub ups: u64,
+    /// How often it left Up, for whatever reason.
+    pub downs: u64,
+    /// How often it left Up though both ends wanted it: each of them is a verdict on the path. A reader that is late sees
+    /// from this number what it has missed.
+    pub failures: u64,
     /// It shall be up and never was: the peer does not speak BFD here, speaks multihop (docs/adr/0019), or drops our packets.
     pub is_never_up: bool,
     /// What the peer says of its own state; Down before it said anything.

@@ -6,6 +6,12 @@ use weir_bfd::sessions::{Datagram, Discard};
 
 use crate::world::{A, B, World, address, config, ms, timing};
 
+/// How often it came up, went down, and failed.
+fn counts(world: &World, host: usize) -> (u64, u64, u64) {
+    let session = world.session(host);
+    (session.ups(), session.downs(), session.failures())
+}
+
 const LOST: fn(usize, usize) -> bool = |_, _| true;
 
 #[test]
@@ -34,6 +40,7 @@ fn a_cut_is_seen_within_the_detection_time() {
         assert!(ms(199) <= time && time <= ms(301), "seed {seed}: {time:?}");
         assert_eq!(world.session(A).diagnostic(), Diagnostic::DETECTION_EXPIRED);
         assert_eq!(world.session(A).remote().discriminator, None);
+        assert_eq!(counts(&world, A), (1, 1, 1));
         world.run(ms(2000));
         world.is_lost = |_, _| false;
         world.bring_up();
@@ -50,6 +57,7 @@ fn one_deaf_end_takes_both_down() {
     world.run_until(ms(10), |world| world.state(B) == State::Down);
     assert_eq!(world.session(B).diagnostic(), Diagnostic::NEIGHBOUR_SIGNALED_DOWN);
     assert_eq!(world.session(B).remote().diagnostic, Diagnostic::DETECTION_EXPIRED);
+    assert_eq!([counts(&world, A), counts(&world, B)], [(1, 1, 1); 2], "the path failed for both");
     // It hears, so it offers Init; it must never get further.
     world.run(ms(20_000));
     assert_eq!(world.state(A), State::Down);

@@ -27,6 +27,26 @@ fn admin_down_is_heard_at_once_and_undone() {
     world.run(ms(60_000));
     assert_eq!((world.state(A), world.state(B)), (State::AdminDown, State::Down));
     assert_eq!(world.session(B).remote().state, State::AdminDown, "it goes on saying so");
+    for host in [A, B] {
+        let session = world.session(host);
+        assert_eq!((session.ups(), session.downs()), (1, 1));
+        assert_eq!(session.failures(), 0, "a wish is no verdict on the path");
+    }
+    world.set(A, &config(A, timing(100, 100, 3)));
+    world.bring_up();
+}
+
+/// Who lost the power to forward wants its peer to know; by itself it has nothing to learn from that.
+#[test]
+fn lost_forwarding_is_a_failure_for_the_peer_alone() {
+    let mut world = up();
+    let lost = SessionConfig { wanted: Wanted::ForwardingLost, ..config(A, timing(100, 100, 3)) };
+    world.set(A, &lost);
+    world.run(ms(5));
+    assert_eq!(world.session(B).remote().diagnostic, Diagnostic::FORWARDING_PLANE_RESET);
+    assert_eq!((world.session(A).failures(), world.session(B).failures()), (0, 1));
+    world.run(ms(10_000));
+    assert_ne!(world.state(B), State::Up, "held down");
     world.set(A, &config(A, timing(100, 100, 3)));
     world.bring_up();
 }

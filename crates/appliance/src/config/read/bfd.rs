@@ -47,7 +47,7 @@ pub(super) fn bfd(value: &DeValue<'_>) -> Result<Option<Bfd>, Wrong> {
                 bfd.multiplier = u8::try_from(number).unwrap_or(u8::MAX);
             }
             _ => {
-                let help = match nearest(key, KEYS.into_iter()) {
+                let help = match nearest(key, KEYS) {
                     Some(known) => format!("did you mean `{known}`?"),
                     None => format!("known here: {}", KEYS.join(", ")),
                 };
