@@ -13,11 +13,13 @@
 //! What an earlier run left is kept until the peers have spoken again, or [`ADOPTION_MAX`]; so packets flow on while
 //! a speaker restarts. What others remove is put back, ever more slowly if they insist.
 //!
-//! `plan` is pure, `pace` too; `message` translates, `netlink` is the sockets, `task` the loop. Sessions and peers are not
+//! `plan`, `adoption`, `outcome` and `pace` are pure; `message` translates, `netlink` is the sockets, `task` the loop. Sessions and peers are not
 //! known here. Decisions: `docs/adr/0023-imported-default-routes.md`.
 
+mod adoption;
 mod message;
 mod netlink;
+mod outcome;
 mod pace;
 mod plan;
 mod status;

@@ -202,6 +202,7 @@ fn a_group_mixes_ipv4_and_ipv6_routers_with_weights() {
 #[test]
 #[ignore = "needs root and netns"]
 fn replacing_leaves_no_moment_without_a_route() {
+    /// Each adds two routes and removes two.
     const TURNS: usize = 200;
     in_lab(async || {
         let fib = start();
@@ -214,11 +215,15 @@ fn replacing_leaves_no_moment_without_a_route() {
             .spawn()
             .unwrap();
         let stdout = monitor.stdout.take().unwrap();
+        let (ready, is_ready) = std::sync::mpsc::channel();
         let lines = std::thread::spawn(move || {
             let mut present = [1i32, 1];
-            let mut seen = 0;
+            let mut seen = 0usize;
             for line in std::io::BufRead::lines(std::io::BufReader::new(stdout)) {
                 let line = line.unwrap();
+                if line.contains("203.0.113.0/24") {
+                    ready.send(()).unwrap();
+                }
                 if !line.contains("proto 87") {
                     continue;
                 }
@@ -229,7 +234,13 @@ fn replacing_leaves_no_moment_without_a_route() {
             }
             seen
         });
-        // The monitor listens once it has a socket; what it misses before is balanced, for each turn adds before it removes.
+        // It hears nothing before it has a socket.
+        let deadline = Instant::now() + PATIENCE;
+        while is_ready.try_recv().is_err() {
+            ip("route replace 203.0.113.0/24 dev up1");
+            ip("route del 203.0.113.0/24");
+            assert!(Instant::now() < deadline, "the monitor does not listen");
+        }
         let mut status = fib.status();
         for turn in 0..TURNS {
             let n = 1 + (turn + 1) % 2;
@@ -248,7 +259,7 @@ fn replacing_leaves_no_moment_without_a_route() {
         monitor.wait().unwrap();
         let seen = lines.join().unwrap();
         println!("{seen} changes seen");
-        assert!(seen > TURNS, "the monitor heard only {seen} changes");
+        assert!(seen >= TURNS * 4 - 8, "the monitor heard only {seen} changes");
         fib.end(AtEnd::Remove).await;
     });
 }
@@ -450,6 +461,27 @@ fn a_link_that_goes_down_and_up_has_its_next_hops_back() {
         let status = until(&fib, |status| installed(status, V4) == 1 && installed(status, V6) == 1).await;
         took("only next hop again after link up", since, PATIENCE);
         assert_eq!((status.families[&V4].refused.len(), status.mended), (0, 0));
+        fib.end(AtEnd::Remove).await;
+    });
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn a_dead_next_hop_keeps_no_new_one_out() {
+    in_lab(async || {
+        let fib = start();
+        fib.set(defaults(&["10.7.0.1", "fe80::1%up1"], &[]), Completeness::Whole);
+        until(&fib, |status| installed(status, V4) == 2).await;
+        ip("link set up1 down");
+        until(&fib, |status| status.families[&V4].next_hops.iter().any(|hop| hop.is_dead)).await;
+        // The kernel takes no new route over a link that is down, though it keeps the old one.
+        fib.set(defaults(&["10.7.0.1", "10.7.0.9", "fe80::1%up1"], &[]), Completeness::Whole);
+        let status = until(&fib, |status| !status.families[&V4].refused.is_empty()).await;
+        let route = ours(V4);
+        assert!(route.contains("via 10.7.0.1 dev up0") && route.contains("via 10.7.0.9 dev up0"), "{route}");
+        println!("{}", status.families[&V4].refused[0].reason);
+        ip("link set up1 up");
+        until(&fib, |status| installed(status, V4) == 3 && status.problem.is_none()).await;
         fib.end(AtEnd::Remove).await;
     });
 }

@@ -12,8 +12,6 @@
 //! group (IPv6). Removing names table, protocol, metric and next hops, so the kernel itself refuses to remove what is not
 //! ours. New routes come before old ones go: at no moment is there no route unless none is wanted.
 
-use std::collections::BTreeSet;
-
 use crate::config::Family;
 use crate::import::{DefaultNextHop, Defaults};
 
@@ -100,52 +98,6 @@ fn is_satisfied(wanted: &Route, present: &Route) -> bool {
 /// Whether the kernel's next hop is the wanted one; without an interface any that the kernel found will do.
 pub(super) fn is_same(wanted: &DefaultNextHop, present: &DefaultNextHop) -> bool {
     wanted.gateway == present.gateway && wanted.interface.is_none_or(|index| present.interface == Some(index))
-}
-
-/// The routes that an earlier run left, until it is known which of them are still wanted.
-///
-/// A next hop leaves this set for good when it is wanted (then the wish counts alone), when the kernel dropped it, and
-/// when the adoption ends.
-#[derive(Debug, Default)]
-pub(super) struct Adopted {
-    hops: Defaults,
-}
-
-impl Adopted {
-    /// All that was found at the start, whatever its metric.
-    pub(super) fn new(observed: &[ObservedRoute]) -> Self {
-        let mut hops = Defaults::new();
-        for route in observed.iter().map(|o| &o.route) {
-            hops.entry(route.family).or_default().extend(route.hops.iter().copied());
-        }
-        Self { hops }
-    }
-
-    /// How many next hops are kept only because they were there.
-    pub(super) fn len(&self) -> usize {
-        self.hops.values().map(BTreeSet::len).sum()
-    }
-
-    /// Lets go of what is wanted anyway, and of what the kernel has no longer.
-    pub(super) fn update(&mut self, desired: &Defaults, observed: &[ObservedRoute]) {
-        for (family, hops) in &mut self.hops {
-            let wanted = desired.get(family);
-            hops.retain(|hop| {
-                let is_wanted = wanted.is_some_and(|wanted| wanted.iter().any(|w| is_same(w, hop)));
-                let of_family = observed.iter().map(|o| &o.route).filter(|route| route.family == *family);
-                !is_wanted && of_family.flat_map(|route| &route.hops).any(|present| is_same(hop, present))
-            });
-        }
-    }
-
-    /// What shall be in the kernel: the wish, and what is kept besides.
-    pub(super) fn merged(&self, desired: &Defaults) -> Defaults {
-        let mut all = desired.clone();
-        for (family, hops) in &self.hops {
-            all.entry(*family).or_default().extend(hops.iter().copied());
-        }
-        all
-    }
 }
 
 #[cfg(test)]

@@ -5,20 +5,20 @@
 //! found out one by one and left aside, so that one bad router does not take the good ones with it; a later pass
 //! tries them again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
+use super::adoption::{Adoption, Step};
 use super::netlink::{Heard, Netlink, NetlinkError, Reading};
+use super::outcome::{Outcome, Weighed};
 use super::pace::Pace;
-use super::plan::{Adopted, Change, ObservedRoute, Route, is_same, plan};
-use super::{
-    AtEnd, Completeness, FibConfig, FibFamily, FibProblem, FibStatus, InstalledNextHop, RefusedNextHop, Wish,
-};
+use super::plan::{Change, ObservedRoute, Route, is_same, plan};
+use super::{AtEnd, FibConfig, FibFamily, FibProblem, FibStatus, InstalledNextHop, RefusedNextHop, Wish};
 use crate::config::Family;
-use crate::import::{DefaultNextHop, Defaults};
+use crate::import::Defaults;
 
 /// Our routes are read again this often, whatever events said.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
@@ -47,65 +47,11 @@ pub(super) struct Task {
     status: FibStatus,
 }
 
-/// The routes of an earlier run.
-enum Adoption {
-    /// The table was not read yet.
-    Before {
-        until: Instant,
-    },
-    Kept {
-        adopted: Adopted,
-        until: Instant,
-    },
-    Over,
-}
-
 /// Why the loop woke up.
 enum Wake {
     Look,
     Closed,
     End(AtEnd),
-}
-
-/// What a pass could not have.
-#[derive(Default)]
-struct Outcome {
-    refused: BTreeMap<(Family, DefaultNextHop), String>,
-    blocked: BTreeSet<Family>,
-    failure: Option<NetlinkError>,
-    /// The kernel took every request, and has something else all the same.
-    is_unsettled: bool,
-}
-
-/// What a refused request means for the rest of the plan.
-enum Weighed {
-    /// It was so already.
-    Harmless,
-    /// The rest of the plan does not hold any more.
-    PlanAgain,
-}
-
-impl Outcome {
-    fn problem(&self, config: &FibConfig) -> Option<String> {
-        if let Some(failure) = &self.failure {
-            let right = match failure.code() {
-                Some(libc::EPERM | libc::EACCES) => ", is CAP_NET_ADMIN missing?",
-                _ => "",
-            };
-            return Some(format!("{failure}{right}"));
-        }
-        if let Some(family) = self.blocked.first() {
-            let FibConfig { metric, table, .. } = config;
-            let text = "another default route has this metric, ours is not installed";
-            return Some(format!("{family}: metric {metric} in table {table}: {text}"));
-        }
-        if let Some(((family, hop), reason)) = self.refused.first_key_value() {
-            return Some(format!("{family}: next hop {} is refused: {reason}", hop.gateway));
-        }
-        self.is_unsettled.then(|| {
-            "the table stays different from what is wanted: another program changes it, or shares our metric".into()
-        })
-    }
 }
 
 impl Task {
@@ -145,11 +91,7 @@ impl Task {
     /// Waits until there is a reason to look.
     async fn wait(&mut self) -> Wake {
         let mut deadline = Instant::now() + RESYNC_INTERVAL;
-        let adoption_end = match &self.adoption {
-            Adoption::Before { until } | Adoption::Kept { until, .. } => Some(*until),
-            Adoption::Over => None,
-        };
-        for other in [self.pace.retry_at(), adoption_end].into_iter().flatten() {
+        for other in [self.pace.retry_at(), self.adoption.ends_at()].into_iter().flatten() {
             deadline = deadline.min(other);
         }
         let mut pause_end: Option<Instant> = None;
@@ -224,7 +166,7 @@ impl Task {
             entry.refused = refused.map(|(next_hop, reason)| RefusedNextHop { next_hop, reason }).collect();
             note_change(family, before.get(&family), entry);
         }
-        self.status.is_adopting = !matches!(self.adoption, Adoption::Over);
+        self.status.is_adopting = !self.adoption.is_over();
         self.publish.send_if_modified(|current| {
             let is_new = **current != self.status;
             if is_new {
@@ -241,7 +183,7 @@ impl Task {
         for _ in 0..ROUNDS_MAX {
             let reading = self.netlink.read().await?;
             self.note_reading(&reading);
-            let wanted = self.wanted(wish, &reading.routes, outcome);
+            let wanted = outcome.possible(self.adopt(wish, &reading.routes));
             let changes = plan(&wanted, self.config.metric, &reading.routes);
             if changes.is_empty() {
                 return Ok(is_changed);
@@ -252,10 +194,14 @@ impl Task {
             for change in &changes {
                 match self.netlink.apply(change).await {
                     Ok(()) => is_changed = true,
-                    Err(error) => match self.weigh(change, error, &reading.routes, outcome).await? {
+                    Err(error) => match outcome.weigh(change, error)? {
                         Weighed::Harmless => {}
-                        // The rest is planned anew, from another reading.
                         Weighed::PlanAgain => break,
+                        Weighed::Probe => {
+                            let (Change::Add { route, .. } | Change::Remove(route)) = change;
+                            self.probe(route, &reading.routes, outcome).await?;
+                            break;
+                        }
                     },
                 }
             }
@@ -265,109 +211,57 @@ impl Task {
         Ok(is_changed)
     }
 
-    /// What the table shall say: the wish and what is adopted, without what the kernel has refused in this pass.
-    fn wanted(&mut self, wish: &Wish, observed: &[ObservedRoute], outcome: &Outcome) -> Defaults {
-        let mut wanted = self.adopt(wish, observed);
-        wanted.retain(|family, _| !outcome.blocked.contains(family));
-        for (family, hops) in &mut wanted {
-            hops.retain(|hop| !outcome.refused.contains_key(&(*family, *hop)));
-        }
-        wanted
-    }
-
     /// The wish and the routes of an earlier run that are still kept; ends the adoption when it is time.
     fn adopt(&mut self, wish: &Wish, observed: &[ObservedRoute]) -> Defaults {
-        if let Adoption::Before { until } = self.adoption {
-            let adopted = Adopted::new(observed);
-            self.status.adopted = adopted.len() as u64;
-            if adopted.len() > 0 {
-                tracing::info!(
-                    next_hops = adopted.len(),
-                    "default routes of an earlier run are kept for now"
-                );
-            }
-            self.adoption = Adoption::Kept { adopted, until };
-        }
-        let Adoption::Kept { adopted, until } = &mut self.adoption else { return wish.defaults.clone() };
-        adopted.update(&wish.defaults, observed);
-        if wish.completeness == Completeness::Partial && adopted.len() > 0 && Instant::now() < *until {
-            return adopted.merged(&wish.defaults);
-        }
-        if adopted.len() > 0 {
-            self.status.purged += adopted.len() as u64;
-            tracing::info!(
-                next_hops = adopted.len(),
-                "default routes of an earlier run that no peer announced go"
-            );
-        }
-        // What goes now was not changed by others.
-        self.is_settled = false;
-        self.adoption = Adoption::Over;
-        wish.defaults.clone()
-    }
-
-    /// What a refusal means.
-    async fn weigh(
-        &mut self,
-        change: &Change,
-        error: NetlinkError,
-        observed: &[ObservedRoute],
-        outcome: &mut Outcome,
-    ) -> Result<Weighed, NetlinkError> {
-        match (change, error.code()) {
-            (_, None | Some(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS)) => Err(error),
-            // Removed by others in this very moment, or not ours after all.
-            (Change::Remove(_), Some(libc::ESRCH | libc::ENOENT)) => Ok(Weighed::Harmless),
-            (Change::Remove(_), Some(_)) => Err(error),
-            (Change::Add { route, is_first: true }, Some(libc::EEXIST)) => {
-                outcome.blocked.insert(route.family);
-                Ok(Weighed::PlanAgain)
-            }
-            (Change::Add { is_first: false, .. }, Some(libc::EEXIST)) => Ok(Weighed::Harmless),
-            (Change::Add { route, .. }, Some(_)) => {
-                if let [hop] = route.hops.as_slice() {
-                    outcome.refused.insert((route.family, *hop), error.to_string());
-                } else {
-                    self.probe(route, observed, outcome).await?;
+        loop {
+            match self.adoption.handle_reading(wish, observed, Instant::now()) {
+                Step::Going => return self.adoption.merged(&wish.defaults),
+                Step::Begun(hops) => {
+                    self.status.adopted = hops as u64;
+                    if hops > 0 {
+                        tracing::info!(next_hops = hops, "default routes of an earlier run are kept for now");
+                    }
                 }
-                Ok(Weighed::PlanAgain)
+                Step::Ended(hops) => {
+                    // What goes now was not changed by others.
+                    self.is_settled = false;
+                    self.status.purged += hops as u64;
+                    if hops > 0 {
+                        tracing::info!(
+                            next_hops = hops,
+                            "default routes of an earlier run go, no peer claimed them"
+                        );
+                    }
+                }
             }
         }
     }
 
-    /// Finds out which next hops of a refused route are at fault: each is added alone, behind what we have, and stays
-    /// until the next round has made one route of the good ones.
+    /// Finds out which next hops of a refused route are at fault: each that is not in use is added alone, behind what we have,
+    /// and stays until the next round has made one route of the good ones.
     async fn probe(
         &mut self,
         route: &Route,
         observed: &[ObservedRoute],
         outcome: &mut Outcome,
     ) -> Result<(), NetlinkError> {
-        let ours: Vec<&Route> = observed.iter().map(|o| &o.route).collect();
-        let mut is_first =
-            !ours.iter().any(|other| other.family == route.family && other.metric == route.metric);
+        let ours =
+            observed.iter().filter(|o| o.route.family == route.family && o.route.metric == route.metric);
+        let mut is_first = ours.clone().next().is_none();
         for hop in &route.hops {
-            let mut present =
-                ours.iter().filter(|other| other.family == route.family).flat_map(|other| &other.hops);
-            if present.any(|other| is_same(hop, other)) {
+            let mut present = ours.clone().flat_map(|o| o.route.hops.iter().zip(&o.dead));
+            if present.any(|(other, is_dead)| is_same(hop, other) && !is_dead) {
                 continue;
             }
-            let alone = Route { hops: vec![*hop], ..*route };
-            match self.netlink.apply(&Change::Add { route: alone, is_first }).await {
+            let change = Change::Add { route: Route { hops: vec![*hop], ..*route }, is_first };
+            match self.netlink.apply(&change).await {
                 Ok(()) => is_first = false,
-                Err(error) => match error.code() {
-                    None | Some(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS) => {
-                        return Err(error);
+                Err(error) => {
+                    outcome.weigh(&change, error)?;
+                    if outcome.blocked.contains(&route.family) {
+                        break;
                     }
-                    Some(libc::EEXIST) if is_first => {
-                        outcome.blocked.insert(route.family);
-                        return Ok(());
-                    }
-                    Some(libc::EEXIST) => {}
-                    Some(_) => {
-                        outcome.refused.insert((route.family, *hop), error.to_string());
-                    }
-                },
+                }
             }
         }
         Ok(())

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The plan against a small model of the kernel's table, in which routes of others lie as well.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -81,26 +83,6 @@ fn a_route_of_an_earlier_metric_moves() {
     assert!(
         matches!(&changes[..], [Change::Add { is_first: true, .. }, Change::Remove(old)] if *old == present.route)
     );
-}
-
-#[test]
-fn adopted_routes_stay_until_their_peer_speaks_or_the_kernel_drops_them() {
-    let (a, b) = (hop("10.0.0.1", Some(3)), hop("10.0.1.1", Some(4)));
-    let present = [observed(V4, METRIC, &[a, b])];
-    let mut adopted = Adopted::new(&present);
-    adopted.update(&Defaults::new(), &present);
-    assert_eq!(plan(&adopted.merged(&Defaults::new()), METRIC, &present), [], "nobody has spoken yet");
-    // The first peer is back: it and the one not heard of stay.
-    let wish = desired(V4, &[hop("10.0.0.1", None)]);
-    adopted.update(&wish, &present);
-    assert_eq!(adopted.len(), 1);
-    assert_eq!(plan(&adopted.merged(&wish), METRIC, &present), []);
-    // It goes again: its next hop is its own affair now.
-    adopted.update(&Defaults::new(), &present);
-    let left = adopted.merged(&Defaults::new());
-    assert_eq!(left, desired(V4, &[b]));
-    adopted.update(&Defaults::new(), &[observed(V4, METRIC, &[a])]);
-    assert_eq!(adopted.len(), 0, "the kernel dropped it");
 }
 
 /// A table as the kernel keeps it: aliases of one metric in order, each with who made it.
