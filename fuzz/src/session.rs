@@ -7,6 +7,9 @@ use weir_bgp::session::{Session, SessionConfig, SessionEvent, Slot, State};
 use weir_bgp::wire::{Capability, Open, encode_keepalive};
 use weir_bgp::{Families, PeerConfig, RemoteAs};
 
+const LOCAL: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
+const REMOTE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
+
 /// A session: first octet the stage it is brought to, then chunks of (length, wait in 64 ms, octets).
 pub fn session(octets: &[u8]) {
     let Some((stage, mut rest)) = octets.split_first() else { return };
@@ -20,13 +23,13 @@ pub fn session(octets: &[u8]) {
         now += Duration::from_millis(u64::from(wait & 0x7f) * 64);
         session.handle_timeout(now);
         if length & 0x3f == 0x3f {
-            drop(session.handle_accepted(now, (std::net::Ipv4Addr::new(10, 0, 0, 2), 179).into()));
+            drop(session.handle_accepted(now, (LOCAL, 179).into(), (REMOTE, 5000).into()));
         }
         let mut events = 0;
         while let Some(event) = session.poll_event() {
             events += 1;
-            if event == SessionEvent::Dial && wait & 1 == 0 {
-                session.handle_connected(now, (std::net::Ipv4Addr::new(10, 0, 0, 2), 5000).into());
+            if matches!(event, SessionEvent::Dial(_)) && wait & 1 == 0 {
+                session.handle_connected(now, (LOCAL, 5000).into(), (REMOTE, 179).into());
             }
         }
         assert!(events < 100);
@@ -44,11 +47,14 @@ fn brought_to(now: Instant, stage: u8) -> Session {
         asn: 65010,
         router_id: std::net::Ipv4Addr::new(192, 0, 2, 1),
         hostname: "lb".into(),
+        software: "weir/0".into(),
+        graceful_restart: None,
+        restarting_until: None,
         peer: PeerConfig { families: Families::BOTH, ..peer },
     };
     let mut session = Session::new(config, 1);
     session.handle_start(now);
-    session.handle_connected(now, (std::net::Ipv4Addr::new(10, 0, 0, 2), 5000).into());
+    session.handle_connected(now, (LOCAL, 5000).into(), (REMOTE, 179).into());
     if stage > 0 {
         let open = Open {
             two_octet_as: 65000,

@@ -43,6 +43,8 @@ pub enum ConfigError {
     NoFamily { peer: String },
     #[error("peer `{peer}`: {family} needs a next hop, the session's own address is of the other family")]
     NextHopMissing { peer: String, family: Family },
+    #[error("peer `{peer}`: more than {max} communities of one kind are added to every advertisement")]
+    ExportCommunities { peer: String, max: usize },
     #[error("peer `{peer}`: the next hop is not a usable unicast address")]
     NextHop { peer: String },
     #[error("imported default routes: {0}")]

@@ -40,6 +40,6 @@ pub use fib::{FibConfig, FibStatus};
 pub use speaker::{Speaker, SpeakerHandle};
 pub use status::{
     AdjRibOutView, AdvertisedRoute, CapabilityWords, Counters, DiscoveryStatus, FamilyCounts, MessageCounts,
-    NegotiatedRestart, NegotiatedStatus, NotificationCounts, PeerState, PeerStatus, ReceivedRoute,
-    SessionTimers, SpeakerStatus, TimedNotification, TimedText,
+    NegotiatedRestart, NegotiatedStatus, NotificationCounts, PeerState, PeerStatus, PeerWarning,
+    ReceivedRoute, SessionTimers, SpeakerStatus, TimedNotification, TimedText,
 };

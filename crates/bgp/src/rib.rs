@@ -9,8 +9,10 @@
 //!                        (first)      (packed)                                        (route refresh asked)
 //! ```
 
+mod received;
 mod view;
 
+pub use received::{AS_PATH_TEXT_MAX, AdjRibIn, COMMUNITIES_KEPT_MAX, ReceivedPath, TooMany};
 pub use view::AdjRibOutView;
 
 use std::cmp::Ordering;
@@ -18,8 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::advertise::{Advertisement, Prefix};
-use crate::config::{Families, Family};
-use crate::wire::{AsPath, NextHop, Origin, PathToSend, Refresh, RefreshKind, UpdateEncoder};
+use crate::config::{ExportPolicy, Families, Family, LinkBandwidth};
+use crate::wire::{
+    AsPath, LinkBandwidthForm, NextHop, Origin, PathToSend, Refresh, RefreshKind, UpdateEncoder,
+    link_bandwidth,
+};
 
 /// The attributes of advertised paths that differ between them.
 #[derive(Debug, Eq, PartialOrd, Ord)]
@@ -28,12 +33,14 @@ struct Attributes {
     communities: Vec<u32>,
     large_communities: Vec<[u32; 3]>,
     prepend: u8,
+    link_bandwidth: Option<u64>,
 }
 
 impl Attributes {
     fn are_of(&self, advertisement: &Advertisement) -> bool {
         self.med == advertisement.med
             && self.prepend == advertisement.prepend
+            && self.link_bandwidth == advertisement.link_bandwidth
             && are_same(&self.communities, &advertisement.communities)
             && are_same(&self.large_communities, &advertisement.large_communities)
     }
@@ -43,6 +50,7 @@ impl PartialEq for Attributes {
     fn eq(&self, other: &Self) -> bool {
         self.med == other.med
             && self.prepend == other.prepend
+            && self.link_bandwidth == other.link_bandwidth
             && are_same(&self.communities, &other.communities)
             && are_same(&self.large_communities, &other.large_communities)
     }
@@ -61,6 +69,7 @@ fn interned(known: &mut BTreeSet<Arc<Attributes>>, advertisement: &Advertisement
         communities: advertisement.communities.clone(),
         large_communities: advertisement.large_communities.clone(),
         prepend: advertisement.prepend,
+        link_bandwidth: advertisement.link_bandwidth,
     };
     if let Some(shared) = known.get(&attributes) {
         return Arc::clone(shared);
@@ -123,8 +132,51 @@ impl Wanted {
     }
 }
 
+/// What one set of attributes becomes on its way to one peer.
+#[derive(Debug)]
+struct Told {
+    /// How often our AS number stands in the AS_PATH.
+    path_length: usize,
+    med: Option<u32>,
+    communities: Vec<u32>,
+    large_communities: Vec<[u32; 3]>,
+    link_bandwidth: Option<(u64, LinkBandwidthForm)>,
+}
+
+/// Our AS number at most this often in the AS_PATH: one segment, and room for everything else in 4096 octets.
+const PATH_LENGTH_MAX: usize = 255;
+
+impl Told {
+    fn new(attributes: &Attributes, policy: &ExportPolicy) -> Self {
+        let prepended = usize::from(attributes.prepend) + usize::from(policy.prepend);
+        let form = match policy.link_bandwidth {
+            LinkBandwidth::Off => None,
+            LinkBandwidth::Transitive => Some(LinkBandwidthForm::Transitive),
+            LinkBandwidth::NonTransitive => Some(LinkBandwidthForm::NonTransitive),
+        };
+        Self {
+            path_length: (1 + prepended).min(PATH_LENGTH_MAX),
+            med: attributes.med.or(policy.med),
+            communities: united(&attributes.communities, &policy.communities),
+            large_communities: united(&attributes.large_communities, &policy.large_communities),
+            link_bandwidth: attributes.link_bandwidth.zip(form),
+        }
+    }
+}
+
+/// The first list and what of the second is not in it.
+fn united<T: Copy + PartialEq>(own: &[T], added: &[T]) -> Vec<T> {
+    let mut all = own.to_vec();
+    for value in added {
+        if !all.contains(value) {
+            all.push(*value);
+        }
+    }
+    all
+}
+
 /// How a session exports: fixed while it is Established.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Export {
     /// Our AS.
     pub asn: u32,
@@ -138,6 +190,8 @@ pub struct Export {
     pub encoder: UpdateEncoder,
     /// Both sides know the borders of a refresh (RFC 7313).
     pub has_enhanced_refresh: bool,
+    /// What every advertisement gets on its way.
+    pub policy: Arc<ExportPolicy>,
 }
 
 impl Export {
@@ -149,7 +203,11 @@ impl Export {
     }
 
     fn sends(&self, prefix: &Prefix) -> bool {
-        let family = prefix.family();
+        self.sends_family(prefix.family())
+    }
+
+    /// Whether prefixes of a family are sent: it was negotiated, and there is a next hop for it.
+    pub fn sends_family(&self, family: Family) -> bool {
         self.families.contains(family) && self.next_hop(family).is_some()
     }
 }
@@ -173,6 +231,8 @@ pub struct AdjRibOut {
     withdrawn: usize,
     groups: VecDeque<Group>,
     end_of_rib: Families,
+    /// End-of-RIB waits: what is wanted is not whole yet (RFC 4724 §4.1).
+    is_end_of_rib_held: bool,
     refresh_asked: Families,
     refresh_running: Families,
     version: u64,
@@ -182,14 +242,35 @@ impl AdjRibOut {
     /// The session is Established: everything wanted is announced, then End-of-RIB of each family.
     pub fn session_up(&mut self, export: Export) {
         self.session_down();
+        let families = export.families;
         self.export = Some(export);
-        self.end_of_rib = export.families;
-        self.announce_all(export.families);
+        self.end_of_rib = families;
+        self.announce_all(families);
+    }
+
+    /// Lets End-of-RIB wait, or go.
+    pub fn hold_end_of_rib(&mut self, is_held: bool) {
+        self.is_end_of_rib_held = is_held;
+    }
+
+    /// Whether End-of-RIB of every family was handed out.
+    pub fn has_ended_rib(&self) -> bool {
+        self.export.is_some() && self.end_of_rib.is_empty()
+    }
+
+    /// The measures of the session, while there is one.
+    pub fn export(&self) -> Option<&Export> {
+        self.export.as_ref()
     }
 
     /// The session has ended: the peer holds nothing, nothing is to be said.
     pub fn session_down(&mut self) {
-        *self = Self { wanted: Arc::clone(&self.wanted), version: self.version + 1, ..Self::default() };
+        *self = Self {
+            wanted: Arc::clone(&self.wanted),
+            version: self.version + 1,
+            is_end_of_rib_held: self.is_end_of_rib_held,
+            ..Self::default()
+        };
     }
 
     /// Replaces what is wanted. What was still to be said is recomputed, so the latest wish wins.
@@ -199,7 +280,7 @@ impl AdjRibOut {
         let old = std::mem::replace(&mut self.wanted, wanted);
         let new = Arc::clone(&self.wanted);
         self.version += 1;
-        let Some(export) = self.export else { return };
+        let Some(export) = &self.export else { return };
         let unsaid: BTreeSet<Prefix> = self.unsaid_announces().collect();
         let mut withdraws: Vec<Prefix> = self.unsaid_withdraws().filter(|p| !new.contains(p)).collect();
         let mut announces = Vec::new();
@@ -218,7 +299,7 @@ impl AdjRibOut {
 
     /// The peer asks for everything of a family again. Asked while one is running, it is done once more.
     pub fn refresh(&mut self, family: Family) {
-        if self.export.is_some_and(|e| e.families.contains(family)) {
+        if self.export.as_ref().is_some_and(|e| e.families.contains(family)) {
             self.refresh_asked.insert(family);
             self.version += 1;
         }
@@ -226,9 +307,10 @@ impl AdjRibOut {
 
     /// The next message, withdraws first. The answer may change after every other call.
     pub fn poll(&mut self) -> Option<Vec<u8>> {
-        let export = self.export?;
+        let export = self.export.take()?;
         let message = self.poll_withdraw(&export).or_else(|| self.poll_announce(&export));
         let message = message.or_else(|| self.poll_marker(&export));
+        self.export = Some(export);
         if message.is_some() {
             self.version += 1;
         }
@@ -238,8 +320,12 @@ impl AdjRibOut {
     fn poll_withdraw(&mut self, export: &Export) -> Option<Vec<u8>> {
         let rest = &self.withdraws[self.withdrawn..];
         let family = rest.first()?.family();
-        let of_family = rest.partition_point(|p| p.family() == family);
-        let (message, count) = export.encoder.withdraw(family, &rest[..of_family])?;
+        let rest = &rest[..rest.partition_point(|p| p.family() == family)];
+        // What went by MP_REACH is withdrawn by MP_UNREACH (RFC 8950 §4).
+        let (message, count) = match export.next_hop(family) {
+            Some(NextHop::V6(_)) => export.encoder.withdraw_multiprotocol(family, rest)?,
+            Some(NextHop::V4(_)) | None => export.encoder.withdraw(family, rest)?,
+        };
         self.withdrawn += count;
         if self.withdrawn == self.withdraws.len() {
             self.withdraws = Vec::new();
@@ -250,14 +336,17 @@ impl AdjRibOut {
 
     fn poll_announce(&mut self, export: &Export) -> Option<Vec<u8>> {
         while let Some(group) = self.groups.front_mut() {
-            let as_path = AsPath::own(export.asn, 1 + usize::from(group.attributes.prepend));
+            // Once per message, not per prefix.
+            let told = Told::new(&group.attributes, &export.policy);
+            let as_path = AsPath::own(export.asn, told.path_length);
+            let bandwidth = told.link_bandwidth.map(|(bytes, form)| link_bandwidth(export.asn, bytes, form));
             let path = PathToSend {
                 as_path: &as_path,
                 origin: Origin::Igp,
-                med: group.attributes.med,
-                communities: &group.attributes.communities,
-                extended_communities: &[],
-                large_communities: &group.attributes.large_communities,
+                med: told.med,
+                communities: &told.communities,
+                extended_communities: bandwidth.as_slice(),
+                large_communities: &told.large_communities,
             };
             let rest = &group.prefixes[group.sent..];
             let encoded = export
@@ -271,7 +360,7 @@ impl AdjRibOut {
                     }
                     return Some(message);
                 }
-                // Nothing left of it, or attributes that cannot fit, which the bound of `Wanted` rules out.
+                // Nothing left of it, or attributes that cannot fit, which the bounds of `Wanted` and policy rule out.
                 None => {
                     self.groups.pop_front();
                 }
@@ -287,13 +376,15 @@ impl AdjRibOut {
         {
             return Some(Refresh::new(RefreshKind::End, family).encode());
         }
-        if let Some(family) = take_first(&mut self.end_of_rib) {
+        if !self.is_end_of_rib_held
+            && let Some(family) = take_first(&mut self.end_of_rib)
+        {
             return Some(export.encoder.end_of_rib(family));
         }
         let family = take_first(&mut self.refresh_asked)?;
         let mut only = Families::default();
         only.insert(family);
-        self.announce_all(only);
+        self.announce(only, export);
         if export.has_enhanced_refresh {
             self.refresh_running.insert(family);
             return Some(Refresh::new(RefreshKind::Begin, family).encode());
@@ -302,18 +393,25 @@ impl AdjRibOut {
     }
 
     fn announce_all(&mut self, families: Families) {
-        let Some(export) = self.export else { return };
+        if let Some(export) = self.export.take() {
+            self.announce(families, &export);
+            self.export = Some(export);
+        }
+    }
+
+    fn announce(&mut self, families: Families, export: &Export) {
         let all = self.wanted.paths.iter();
         let all = all.filter(|(p, _)| families.contains(p.family()) && export.sends(p));
         let all = all.map(|(p, a)| (*p, a)).collect();
         self.groups.extend(grouped(all));
     }
 
-    /// Whether nothing is left to say.
+    /// Whether nothing is left to say; an End-of-RIB that waits does not count.
     pub fn is_settled(&self) -> bool {
+        let end_of_rib = if self.is_end_of_rib_held { Families::default() } else { self.end_of_rib };
         self.withdraws.is_empty()
             && self.groups.is_empty()
-            && [self.end_of_rib, self.refresh_asked, self.refresh_running].iter().all(Families::is_empty)
+            && [end_of_rib, self.refresh_asked, self.refresh_running].iter().all(Families::is_empty)
     }
 
     /// Changes with everything that may change [`AdjRibOut::advertised`].
@@ -324,7 +422,7 @@ impl AdjRibOut {
     /// What the peer was told and not told otherwise since, of one family, sorted. Exact once settled; before that a
     /// prefix about to be announced anew is left out.
     pub fn advertised(&self, family: Family) -> Vec<Prefix> {
-        let Some(export) = self.export else { return Vec::new() };
+        let Some(export) = &self.export else { return Vec::new() };
         let unsaid: BTreeSet<Prefix> = self.unsaid_announces().collect();
         let told = self.wanted.paths.iter().map(|(prefix, _)| *prefix);
         let told = told.filter(|p| export.sends(p) && !unsaid.contains(p));
@@ -336,7 +434,7 @@ impl AdjRibOut {
 
     /// What the peer was told, once settled; `None` before.
     pub fn view(&self) -> Option<AdjRibOutView> {
-        self.is_settled().then(|| AdjRibOutView::new(Arc::clone(&self.wanted), self.export))
+        self.is_settled().then(|| AdjRibOutView::new(Arc::clone(&self.wanted), self.export.clone()))
     }
 
     fn unsaid_announces(&self) -> impl Iterator<Item = Prefix> + '_ {

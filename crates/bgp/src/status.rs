@@ -2,6 +2,7 @@
 //! What a reader may know of the speaker and its peers: snapshots, replaced whole.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -79,6 +80,8 @@ pub struct PeerStatus {
     pub stale_until: Option<Instant>,
     /// How the neighbour of an unnumbered session is found.
     pub discovery: Option<DiscoveryStatus>,
+    /// What an operator should look at.
+    pub warnings: Vec<PeerWarning>,
     /// Counters, never reset.
     pub counters: Counters,
 }
@@ -108,6 +111,7 @@ impl PeerStatus {
             adj_rib_in: Arc::default(),
             stale_until: None,
             discovery: None,
+            warnings: Vec::new(),
             counters: Counters::default(),
         }
     }
@@ -255,6 +259,49 @@ pub struct DiscoveryStatus {
     pub error: Option<String>,
 }
 
+/// Something about a peer that an operator should look at; it goes away with its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerWarning {
+    /// Prefixes of this family are not announced: the session has no next hop for them that the peer understands. For IPv4
+    /// over IPv6 the peer did not offer extended next hops (RFC 8950), and no IPv4 next hop is configured.
+    NoNextHop(Family),
+    /// The peer announces at least three quarters of the prefixes it may.
+    PrefixesHigh {
+        /// Of this family.
+        family: Family,
+        /// How many.
+        count: u32,
+        /// How many are allowed.
+        max: u32,
+    },
+    /// The peer announced more prefixes than allowed; its session was ended and rests.
+    PrefixesExceeded {
+        /// Of this family.
+        family: Family,
+        /// How many are allowed.
+        max: u32,
+    },
+    /// The peer says that we announce too many prefixes, or that it has no resources; we rest.
+    Refused,
+}
+
+impl fmt::Display for PeerWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNextHop(family) => {
+                write!(f, "{family} is not announced: no next hop that the peer understands")
+            }
+            Self::PrefixesHigh { family, count, max } => {
+                write!(f, "{family}: {count} of {max} prefixes that the peer may announce")
+            }
+            Self::PrefixesExceeded { family, max } => {
+                write!(f, "{family}: the peer announced more than {max} prefixes, the session rests")
+            }
+            Self::Refused => f.write_str("the peer refuses our number of prefixes, the session rests"),
+        }
+    }
+}
+
 /// A text and when it was noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedText {
@@ -312,14 +359,16 @@ pub struct Counters {
     pub messages_in: MessageCounts,
     /// Messages handed to the socket.
     pub messages_out: MessageCounts,
-    /// IPv4 prefixes heard of; nothing is kept of them.
+    /// IPv4 prefixes heard of.
     pub received_ipv4: FamilyCounts,
-    /// IPv6 prefixes heard of; nothing is kept of them.
+    /// IPv6 prefixes heard of.
     pub received_ipv6: FamilyCounts,
     /// Changes of state of either connection.
     pub transitions: u64,
     /// How often the session came up.
     pub established: u64,
+    /// How often it was lost again, by whatever but our own end.
+    pub flaps: u64,
     /// UPDATEs treated as withdraw (RFC 7606).
     pub treated_as_withdraw: u64,
     /// UPDATEs with attributes that were discarded (RFC 7606).

@@ -122,11 +122,14 @@ fn session(now: Instant, stage: usize) -> Session {
         asn: 65010,
         router_id: "192.0.2.1".parse().unwrap(),
         hostname: "lb".into(),
+        software: "weir/0".into(),
+        graceful_restart: None,
+        restarting_until: None,
         peer: PeerConfig { families: weir_bgp::Families::BOTH, ..peer },
     };
     let mut session = Session::new(config, 1);
     session.handle_start(now);
-    session.handle_connected(now, "10.0.4.1:5000".parse().unwrap());
+    session.handle_connected(now, "10.0.4.1:5000".parse().unwrap(), "10.0.4.0:179".parse().unwrap());
     let open = Open {
         two_octet_as: 65000,
         hold_time_s: 9,

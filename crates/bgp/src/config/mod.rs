@@ -120,6 +120,10 @@ impl SpeakerConfig {
         if peer.prefixes_max == 0 {
             faults.push(ConfigError::PrefixesMax { peer: name() });
         }
+        let export = &peer.export;
+        if export.communities.len().max(export.large_communities.len()) > ExportPolicy::MAX_COMMUNITIES {
+            faults.push(ConfigError::ExportCommunities { peer: name(), max: ExportPolicy::MAX_COMMUNITIES });
+        }
         if peer.next_hop_v4.is_some_and(|a| a.is_unspecified() || a.is_multicast())
             || peer.next_hop_v6.is_some_and(|a| {
                 a.is_unspecified() || a.is_multicast() || a.is_loopback() || a.is_unicast_link_local()

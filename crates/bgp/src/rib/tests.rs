@@ -13,6 +13,7 @@ fn export() -> Export {
         next_hop_v6: Some(NextHop::V6("2001:db8::2".parse().unwrap())),
         encoder: UpdateEncoder { four_octet_as: true, message_max: 4096 },
         has_enhanced_refresh: true,
+        policy: Arc::default(),
     }
 }
 

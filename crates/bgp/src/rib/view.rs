@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Export, Wanted};
+use super::{Export, Told, Wanted};
 use crate::advertise::Prefix;
 use crate::config::Family;
 use crate::status::AdvertisedRoute;
@@ -25,8 +25,7 @@ impl AdjRibOutView {
 
     /// Number of prefixes of a family.
     pub fn len(&self, family: Family) -> usize {
-        let Some(export) = self.export else { return 0 };
-        if !export.families.contains(family) || export.next_hop(family).is_none() {
+        if !self.export.as_ref().is_some_and(|export| export.sends_family(family)) {
             return 0;
         }
         self.wanted.paths.iter().filter(|(prefix, _)| prefix.family() == family).count()
@@ -34,7 +33,7 @@ impl AdjRibOutView {
 
     /// Whether the peer was told of this prefix.
     pub fn contains(&self, prefix: &Prefix) -> bool {
-        self.export.is_some_and(|export| export.sends(prefix)) && self.wanted.contains(prefix)
+        self.export.as_ref().is_some_and(|export| export.sends(prefix)) && self.wanted.contains(prefix)
     }
 
     /// Whether nothing at all was told.
@@ -44,21 +43,24 @@ impl AdjRibOutView {
 
     /// The prefixes of a family with what was told of them, sorted.
     pub fn iter(&self, family: Family) -> impl Iterator<Item = AdvertisedRoute> + '_ {
-        let told = self.export.and_then(|export| Some((export, export.next_hop(family)?)));
-        let told = told.filter(|(export, _)| export.families.contains(family));
+        let told = self.export.as_ref().filter(|export| export.families.contains(family));
+        let told = told.and_then(|export| Some((export, export.next_hop(family)?)));
         told.into_iter().flat_map(move |(export, next_hop)| {
             let of_family = self.wanted.paths.iter().filter(move |(prefix, _)| prefix.family() == family);
-            of_family.map(move |(prefix, attributes)| AdvertisedRoute {
-                prefix: *prefix,
-                next_hop: match next_hop {
-                    NextHop::V4(address) => IpAddr::V4(address),
-                    NextHop::V6(address) => IpAddr::V6(address),
-                },
-                as_path: AsPath::own(export.asn, 1 + usize::from(attributes.prepend)).to_string(),
-                med: attributes.med,
-                communities: attributes.communities.clone(),
-                large_communities: attributes.large_communities.clone(),
-                link_bandwidth: None,
+            of_family.map(move |(prefix, attributes)| {
+                let told = Told::new(attributes, &export.policy);
+                AdvertisedRoute {
+                    prefix: *prefix,
+                    next_hop: match next_hop {
+                        NextHop::V4(address) => IpAddr::V4(address),
+                        NextHop::V6(address) => IpAddr::V6(address),
+                    },
+                    as_path: AsPath::own(export.asn, told.path_length).to_string(),
+                    med: told.med,
+                    communities: told.communities,
+                    large_communities: told.large_communities,
+                    link_bandwidth: told.link_bandwidth.map(|(bytes, _)| bytes),
+                }
             })
         })
     }

@@ -1,28 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The machine at work: inputs through the table, actions carried out, and what a fall of one connection means for both.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::state::{Action, Input, Notify, State, Step, transition};
 use super::timers::{self, Timers};
 use super::{Carried, Connection, STABLE_AFTER, Session, SessionEvent, Slot};
+use crate::config::Families;
 use crate::rib::Export;
-use crate::wire::iana::{MESSAGE_LEN_MAX, cease, error_code};
-use crate::wire::{
-    MessageType, NextHop, Notification, Refresh, RefreshKind, Treatment, Update, UpdateEncoder,
-};
+use crate::wire::iana::{MESSAGE_LEN_MAX, MESSAGE_LEN_MAX_EXTENDED, cease, error_code};
+use crate::wire::{MessageType, NextHop, Notification, Refresh, RefreshKind, UpdateEncoder};
 
 impl Session {
     pub(super) fn input(&mut self, now: Instant, slot: Slot, input: Input, carried: Carried) {
         let before = self.link(slot).state;
         let Step { next, actions } = transition(before, input);
+        let kept = if before == State::Established {
+            self.kept_over(slot, input, &carried)
+        } else {
+            Families::default()
+        };
         self.link_mut(slot).state = next;
         if next != before {
             self.counters.transitions += 1;
-            tracing::debug!(peer = %self.config.peer.name, ?slot, ?input, from = %before, to = %next, "transition");
+            self.log_transition(slot, (before, next), input, &carried);
         }
         for action in actions {
-            self.act(now, slot, *action, &carried);
+            self.act(now, slot, *action, &carried, kept);
         }
         let was_wanted = matches!(input, Input::Stop | Input::CollisionLost);
         let is_alone = !self.link(slot.other()).state.is_connected();
@@ -31,9 +36,26 @@ impl Session {
         }
     }
 
-    fn act(&mut self, now: Instant, slot: Slot, action: Action, carried: &Carried) {
+    /// Once at `info` for what an operator wants to know. Attempts that go on for hours, and what becomes of them, are not.
+    fn log_transition(&self, slot: Slot, (from, to): (State, State), input: Input, carried: &Carried) {
+        let peer = &self.config.peer.name;
+        let reason = match carried {
+            Carried::Error(error) => error.to_string(),
+            Carried::Reason(notification) => notification.to_string(),
+            Carried::Nothing | Carried::Open(..) | Carried::Update(_) | Carried::Refresh(_) => {
+                format!("{input:?}")
+            }
+        };
+        if from.is_connected() || to.is_connected() {
+            tracing::info!(%peer, ?slot, %from, %to, %reason, "transition");
+        } else {
+            tracing::debug!(%peer, ?slot, %from, %to, %reason, "transition");
+        }
+    }
+
+    fn act(&mut self, now: Instant, slot: Slot, action: Action, carried: &Carried, kept: Families) {
         match action {
-            Action::Dial => self.events.push_back(SessionEvent::Dial),
+            Action::Dial => self.events.extend(self.target.map(SessionEvent::Dial)),
             Action::AbortDial if slot == Slot::Dialled => self.events.push_back(SessionEvent::AbortDial),
             Action::AbortDial => {}
             // Only the machine that dials has something to retry.
@@ -59,16 +81,19 @@ impl Session {
             Action::AcceptOpen => {
                 if let Carried::Open(open, negotiated) = carried {
                     self.with_connection(slot, |c| {
+                        if negotiated.has_extended_message {
+                            c.received.set_max(MESSAGE_LEN_MAX_EXTENDED);
+                        }
                         c.capabilities.clone_from(&open.capabilities);
                         c.negotiated = Some((**negotiated).clone());
                     });
                 }
             }
             Action::Up => self.up(now, slot),
-            Action::Down => self.down(now),
+            Action::Down => self.down(now, slot, kept),
             Action::ReadUpdate => {
                 if let Carried::Update(update) = carried {
-                    self.read_update(update);
+                    self.read_update(now, slot, update);
                 }
             }
             Action::ReadRefresh => {
@@ -98,7 +123,7 @@ impl Session {
     fn notify(&mut self, slot: Slot, reason: Notify, carried: &Carried) {
         let notification = match (reason, carried) {
             (Notify::Error, Carried::Error(error)) => error.answer(),
-            (Notify::Stop, Carried::Reason(reason)) => Some(reason.clone()),
+            (Notify::Stop, Carried::Reason(reason)) => Some(self.last_word(slot, reason)),
             (Notify::Error | Notify::Stop, _) => Some(Notification::shutdown("")),
             (Notify::Collision, _) => Some(Notification::cease(cease::COLLISION)),
             (Notify::HoldTimer, _) => Some(Notification::new(error_code::HOLD_TIMER, 0, vec![])),
@@ -113,20 +138,10 @@ impl Session {
     }
 
     fn up(&mut self, now: Instant, slot: Slot) {
-        let Some(connection) = &self.link(slot).connection else { return };
-        let Some(negotiated) = &connection.negotiated else { return };
-        let (peer, local) = (&self.config.peer, connection.local.ip());
-        let own_v4 = local.is_ipv4().then(|| NextHop::from_address(local));
-        let own_v6 = local.is_ipv6().then(|| NextHop::from_address(local));
-        let export = Export {
-            asn: self.config.asn,
-            families: negotiated.families,
-            next_hop_v4: peer.next_hop_v4.map(NextHop::V4).or(own_v4),
-            next_hop_v6: peer.next_hop_v6.map(NextHop::V6).or(own_v6),
-            encoder: UpdateEncoder { four_octet_as: negotiated.four_octet_as, message_max: MESSAGE_LEN_MAX },
-            has_enhanced_refresh: negotiated.has_enhanced_refresh,
-        };
+        let Some(export) = self.export(slot) else { return };
         self.rib.session_up(export);
+        self.begin_restart(now, slot);
+        (self.exceeded, self.is_refused) = (None, false);
         self.counters.established += 1;
         self.up_since = Some(now);
         self.events.push_back(SessionEvent::Up);
@@ -136,79 +151,74 @@ impl Session {
         }
     }
 
-    fn down(&mut self, now: Instant) {
+    /// How the session exports. Our address is the next hop of its own family, and of IPv4 over IPv6 if the peer
+    /// understands that (RFC 8950); on a link-local session that is the link-local address, in 16 octets.
+    fn export(&self, slot: Slot) -> Option<Export> {
+        let connection = self.link(slot).connection.as_ref()?;
+        let negotiated = connection.negotiated.as_ref()?;
+        let (peer, own) = (&self.config.peer, NextHop::from_address(connection.local.ip()));
+        let is_v6 = connection.local.is_ipv6();
+        let message_max =
+            if negotiated.has_extended_message { MESSAGE_LEN_MAX_EXTENDED } else { MESSAGE_LEN_MAX };
+        Some(Export {
+            asn: self.config.asn,
+            families: negotiated.families,
+            next_hop_v4: peer
+                .next_hop_v4
+                .map(NextHop::V4)
+                .or((!is_v6 || negotiated.has_extended_next_hop).then_some(own)),
+            next_hop_v6: peer.next_hop_v6.map(NextHop::V6).or(is_v6.then_some(own)),
+            encoder: UpdateEncoder { four_octet_as: negotiated.four_octet_as, message_max },
+            has_enhanced_refresh: negotiated.has_enhanced_refresh,
+            policy: Arc::clone(&self.policy),
+        })
+    }
+
+    fn down(&mut self, now: Instant, slot: Slot, kept: Families) {
         let lived = self.up_since.take().map(|since| now.saturating_duration_since(since));
         if lived.is_some_and(|lived| lived >= STABLE_AFTER) {
-            self.failures = 0;
+            (self.failures, self.refusals) = (0, 0);
+        }
+        if self.stopping.is_none() {
+            self.counters.flaps += 1;
         }
         self.rib.session_down();
+        self.lose_peer(now, kept, slot);
         self.events.push_back(SessionEvent::Down);
-    }
-
-    fn read_update(&mut self, update: &Update) {
-        if let Some(family) = update.end_of_rib() {
-            self.counters.received(family).end_of_rib += 1;
-            return;
-        }
-        if let (Some(treatment), Some(finding)) = (update.treatment, update.findings.last()) {
-            match treatment {
-                Treatment::TreatAsWithdraw => self.counters.treated_as_withdraw += 1,
-                Treatment::AttributeDiscard => self.counters.attributes_discarded += 1,
-            }
-            let finding = update.findings.iter().find(|f| f.treatment == treatment).unwrap_or(finding);
-            tracing::debug!(peer = %self.config.peer.name, %finding, "malformed attribute");
-            self.counters.last_finding = Some(finding.to_string());
-        }
-        // Our own prefixes come back to us; they are nothing the peer has told.
-        let is_looped = update.has_loop(self.config.asn);
-        let is_withdrawn = update.is_treated_as_withdraw();
-        for prefix in update.announced() {
-            let counts = self.counters.received(prefix.family());
-            *match (is_withdrawn, is_looped) {
-                (true, _) => &mut counts.withdrawn,
-                (false, true) => &mut counts.looped,
-                (false, false) => &mut counts.announced,
-            } += 1;
-        }
-        for prefix in update.withdrawals() {
-            self.counters.received(prefix.family()).withdrawn += 1;
-        }
-    }
-
-    pub(super) fn stop_link(&mut self, now: Instant, slot: Slot) {
-        let reason = match &self.stopping {
-            Some(stopping) => stopping.reason.clone(),
-            None => Notification::cease(cease::COLLISION),
-        };
-        self.input(now, slot, Input::Stop, Carried::Reason(reason));
-    }
-
-    /// Sends the last NOTIFICATION once everything was withdrawn or the time for it is over.
-    fn finish_stop(&mut self, now: Instant) {
-        let Some(stopping) = &self.stopping else { return };
-        if let Some(slot) = self.established_slot() {
-            if !self.rib.is_settled() && now < stopping.deadline {
-                return;
-            }
-            self.stop_link(now, slot);
-        }
-        if let Some(stopping) = &mut self.stopping
-            && !std::mem::replace(&mut stopping.is_done, true)
-        {
-            self.events.push_back(SessionEvent::Stopped);
-        }
     }
 
     /// No attempt of ours for a while after a failure.
     fn rest(&mut self, now: Instant, carried: &Carried) {
+        let reason =
+            if let Carried::Reason(n) = carried { n.hard_reset().or_else(|| Some(n.clone())) } else { None };
+        let was_refused = reason.is_some_and(|n| {
+            n.code() == error_code::CEASE
+                && matches!(n.subcode(), cease::MAX_PREFIXES | cease::OUT_OF_RESOURCES)
+        });
+        if was_refused {
+            self.is_refused = true;
+            self.rest_after_refusal(now);
+        } else {
+            self.rest_after_failure(now);
+        }
+    }
+
+    pub(super) fn rest_after_failure(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.rest_for(now, timers::idle_hold(self.failures));
+    }
+
+    /// One side has too many prefixes, which will not be better in a second.
+    pub(super) fn rest_after_refusal(&mut self, now: Instant) {
+        self.refusals = self.refusals.saturating_add(1);
+        self.rest_for(now, timers::idle_hold_refused(self.refusals));
+    }
+
+    fn rest_for(&mut self, now: Instant, wait: Duration) {
         if self.stopping.is_some() {
             return;
         }
-        self.failures = self.failures.saturating_add(1);
-        let was_refused = matches!(carried, Carried::Reason(n)
-            if n.code() == error_code::CEASE && matches!(n.subcode(), cease::MAX_PREFIXES | cease::OUT_OF_RESOURCES));
-        let wait = self.random.jittered(timers::idle_hold(self.failures, was_refused));
-        self.idle_hold = Some(now + wait);
+        self.idle_hold = Some(now + self.random.jittered(wait));
         self.stop_link(now, Slot::Dialled);
     }
 
@@ -221,7 +231,7 @@ impl Session {
         if self.accepted.state == State::Idle {
             self.input(now, Slot::Accepted, Input::StartPassive, Carried::Nothing);
         }
-        let may_dial = !self.config.peer.passive && self.idle_hold.is_none();
+        let may_dial = !self.config.peer.passive && self.target.is_some() && self.idle_hold.is_none();
         if may_dial && self.dialled.state == State::Idle && !self.accepted.state.is_connected() {
             self.input(now, Slot::Dialled, Input::Start, Carried::Nothing);
         }

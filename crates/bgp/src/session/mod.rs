@@ -14,14 +14,19 @@
 //!
 //! After a failure we rest for a while that grows with each failure in a row: we do not dial, but we do accept, for two
 //! speakers that rest from each other and refuse meanwhile may never meet (RFC 4271 §8.1.1 leaves this damping optional).
-//! Nothing here grows with what a peer sends: one message is collected per connection, and outgoing octets are built
-//! when asked for.
+//! Only a peer that announced too many prefixes is refused while we rest.
+//! Nothing here grows with what a peer sends: one message is collected per connection, a bounded number of routes is
+//! kept, and outgoing octets are built when asked for.
 
 mod collision;
+mod end;
 mod machine;
 mod negotiate;
+mod receive;
+mod restart;
 mod state;
 mod timers;
+mod view;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,8 +36,8 @@ use std::time::{Duration, Instant};
 pub use negotiate::Negotiated;
 pub use state::{Action, Input, Notify, State, Step, transition};
 
-use crate::config::PeerConfig;
-use crate::rib::{AdjRibOut, Wanted};
+use crate::config::{ExportPolicy, GracefulRestart, PathDown, PeerConfig, Remote};
+use crate::rib::{AdjRibIn, AdjRibOut, TooMany, Wanted};
 use crate::status::Counters;
 use crate::wire::iana::{MESSAGE_LEN_MAX, cease};
 use crate::wire::{
@@ -40,12 +45,14 @@ use crate::wire::{
     WireError, encode_keepalive,
 };
 use collision::{Contender, winner};
+use end::Stopping;
+use restart::Restart;
 use timers::{Random, Timers};
 
 /// A session that lived this long was a good one: failures are counted from zero after it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// Longest time to get the withdraws of a clean end out before the NOTIFICATION follows anyway.
-const STOP_WITHDRAW_MAX: Duration = Duration::from_secs(1);
+/// A session younger than this is not given up for another connection of the peer, which is a late collision then.
+const RESTART_AFTER: Duration = Duration::from_secs(5);
 
 /// What a session is told once.
 #[derive(Debug, Clone)]
@@ -56,7 +63,14 @@ pub struct SessionConfig {
     pub router_id: Ipv4Addr,
     /// Our host name, for capability 73.
     pub hostname: String,
-    /// The peer.
+    /// Our name and version, for capability 75.
+    pub software: String,
+    /// Graceful restart, if it is offered at all.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// With [`GracefulRestart::is_restarting`]: the start of the process plus the restart time. Until then OPENs say that we
+    /// have restarted and End-of-RIB waits for [`Session::handle_complete`].
+    pub restarting_until: Option<Instant>,
+    /// The peer. Only a numbered one can be connected to without [`Session::handle_remote_changed`].
     pub peer: PeerConfig,
 }
 
@@ -85,8 +99,8 @@ impl Slot {
 /// What the driver is to do or may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// Connect to the peer; the answer is [`Session::handle_connected`] or [`Session::handle_connect_failed`].
-    Dial,
+    /// Connect to the peer there; the answer is [`Session::handle_connected`] or [`Session::handle_connect_failed`].
+    Dial(SocketAddr),
     /// Give up connecting; no answer is wanted.
     AbortDial,
     /// Write what was polled before, then `farewell`, then close.
@@ -109,7 +123,7 @@ pub enum SessionEvent {
     },
     /// The peer sent one.
     NotificationReceived(Notification),
-    /// The end asked for by [`Session::handle_stop`] is reached; nothing follows.
+    /// The end asked for by [`Session::handle_ending`] is reached; nothing follows.
     Stopped,
 }
 
@@ -127,6 +141,9 @@ enum Carried {
 #[derive(Debug)]
 struct Connection {
     local: SocketAddr,
+    remote: SocketAddr,
+    /// Our OPEN on it.
+    ours: Open,
     received: FrameBuffer,
     is_open_due: bool,
     is_keepalive_due: bool,
@@ -150,16 +167,6 @@ impl Link {
     }
 }
 
-/// A clean end under way.
-#[derive(Debug)]
-struct Stopping {
-    reason: Notification,
-    /// When the NOTIFICATION goes out at the latest.
-    deadline: Instant,
-    /// [`SessionEvent::Stopped`] was told.
-    is_done: bool,
-}
-
 /// One peer's session.
 #[derive(Debug)]
 pub struct Session {
@@ -168,11 +175,22 @@ pub struct Session {
     dialled: Link,
     accepted: Link,
     rib: AdjRibOut,
+    adj_rib_in: AdjRibIn,
+    policy: Arc<ExportPolicy>,
+    restart: Restart,
     events: VecDeque<SessionEvent>,
     is_running: bool,
     stopping: Option<Stopping>,
+    /// Where the peer is, if that is known.
+    target: Option<SocketAddr>,
     idle_hold: Option<Instant>,
     failures: u32,
+    /// How often in a row either side had too many prefixes.
+    refusals: u32,
+    /// The peer announced too many; until the session is up again.
+    exceeded: Option<TooMany>,
+    /// The peer said that we do; until the session is up again.
+    is_refused: bool,
     up_since: Option<Instant>,
     counters: Counters,
 }
@@ -180,7 +198,17 @@ pub struct Session {
 impl Session {
     /// A session in Idle. `seed` decides the jitter.
     pub fn new(config: SessionConfig, seed: u64) -> Self {
+        let peer = &config.peer;
+        let target = match &peer.remote {
+            Remote::Address(address) => Some(SocketAddr::new(*address, peer.port)),
+            // A link-local address is none without its interface's number, which only the driver knows.
+            Remote::Interface { .. } | Remote::Range { .. } => None,
+        };
         Self {
+            adj_rib_in: AdjRibIn::new(peer.prefixes_max),
+            policy: Arc::new(peer.export.clone()),
+            restart: Restart::new(&config),
+            target,
             config,
             random: Random::new(seed),
             dialled: Link::new(),
@@ -191,6 +219,9 @@ impl Session {
             stopping: None,
             idle_hold: None,
             failures: 0,
+            refusals: 0,
+            exceeded: None,
+            is_refused: false,
             up_since: None,
             counters: Counters::default(),
         }
@@ -204,24 +235,6 @@ impl Session {
         }
     }
 
-    /// Ends for good: withdraws everything, then sends Cease with `text` and closes, then [`SessionEvent::Stopped`].
-    pub fn handle_stop(&mut self, now: Instant, text: &str) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.is_running = false;
-        self.idle_hold = None;
-        self.rib.set_wanted(Arc::new(Wanted::default()));
-        let (reason, deadline) = (Notification::shutdown(text), now + STOP_WITHDRAW_MAX);
-        self.stopping = Some(Stopping { reason, deadline, is_done: false });
-        for slot in Slot::ALL {
-            if self.link(slot).state != State::Established {
-                self.stop_link(now, slot);
-            }
-        }
-        self.tend(now);
-    }
-
     /// Replaces what the peer is to hold.
     pub fn handle_wanted(&mut self, wanted: Arc<Wanted>) {
         if self.stopping.is_none() {
@@ -229,9 +242,44 @@ impl Session {
         }
     }
 
-    /// The connection asked for by [`SessionEvent::Dial`] stands.
-    pub fn handle_connected(&mut self, now: Instant, local: SocketAddr) {
-        self.connected(now, Slot::Dialled, local);
+    /// The wanted set is whole: End-of-RIB need not wait any more. Said once, it stays said.
+    pub fn handle_complete(&mut self, now: Instant) {
+        self.restart.is_complete = true;
+        self.tend_restart(now);
+    }
+
+    /// Whether our forwarding would outlive us, as is taken for granted at the start. What a session that stands has agreed
+    /// on is not touched: the caller withdraws what cannot be forwarded.
+    pub fn handle_forwarding(&mut self, is_preserved: bool) {
+        self.restart.set_forwarding(is_preserved);
+    }
+
+    /// The path to the peer is dead, whatever TCP thinks: the session ends, and nothing the peer told is kept.
+    pub fn handle_path_down(&mut self, now: Instant, why: PathDown) {
+        self.path_down(now, why);
+        self.tend(now);
+    }
+
+    /// The peer is now to be found there, or nowhere. A connection that stands is left alone; an attempt to connect is made
+    /// anew.
+    pub fn handle_remote_changed(&mut self, now: Instant, remote: Option<SocketAddr>) {
+        if self.target == remote {
+            return;
+        }
+        self.target = remote;
+        if matches!(self.dialled.state, State::Connect | State::Active) {
+            self.input(now, Slot::Dialled, Input::Stop, Carried::Nothing);
+        }
+        // Somebody else may be there, who did not fail yet. The next failure rests as long as ever.
+        if self.exceeded.is_none() && !self.is_refused {
+            self.idle_hold = None;
+        }
+        self.tend(now);
+    }
+
+    /// The connection asked for by [`SessionEvent::Dial`] stands, between these ends, link-local ones with their scope.
+    pub fn handle_connected(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr) {
+        self.connected(now, Slot::Dialled, local, remote);
     }
 
     /// The connection asked for by [`SessionEvent::Dial`] could not be made.
@@ -242,27 +290,41 @@ impl Session {
 
     /// The peer has connected. On refusal: send this, then close. On acceptance drain the events first, an older
     /// connection may have to be closed.
-    pub fn handle_accepted(&mut self, now: Instant, local: SocketAddr) -> Result<(), Notification> {
-        if !self.is_running {
+    pub fn handle_accepted(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<(), Notification> {
+        if !self.is_running || (self.exceeded.is_some() && self.idle_hold.is_some()) {
             return Err(Notification::cease(cease::CONNECTION_REJECTED));
         }
-        if self.established_slot().is_some() {
-            return Err(Notification::cease(cease::COLLISION));
+        if let Some(slot) = self.established_slot() {
+            if !self.has_peer_restarted(now) {
+                return Err(Notification::cease(cease::COLLISION));
+            }
+            // It would not connect again if it still held the session (RFC 4724 §4.2): as if that had been closed.
+            self.input(now, slot, Input::TcpFailed, Carried::Nothing);
+            self.idle_hold = None;
         }
         // The peer would not dial again if it still held the older one: it is dead, whatever TCP thinks.
         if self.accepted.state.is_connected() {
             self.input(now, Slot::Accepted, Input::CollisionLost, Carried::Nothing);
         }
         self.input(now, Slot::Accepted, Input::StartPassive, Carried::Nothing);
-        self.connected(now, Slot::Accepted, local);
+        self.connected(now, Slot::Accepted, local, remote);
         Ok(())
     }
 
-    fn connected(&mut self, now: Instant, slot: Slot, local: SocketAddr) {
-        let link = self.link_mut(slot);
-        if !link.state.is_connected() && link.state != State::Idle {
-            link.connection = Some(Connection {
+    fn connected(&mut self, now: Instant, slot: Slot, local: SocketAddr, remote: SocketAddr) {
+        let state = self.link(slot).state;
+        if !state.is_connected() && state != State::Idle {
+            let restart = self.restart_offer(now);
+            let ours = negotiate::our_open(&self.config, local.is_ipv6(), restart);
+            self.link_mut(slot).connection = Some(Connection {
                 local,
+                remote,
+                ours,
                 received: FrameBuffer::new(MESSAGE_LEN_MAX),
                 is_open_due: false,
                 is_keepalive_due: false,
@@ -339,7 +401,8 @@ impl Session {
 
     /// Judges the peer's OPEN, then the collision it may bring to light.
     fn open(&mut self, now: Instant, slot: Slot, open: Open) {
-        let negotiated = match negotiate::negotiate(&self.config, &open) {
+        let Some(connection) = &self.link(slot).connection else { return };
+        let negotiated = match negotiate::negotiate(&self.config, &connection.ours, &open) {
             Ok(negotiated) => negotiated,
             Err(error) => return self.bad_message(now, slot, error.into()),
         };
@@ -382,6 +445,7 @@ impl Session {
         if self.idle_hold.is_some_and(|at| at <= now) {
             self.idle_hold = None;
         }
+        self.tend_restart(now);
         self.tend(now);
     }
 
@@ -399,11 +463,12 @@ impl Session {
         let is_up = self.link(slot).state == State::Established;
         let connection = self.link_mut(slot).connection.as_mut()?;
         let (kind, message) = if std::mem::take(&mut connection.is_open_due) {
-            (MessageType::Open, negotiate::our_open(&self.config).encode())
+            (MessageType::Open, connection.ours.encode())
         } else if std::mem::take(&mut connection.is_keepalive_due) {
             (MessageType::Keepalive, encode_keepalive())
         } else if is_up {
             let message = self.rib.poll()?;
+            self.restart.told(&self.rib);
             let kind =
                 message.get(18).copied().and_then(MessageType::from_raw).unwrap_or(MessageType::Update);
             (kind, message)
@@ -417,65 +482,6 @@ impl Session {
     /// The next thing to do or to know. May change after every `handle_*`.
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
-    }
-
-    /// When to call [`Session::handle_timeout`]; may lie in the past. May change after every `handle_*` and
-    /// [`Session::poll_transmit`].
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let stop = self.stopping.as_ref().filter(|_| self.established_slot().is_some()).map(|stopping| {
-            // Everything was said: due at once.
-            if self.rib.is_settled() { stopping.deadline - STOP_WITHDRAW_MAX } else { stopping.deadline }
-        });
-        [self.dialled.timers.next(), self.accepted.timers.next(), self.idle_hold, stop]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// State of the further of the two connections; without any, what our own attempts are doing: Idle while resting.
-    pub fn state(&self) -> State {
-        let is_connected = self.accepted.state.is_connected() || self.dialled.state.is_connected();
-        if self.idle_hold.is_some() && !is_connected {
-            return State::Idle;
-        }
-        if self.accepted.state.is_connected() || self.dialled.state == State::Idle {
-            self.accepted.state.max(self.dialled.state)
-        } else {
-            self.dialled.state
-        }
-    }
-
-    /// What the OPENs agreed on and the peer's capabilities, of the further connection.
-    pub fn negotiated(&self) -> Option<(&Negotiated, &[Capability])> {
-        let connection = self.foremost()?;
-        Some((connection.negotiated.as_ref()?, &connection.capabilities))
-    }
-
-    /// Our end of the further connection.
-    pub fn local_address(&self) -> Option<SocketAddr> {
-        self.foremost().map(|c| c.local)
-    }
-
-    fn foremost(&self) -> Option<&Connection> {
-        let (dialled, accepted) = (&self.dialled, &self.accepted);
-        let (first, second) =
-            if dialled.state >= accepted.state { (dialled, accepted) } else { (accepted, dialled) };
-        first.connection.as_ref().or(second.connection.as_ref())
-    }
-
-    /// What is counted.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// What the peer is told.
-    pub fn rib(&self) -> &AdjRibOut {
-        &self.rib
-    }
-
-    /// Which connection is Established.
-    pub fn established_slot(&self) -> Option<Slot> {
-        Slot::ALL.into_iter().find(|slot| self.link(*slot).state == State::Established)
     }
 
     fn link(&self, slot: Slot) -> &Link {

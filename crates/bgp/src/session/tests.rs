@@ -16,5 +16,13 @@ fn config(asn: u32, router_id: &str, address: &str, remote: u32) -> SessionConfi
     let mut peer = PeerConfig::new("peer", address, RemoteAs::Exact(remote));
     peer.families = Families::BOTH;
     peer.next_hop_v6 = Some("2001:db8::2".parse().unwrap());
-    SessionConfig { asn, router_id: router_id.parse().unwrap(), hostname: "lb1".into(), peer }
+    SessionConfig {
+        asn,
+        router_id: router_id.parse().unwrap(),
+        hostname: "lb1".into(),
+        software: String::new(),
+        graceful_restart: None,
+        restarting_until: None,
+        peer,
+    }
 }

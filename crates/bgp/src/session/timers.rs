@@ -18,8 +18,10 @@ const SEND_HOLD_NO_HOLD: Duration = Duration::from_secs(480);
 const IDLE_HOLD_MIN: Duration = Duration::from_secs(1);
 /// Longest wait in Idle.
 const IDLE_HOLD_MAX: Duration = Duration::from_secs(60);
-/// Least wait after the peer said that it has too many prefixes or no resources: hammering would not help.
-const IDLE_HOLD_REFUSED: Duration = Duration::from_secs(30);
+/// First wait after either side had too many prefixes; it doubles. With jitter it is 30 s at least: hammering would not help.
+const IDLE_HOLD_REFUSED_MIN: Duration = Duration::from_secs(40);
+/// Longest wait of that kind.
+const IDLE_HOLD_REFUSED_MAX: Duration = Duration::from_secs(600);
 
 /// A small generator of jitter (splitmix64). Not for secrets.
 #[derive(Debug, Clone)]
@@ -85,10 +87,17 @@ pub(super) fn send_hold(hold_time: Option<Duration>) -> Duration {
 }
 
 /// Wait in Idle after `failures` in a row (at least one), before jitter.
-pub(super) fn idle_hold(failures: u32, was_refused: bool) -> Duration {
-    let doublings = failures.saturating_sub(1).min(6);
-    let wait = (IDLE_HOLD_MIN * (1 << doublings)).min(IDLE_HOLD_MAX);
-    if was_refused { wait.max(IDLE_HOLD_REFUSED * 4 / 3) } else { wait }
+pub(super) fn idle_hold(failures: u32) -> Duration {
+    doubled(IDLE_HOLD_MIN, failures, IDLE_HOLD_MAX)
+}
+
+/// The same after too many prefixes.
+pub(super) fn idle_hold_refused(refusals: u32) -> Duration {
+    doubled(IDLE_HOLD_REFUSED_MIN, refusals, IDLE_HOLD_REFUSED_MAX)
+}
+
+fn doubled(first: Duration, count: u32, most: Duration) -> Duration {
+    (first * (1 << count.saturating_sub(1).min(6))).min(most)
 }
 
 #[cfg(test)]
@@ -105,10 +114,12 @@ mod tests {
 
     #[test]
     fn the_wait_grows_to_a_minute_and_is_long_for_a_refusal() {
-        let waits: Vec<_> = (1..9).map(|n| idle_hold(n, false).as_secs()).collect();
+        let waits: Vec<_> = (1..9).map(|n| idle_hold(n).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert!(idle_hold(1, true) * 3 / 4 >= IDLE_HOLD_REFUSED, "also after jitter");
-        assert_eq!(idle_hold(u32::MAX, false), IDLE_HOLD_MAX);
+        let waits: Vec<_> = (1..7).map(|n| idle_hold_refused(n).as_secs()).collect();
+        assert_eq!(waits, [40, 80, 160, 320, 600, 600]);
+        assert!(idle_hold_refused(1) * 3 / 4 >= Duration::from_secs(30), "also after jitter");
+        assert_eq!(idle_hold(u32::MAX), IDLE_HOLD_MAX);
     }
 
     #[test]

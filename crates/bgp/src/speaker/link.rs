@@ -44,6 +44,11 @@ impl Link {
         self.stream.local_addr().ok()
     }
 
+    /// The peer's end of it; `None` if it is gone already.
+    pub(super) fn remote_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
     /// Whether another message may be taken from the session.
     pub(super) fn has_room(&self) -> bool {
         self.out.len() - self.written < OUT_MAX

@@ -192,10 +192,15 @@ impl PeerPort {
         let (accepted_tx, accepted) = mpsc::channel(peer::ACCEPTED_DEPTH);
         let (status_tx, status) = watch::channel(PeerStatus::new(peer));
         let (handed_over_tx, handed_over) = watch::channel(0);
+        let restarting = config.graceful_restart.filter(|restart| restart.is_restarting);
+        let restarting_until = restarting.map(|restart| std::time::Instant::now() + restart.restart_time);
         let session = SessionConfig {
             asn: config.asn,
             router_id: config.router_id,
             hostname: config.hostname.clone(),
+            software: config.software.clone(),
+            graceful_restart: config.graceful_restart,
+            restarting_until,
             peer: peer.clone(),
         };
         let changed = Arc::clone(changed);

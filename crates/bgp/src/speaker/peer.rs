@@ -25,7 +25,7 @@ use super::socket;
 use crate::config::{Ending, PathDown, PeerConfig};
 use crate::rib::Wanted;
 use crate::session::{Session, SessionConfig, SessionEvent, Slot, State};
-use crate::status::{CapabilityWords, NegotiatedStatus, PeerStatus, TimedNotification, TimedText};
+use crate::status::{PeerStatus, TimedNotification, TimedText};
 
 /// Accepted connections waiting for a peer's driver. When full, further ones are closed: the peer dials too often.
 pub(super) const ACCEPTED_DEPTH: usize = 4;
@@ -81,6 +81,9 @@ struct Driver {
     rib_version: Option<u64>,
     /// Generation being handed over, and when it counts as such at the latest.
     handing_over: Option<(u64, Instant)>,
+    /// Of [`Orders::paths_down`], how many were passed on.
+    paths_down: u64,
+    adj_rib_in_version: Option<u64>,
     is_stopped: bool,
 }
 
@@ -98,6 +101,8 @@ pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
         closing: JoinSet::new(),
         rib_version: None,
         handing_over: None,
+        paths_down: 0,
+        adj_rib_in_version: None,
         is_stopped: false,
     };
     driver.obey();
@@ -156,10 +161,19 @@ impl Driver {
     fn obey(&mut self) {
         let orders = self.ports.orders.borrow_and_update().clone();
         let now = Instant::now();
+        self.session.handle_forwarding(!orders.is_forwarding_lost);
+        if let Some((count, why)) = orders.paths_down.get(&self.config.name)
+            && std::mem::replace(&mut self.paths_down, *count) != *count
+        {
+            self.session.handle_path_down(now, *why);
+        }
         match orders.ending {
-            Some(ending) => self.session.handle_stop(now, ending.text()),
+            Some(ending) => self.session.handle_ending(now, &ending),
             None => {
                 self.session.handle_wanted(orders.wanted);
+                if orders.is_complete {
+                    self.session.handle_complete(now);
+                }
                 self.handing_over = Some((orders.generation, now + HAND_OVER_MAX));
             }
         }
@@ -168,8 +182,8 @@ impl Driver {
     fn take_accepted(&mut self, stream: TcpStream) {
         socket::prepare_accepted(&stream, self.remote().ip());
         let link = Link::new(stream);
-        let Some(local) = link.local_address() else { return };
-        match self.session.handle_accepted(Instant::now(), local) {
+        let Some((local, remote)) = link.local_address().zip(link.remote_address()) else { return };
+        match self.session.handle_accepted(Instant::now(), local, remote) {
             Ok(()) => {
                 // An older connection may have to go first.
                 self.drain_events();
@@ -193,10 +207,10 @@ impl Driver {
     fn take_dialled(&mut self, outcome: io::Result<TcpStream>) {
         self.dial = None;
         let now = Instant::now();
-        match outcome.and_then(|stream| Ok((stream.local_addr()?, Link::new(stream)))) {
-            Ok((local, link)) => {
+        match outcome.and_then(|stream| Ok((stream.local_addr()?, stream.peer_addr()?, Link::new(stream)))) {
+            Ok((local, remote, link)) => {
                 self.dialled = Some(link);
-                self.session.handle_connected(now, local);
+                self.session.handle_connected(now, local, remote);
             }
             Err(error) => {
                 self.note_transport(format!("connect to {}: {error}", self.remote()));
@@ -287,8 +301,8 @@ impl Driver {
     fn apply(&mut self, event: SessionEvent) {
         let peer = &self.config.name;
         match event {
-            SessionEvent::Dial => {
-                self.dial = Some(Box::pin(socket::dial(self.remote(), self.config.local_address)));
+            SessionEvent::Dial(remote) => {
+                self.dial = Some(Box::pin(socket::dial(remote, self.config.local_address)));
             }
             SessionEvent::AbortDial => self.dial = None,
             SessionEvent::Close { slot, farewell } => {
@@ -361,20 +375,15 @@ impl Driver {
         status.remote_router_id = negotiated.map(|(n, _)| n.remote_router_id);
         // Fixed while Established, and put into words once.
         if status.negotiated.is_none() || status.state != State::Established {
-            status.negotiated = negotiated.map(|(negotiated, capabilities)| {
-                Arc::new(NegotiatedStatus {
-                    hold_time: negotiated.hold_time,
-                    families: negotiated.families,
-                    capabilities: capabilities.iter().map(CapabilityWords::from).collect(),
-                    offered: Vec::new(),
-                    has_extended_next_hop: false,
-                    has_refresh: negotiated.has_refresh,
-                    has_enhanced_refresh: negotiated.has_enhanced_refresh,
-                    four_octet_as: negotiated.four_octet_as,
-                    has_extended_message: false,
-                    graceful_restart: None,
-                })
-            });
+            status.negotiated = self.session.negotiated_status().map(Arc::new);
+        }
+        status.timers = self.session.timers();
+        status.stale_until = self.session.stale_until();
+        status.warnings = self.session.warnings();
+        let received = self.session.adj_rib_in();
+        if self.adj_rib_in_version != Some(received.version()) {
+            self.adj_rib_in_version = Some(received.version());
+            status.adj_rib_in = received.snapshot(Instant::now(), SystemTime::now());
         }
         let rib = self.session.rib();
         // The lists are long and change rarely; half-told ones are not worth their making.

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::advertise::Advertisement;
-use crate::config::Family;
+use crate::config::{Ending, Family};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl World {
         let other = 1 - index;
         while let Some(event) = self.nodes[index].session.poll_event() {
             match &event {
-                SessionEvent::Dial => {
+                SessionEvent::Dial(_) => {
                     let connection = self.diallers.len();
                     self.diallers.push(index);
                     self.nodes[index].dialling = Some(connection);
@@ -145,13 +145,14 @@ impl World {
 
     fn deliver(&mut self, index: usize, connection: usize, delivery: Delivery) {
         let (now, other) = (self.now, 1 - index);
-        let local = format!("10.0.0.{}:179", index + 1).parse().unwrap();
+        let [local, remote] =
+            [index, other].map(|index| format!("10.0.0.{}:179", index + 1).parse().unwrap());
         let slot = if self.diallers[connection] == index { Slot::Dialled } else { Slot::Accepted };
         let is_standing = self.nodes[index].standing.get(&key(slot)) == Some(&connection);
         match delivery {
             Delivery::Syn => {
                 self.send(other, connection, Delivery::SynAck);
-                match self.nodes[index].session.handle_accepted(now, local) {
+                match self.nodes[index].session.handle_accepted(now, local, remote) {
                     Ok(()) => {
                         // Events first: an older connection may be closed by them.
                         let mut pending = vec![];
@@ -180,7 +181,7 @@ impl World {
                 if self.nodes[index].dialling == Some(connection) {
                     self.nodes[index].dialling = None;
                     self.nodes[index].standing.insert(key(slot), connection);
-                    self.nodes[index].session.handle_connected(now, local);
+                    self.nodes[index].session.handle_connected(now, local, remote);
                 } else {
                     self.send(other, connection, Delivery::Closed);
                 }
@@ -377,7 +378,8 @@ fn prefixes_arrive_and_a_clean_end_says_why() {
     assert_eq!((counters.received_ipv4.announced, counters.received_ipv6.announced), (1, 1));
     assert_eq!((counters.received_ipv4.end_of_rib, counters.received_ipv6.end_of_rib), (1, 1));
     assert_eq!(world.nodes[0].session.rib().advertised(Family::Ipv4Unicast).len(), 1);
-    world.nodes[0].session.handle_stop(world.now, "rack 12");
+    let ending = Ending::Stop { text: "rack 12".into() };
+    world.nodes[0].session.handle_ending(world.now, &ending);
     world.drain(0);
     world.run(Duration::from_millis(20));
     let counters = world.nodes[1].session.counters();

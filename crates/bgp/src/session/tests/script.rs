@@ -3,8 +3,11 @@
 
 use super::*;
 use crate::advertise::Advertisement;
+use crate::config::Ending;
 use crate::wire::decode_message;
 use std::collections::BTreeSet;
+
+const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 179);
 
 /// A session and what it did.
 struct Script {
@@ -21,7 +24,7 @@ impl Script {
         };
         script.session.handle_start(script.now);
         assert_eq!(script.events(), ["Dial"]);
-        script.session.handle_connected(script.now, "10.0.0.2:5000".parse().unwrap());
+        script.session.handle_connected(script.now, "10.0.0.2:5000".parse().unwrap(), REMOTE);
         assert_eq!(script.sent(), ["Open"]);
         script
     }
@@ -77,9 +80,14 @@ impl Script {
                 SessionEvent::Close { slot: Slot::Dialled, farewell: Some(m) } => {
                     format!("close {}/{}", m[19], m[20])
                 }
+                SessionEvent::Dial(_) => "Dial".into(),
                 other => format!("{other:?}"),
             })
             .collect()
+    }
+
+    fn stop(&mut self, text: &str) {
+        self.session.handle_ending(self.now, &Ending::Stop { text: text.into() });
     }
 }
 
@@ -287,7 +295,7 @@ fn stopping_withdraws_first_then_tells_why() {
     let mut script = Script::established();
     script.session.handle_wanted(wanted(&["192.0.2.1/32"]));
     script.sent();
-    script.session.handle_stop(script.now, "maintenance");
+    script.stop("maintenance");
     assert_eq!(script.events(), [] as [&str; 0]);
     assert_eq!(script.sent(), ["Update -192.0.2.1/32"]);
     assert!(script.session.poll_timeout().unwrap() <= script.now, "due at once");
@@ -303,7 +311,7 @@ fn stopping_does_not_wait_for_a_peer_that_takes_nothing() {
     let mut script = Script::established();
     script.session.handle_wanted(wanted(&["192.0.2.1/32"]));
     script.sent();
-    script.session.handle_stop(script.now, "");
+    script.stop("");
     script.now = script.session.poll_timeout().unwrap();
     script.session.handle_timeout(script.now);
     assert_eq!(script.events(), ["Down", "sent 6/2", "close 6/2", "Stopped"]);
@@ -313,7 +321,7 @@ fn stopping_does_not_wait_for_a_peer_that_takes_nothing() {
 fn stopping_ends_at_once_if_the_peer_goes_first() {
     let mut script = Script::established();
     script.session.handle_wanted(wanted(&["192.0.2.1/32"]));
-    script.session.handle_stop(script.now, "");
+    script.stop("");
     script.session.handle_closed(script.now, Slot::Dialled);
     assert_eq!(script.events(), ["Down", "close", "Stopped"]);
 }
@@ -376,7 +384,7 @@ fn failures_in_a_row_are_followed_by_longer_rests() {
         script.now = due;
         script.session.handle_timeout(script.now);
         assert_eq!(script.events(), ["Dial"]);
-        script.session.handle_connected(script.now, "10.0.0.2:5000".parse().unwrap());
+        script.session.handle_connected(script.now, "10.0.0.2:5000".parse().unwrap(), REMOTE);
         script.sent();
     }
     for (rest, full) in rests.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]) {
