@@ -185,4 +185,6 @@ fn session_interface(peer: &PeerStatus) -> Option<u32> {
 }
 
 #[cfg(test)]
+mod netns_tests;
+#[cfg(test)]
 mod tests;
