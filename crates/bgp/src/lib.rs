@@ -21,11 +21,13 @@
 
 mod advertise;
 mod config;
+pub mod discovery;
 mod error;
 pub mod fib;
 pub mod import;
 pub mod rib;
 pub mod session;
+mod sockopt;
 pub mod speaker;
 mod status;
 pub mod wire;

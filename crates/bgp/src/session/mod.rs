@@ -47,7 +47,8 @@ use crate::wire::{
 use collision::{Contender, winner};
 use end::Stopping;
 use restart::Restart;
-use timers::{Random, Timers};
+pub(crate) use timers::Random;
+use timers::Timers;
 
 /// A session that lived this long was a good one: failures are counted from zero after it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);

@@ -25,10 +25,10 @@ const IDLE_HOLD_REFUSED_MAX: Duration = Duration::from_secs(600);
 
 /// A small generator of jitter (splitmix64). Not for secrets.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -41,7 +41,7 @@ impl Random {
     }
 
     /// `base` times 0.75 to 1.0 (RFC 4271 §10).
-    pub(super) fn jittered(&mut self, base: Duration) -> Duration {
+    pub(crate) fn jittered(&mut self, base: Duration) -> Duration {
         // 768 to 1023 of 1024 parts.
         let parts = u32::from(self.next().to_be_bytes()[0]) + 768;
         base / 1024 * parts
