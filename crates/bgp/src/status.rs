@@ -18,7 +18,8 @@ use crate::wire::{Capability, MessageType};
 /// The whole speaker.
 #[derive(Debug, Clone, Default)]
 pub struct SpeakerStatus {
-    /// Every configured peer by its name.
+    /// Every configured peer by its name, and every session of a range by `NAME/ADDRESS`. A range itself is as far as the
+    /// furthest of its sessions, or [`PeerState::Active`]; it is not one that comes up.
     pub peers: BTreeMap<String, PeerStatus>,
     /// Advertisements that were refused: too many communities, or a prefix named twice.
     pub rejected: Arc<[Prefix]>,
@@ -26,12 +27,20 @@ pub struct SpeakerStatus {
     pub strangers: u64,
     /// The default routes of this host, if the speaker keeps any; gone once it has ended.
     pub fib: Option<Arc<FibStatus>>,
+    /// Connections of peers that were closed because there were too many: of the peer at once, or of its range.
+    pub refused: u64,
+    /// What an operator has to mend, in words: keys that cannot be.
+    pub faults: Arc<[String]>,
 }
 
 impl SpeakerStatus {
     /// How many peers are Established.
     pub fn established(&self) -> usize {
-        self.peers.values().filter(|p| p.state == PeerState::Established).count()
+        let is_session = |peer: &&PeerStatus| {
+            peer.state == PeerState::Established
+                && (peer.address.is_some() || !matches!(peer.remote, Remote::Range { .. }))
+        };
+        self.peers.values().filter(is_session).count()
     }
 }
 

@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use rtnetlink::packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -80,9 +78,8 @@ async fn follow_once(links: &watch::Sender<Links>) -> io::Result<()> {
                 is_other
             });
             tokio::time::sleep(READ_INTERVAL).await;
-            match tokio::time::timeout(RESYNC, events.next()).await {
-                Ok(None) => return Err(io::Error::other("the netlink socket is closed")),
-                Ok(Some(_)) | Err(_) => {}
+            if let Ok(None) = tokio::time::timeout(RESYNC, events.next()).await {
+                return Err(io::Error::other("the netlink socket is closed"));
             }
             // All that is there already is in the next reading.
             while let Some(Some(_)) = events.next().now_or_never() {}
@@ -133,10 +130,7 @@ async fn dump(handle: &Handle, message: RouteNetlinkMessage) -> io::Result<Vec<R
 }
 
 /// Both tables to the map of interfaces. Pure.
-fn collect(
-    links: &[RouteNetlinkMessage],
-    addresses: &[RouteNetlinkMessage],
-) -> BTreeMap<String, LinkState> {
+fn collect(links: &[RouteNetlinkMessage], addresses: &[RouteNetlinkMessage]) -> BTreeMap<String, LinkState> {
     let mut by_index: BTreeMap<u32, Vec<Ipv6Addr>> = BTreeMap::new();
     for message in addresses {
         if let RouteNetlinkMessage::NewAddress(message) = message
@@ -218,7 +212,11 @@ mod tests {
             address(2, "2001:db8::1", AddressFlags::Permanent),
             address(2, "fe80::1", AddressFlags::Permanent),
             address(2, "fe80::2", AddressFlags::Permanent | AddressFlags::Tentative),
-            address(2, "fe80::3", AddressFlags::Permanent | AddressFlags::Tentative | AddressFlags::Dadfailed),
+            address(
+                2,
+                "fe80::3",
+                AddressFlags::Permanent | AddressFlags::Tentative | AddressFlags::Dadfailed,
+            ),
             address(3, "fe80::1", AddressFlags::Permanent),
             address(9, "fe80::9", AddressFlags::Permanent),
         ];

@@ -196,9 +196,7 @@ mod tests {
     #[test]
     fn what_we_say_is_the_least_that_is_understood() {
         let octets = RouterAdvertisement::ours(Some(MAC)).encode();
-        assert_eq!(octets, [
-            134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 10
-        ]);
+        assert_eq!(octets, [134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 10]);
         assert_eq!(RouterAdvertisement::ours(None).encode().len(), 16);
         assert_eq!(encode_solicitation(Some(MAC)), [133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 1, 10]);
     }

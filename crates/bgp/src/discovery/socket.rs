@@ -5,10 +5,10 @@ use std::io::{self, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
-use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::unix::AsyncFd;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 
 use super::message::{ADVERTISEMENT, HOP_LIMIT, SOLICITATION};
 use super::neighbour::{ALL_NODES, ALL_ROUTERS, Outgoing};
@@ -35,7 +35,8 @@ pub(super) struct Incoming<'a> {
 /// The socket of one interface.
 #[derive(Debug)]
 pub(super) struct RouterSocket {
-    socket: AsyncFd<Socket>,
+    // The type knows how to wait for a socket of datagrams, which a raw one is too. No method of it that is about UDP is used.
+    socket: UdpSocket,
     index: u32,
 }
 
@@ -54,33 +55,31 @@ impl RouterSocket {
             socket.join_multicast_v6(&group, index)?;
         }
         socket.bind(&SocketAddrV6::new(own, 0, 0, index).into())?;
-        Ok(Self { socket: AsyncFd::new(socket)?, index })
+        Ok(Self { socket: UdpSocket::from_std(socket.into())?, index })
     }
 
     pub(super) fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
         let to = SocketAddrV6::new(outgoing.destination, 0, 0, self.index);
-        self.socket.get_ref().send_to(&outgoing.octets, &to.into()).map(drop)
+        SockRef::from(&self.socket).send_to(&outgoing.octets, &to.into()).map(drop)
     }
 
     /// Waits for messages and hands at most [`BURST_MAX`] of them to `take`.
     pub(super) async fn receive(&self, mut take: impl FnMut(&Incoming<'_>)) -> io::Result<()> {
-        let mut ready = self.socket.readable().await?;
+        self.socket.readable().await?;
         for _ in 0..BURST_MAX {
-            match receive_one(self.socket.get_ref(), &mut take) {
+            // Readiness is forgotten when there is nothing, and kept otherwise: the rest comes with the next call.
+            match self.socket.try_io(Interest::READABLE, || receive_one(&self.socket, &mut take)) {
                 Ok(()) => {}
-                Err(Errno::EAGAIN) => {
-                    ready.clear_ready();
-                    return Ok(());
-                }
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 }
 
-fn receive_one(socket: &Socket, take: &mut impl FnMut(&Incoming<'_>)) -> Result<(), Errno> {
+fn receive_one(socket: &UdpSocket, take: &mut impl FnMut(&Incoming<'_>)) -> io::Result<()> {
     let (mut octets, mut control) = ([0; MESSAGE_MAX], [0; CONTROL_LEN]);
     let mut parts = [IoSliceMut::new(&mut octets)];
     let flags = MsgFlags::MSG_DONTWAIT;
@@ -92,7 +91,11 @@ fn receive_one(socket: &Socket, take: &mut impl FnMut(&Incoming<'_>)) -> Result<
     let source = message.address.map(|address| address.ip());
     let count = message.bytes;
     if let Some(source) = source {
-        take(&Incoming { source, hop_limit: hop_limit.unwrap_or(0), octets: &octets[..count.min(MESSAGE_MAX)] });
+        take(&Incoming {
+            source,
+            hop_limit: hop_limit.unwrap_or(0),
+            octets: &octets[..count.min(MESSAGE_MAX)],
+        });
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Discovery on one interface: wait, feed the core, send what it says, publish. No rule of discovery is here.
 
-use std::future::Future;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -196,8 +195,9 @@ impl Task {
         let found = self.found();
         let (is_other, differs) = {
             let before = self.ports.found.borrow();
-            let is_other = (before.index, before.own, before.neighbour, &before.all_own, &before.status.error)
-                != (found.index, found.own, found.neighbour, &found.all_own, &found.status.error);
+            let is_other =
+                (before.index, before.own, before.neighbour, &before.all_own, &before.status.error)
+                    != (found.index, found.own, found.neighbour, &found.all_own, &found.status.error);
             (is_other, *before != found)
         };
         let now = Instant::now();
@@ -226,11 +226,9 @@ async fn receive(socket: Option<&RouterSocket>, discovery: &mut Discovery) -> st
     socket.receive(take).await
 }
 
-fn sleep_until(deadline: Option<Instant>) -> impl Future<Output = ()> {
-    async move {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
-        }
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }

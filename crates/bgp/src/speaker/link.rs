@@ -30,13 +30,14 @@ pub(super) enum Written {
 #[derive(Debug)]
 pub(super) struct Link {
     stream: TcpStream,
+    remote: Option<SocketAddr>,
     out: Vec<u8>,
     written: usize,
 }
 
 impl Link {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, out: Vec::new(), written: 0 }
+        Self { remote: stream.peer_addr().ok(), stream, out: Vec::new(), written: 0 }
     }
 
     /// Our end of it; `None` if it is gone already.
@@ -44,9 +45,9 @@ impl Link {
         self.stream.local_addr().ok()
     }
 
-    /// The peer's end of it; `None` if it is gone already.
+    /// The peer's end of it; `None` if it was gone when it came.
     pub(super) fn remote_address(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+        self.remote
     }
 
     /// Whether another message may be taken from the session.

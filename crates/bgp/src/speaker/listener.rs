@@ -2,6 +2,7 @@
 //! Accepting: one task per listening address, handing what comes to the speaker. Who the caller is, is not known here.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 pub(super) type Incoming = (TcpStream, SocketAddr);
 
 /// Accepts until the speaker has gone.
-pub(super) async fn run(listener: TcpListener, incoming: mpsc::Sender<Incoming>) {
+pub(super) async fn run(listener: Arc<TcpListener>, incoming: mpsc::Sender<Incoming>) {
     loop {
         match listener.accept().await {
             Ok(accepted) => {

@@ -3,44 +3,49 @@
 //! publishes what those report.
 //!
 //! ```text
-//!   SpeakerHandle ──commands──► speaker task ──watch<Orders>──► peer::run   × peers
-//!                                ▲    ▲   └──mpsc accepted────►    │
-//!              listener::run ────┘    └──────watch<PeerStatus>─────┘
+//!   SpeakerHandle ──commands──► task::Task ──watch<Orders>──► peer::run   × peers ◄──watch<Found>── discovery
+//!                                ▲    ▲  └──mpsc accepted───►    │                 ──in use───────►
+//!              listener::run ────┘    └─────watch<PeerStatus>────┘
 //! ```
 //!
+//! `admission` says whose a connection is, `keys` which keys the listeners need, `pace` how often is too often: all pure.
 //! Orders are state, not a queue: a peer that is busy sees the latest. Dropping every handle ends the speaker as
 //! [`SpeakerHandle::shutdown`] without a text does.
 
+mod admission;
 mod import;
+mod keys;
 mod link;
 mod listener;
+mod pace;
 mod peer;
+mod roster;
+mod security;
 mod socket;
+mod task;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::advertise::{Advertisement, Prefix};
-use crate::config::{Ending, PathDown, SpeakerConfig};
+use crate::advertise::Advertisement;
+use crate::config::{Ending, PathDown, Remote, SpeakerConfig};
+use crate::discovery::links;
 use crate::error::{SpeakerGone, StartError};
 use crate::rib::Wanted;
-use crate::session::SessionConfig;
-use crate::status::{PeerStatus, SpeakerStatus};
+use crate::status::SpeakerStatus;
 use import::Import;
-use listener::Incoming;
-use peer::{Orders, Ports};
+use peer::Orders;
+use roster::{Roster, Starter};
+use task::{Listeners, Task};
+
+pub use security::{TcpAo, TcpAoError, probe_tcp_ao, refuse_tcp_ao};
 
 /// Commands waiting for the speaker task. Callers are one reconciler and one signal handler; when full, they wait.
 const COMMAND_DEPTH: usize = 8;
-/// Longest time all peers together may take to end.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(4);
 
 /// Starts speakers.
 #[derive(Debug)]
@@ -73,43 +78,30 @@ impl Speaker {
     /// Must be called within a tokio runtime with I/O and time.
     pub async fn start(config: SpeakerConfig) -> Result<SpeakerHandle, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let listeners = config.listen.iter().map(|address| {
-            socket::listen(*address).map_err(|source| StartError::Listen { address: *address, source })
-        });
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let import = Import::start(&config).map_err(StartError::Fib)?;
         let (incoming_tx, incoming) = mpsc::channel(listener::INCOMING_DEPTH);
-        let mut listening = JoinSet::new();
-        for listener in listeners {
-            listening.spawn(listener::run(listener, incoming_tx.clone()));
-        }
+        let listeners = Listeners::open(&config, &incoming_tx)?;
+        let import = Import::start(&config).map_err(StartError::Fib)?;
         let (commands_tx, commands) = mpsc::channel(COMMAND_DEPTH);
         let (orders, _) = watch::channel(Orders::default());
-        let changed = Arc::new(Notify::new());
-        let mut drivers = JoinSet::new();
-        let peers: Vec<PeerPort> = config
-            .peers
-            .iter()
-            .map(|peer| PeerPort::spawn(&mut drivers, &config, peer, orders.subscribe(), &changed))
-            .collect();
-        let status = SpeakerStatus {
-            peers: peers.iter().map(|p| (p.name.clone(), p.status.borrow().clone())).collect(),
-            ..SpeakerStatus::default()
-        };
-        let (status_tx, status) = watch::channel(Arc::new(status));
-        tracing::info!(asn = config.asn, router_id = %config.router_id, peers = peers.len(), software = %config.software,
-            "speaker started");
-        let task = Task {
-            peers,
+        let (links_tx, _) = watch::channel(None);
+        let peers = config.peers.clone();
+        let (asn, router_id, software) = (config.asn, config.router_id, config.software.clone());
+        let restarting = config.graceful_restart.filter(|restart| restart.is_restarting);
+        let mut starter = Starter {
+            restarting_until: restarting.map(|restart| Instant::now() + restart.restart_time),
+            config: SpeakerConfig { peers: Vec::new(), ..config },
             orders: orders.clone(),
-            drivers,
-            listening,
-            changed,
-            import,
-            status: status_tx,
-            rejected: Arc::default(),
-            strangers: 0,
+            changed: Arc::new(Notify::new()),
+            drivers: JoinSet::new(),
+            links: links_tx.clone(),
         };
+        let roster = Roster::start(&mut starter, &peers);
+        if peers.iter().any(|peer| matches!(peer.remote, Remote::Interface { .. })) {
+            // It ends when the last discovery does.
+            tokio::spawn(links::run(links_tx));
+        }
+        tracing::info!(asn, %router_id, peers = peers.len(), %software, "speaker started");
+        let (task, status) = Task::new(starter, roster, listeners, import);
         // `incoming_tx` lives in the task's hands so that a speaker without listeners waits instead of spinning.
         tokio::spawn(task.run(commands, incoming, incoming_tx));
         Ok(SpeakerHandle { commands: commands_tx, orders, status })
@@ -169,153 +161,6 @@ impl SpeakerHandle {
     /// [`SpeakerHandle::end`] for good, with this text.
     pub async fn shutdown(&self, text: &str) {
         self.end(Ending::Stop { text: text.to_owned() }).await;
-    }
-}
-
-/// The task's end of one peer's channels.
-struct PeerPort {
-    name: String,
-    address: Option<IpAddr>,
-    accepted: mpsc::Sender<TcpStream>,
-    status: watch::Receiver<PeerStatus>,
-    handed_over: watch::Receiver<u64>,
-}
-
-impl PeerPort {
-    fn spawn(
-        drivers: &mut JoinSet<()>,
-        config: &SpeakerConfig,
-        peer: &crate::config::PeerConfig,
-        orders: watch::Receiver<Orders>,
-        changed: &Arc<Notify>,
-    ) -> Self {
-        let (accepted_tx, accepted) = mpsc::channel(peer::ACCEPTED_DEPTH);
-        let (status_tx, status) = watch::channel(PeerStatus::new(peer));
-        let (handed_over_tx, handed_over) = watch::channel(0);
-        let restarting = config.graceful_restart.filter(|restart| restart.is_restarting);
-        let restarting_until = restarting.map(|restart| std::time::Instant::now() + restart.restart_time);
-        let session = SessionConfig {
-            asn: config.asn,
-            router_id: config.router_id,
-            hostname: config.hostname.clone(),
-            software: config.software.clone(),
-            graceful_restart: config.graceful_restart,
-            restarting_until,
-            peer: peer.clone(),
-        };
-        let changed = Arc::clone(changed);
-        let ports = Ports { orders, accepted, status: status_tx, changed, handed_over: handed_over_tx };
-        drivers.spawn(peer::run(session, seed(), ports));
-        Self {
-            name: peer.name.clone(),
-            address: peer.remote.address(),
-            accepted: accepted_tx,
-            status,
-            handed_over,
-        }
-    }
-}
-
-/// A seed for jitter that differs between speakers and runs; the hasher's keys are random.
-fn seed() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-struct Task {
-    peers: Vec<PeerPort>,
-    orders: watch::Sender<Orders>,
-    drivers: JoinSet<()>,
-    listening: JoinSet<()>,
-    changed: Arc<Notify>,
-    import: Option<Import>,
-    status: watch::Sender<Arc<SpeakerStatus>>,
-    rejected: Arc<[Prefix]>,
-    strangers: u64,
-}
-
-impl Task {
-    async fn run(
-        mut self,
-        mut commands: mpsc::Receiver<Command>,
-        mut incoming: mpsc::Receiver<Incoming>,
-        _keeps_incoming_open: mpsc::Sender<Incoming>,
-    ) {
-        let reply = loop {
-            // CANCEL: channels and `Notify` keep what an arm that lost did not take.
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Command::Advertise { wanted, reply }) => self.advertise(wanted, reply),
-                    Some(Command::End { ending, reply }) => break (ending, Some(reply)),
-                    None => break (Ending::Stop { text: String::new() }, None),
-                },
-                Some((stream, from)) = incoming.recv() => self.dispatch(stream, from.ip()),
-                () = self.changed.notified() => self.publish(),
-                () = Import::changed(&mut self.import) => self.publish(),
-            }
-        };
-        let (ending, reply) = reply;
-        self.shut_down(ending).await;
-        // The caller may have stopped waiting, which changes nothing.
-        if reply.is_some_and(|reply| reply.send(()).is_err()) {
-            tracing::debug!("nobody waits for the end any more");
-        }
-    }
-
-    fn advertise(&mut self, wanted: Arc<Wanted>, reply: oneshot::Sender<(u64, Vec<watch::Receiver<u64>>)>) {
-        if !wanted.rejected().is_empty() {
-            tracing::warn!(count = wanted.rejected().len(), first = %wanted.rejected()[0], "advertisements rejected");
-        }
-        self.rejected = wanted.rejected().into();
-        self.orders.send_modify(|orders| {
-            orders.generation += 1;
-            orders.wanted = wanted;
-        });
-        let generation = self.orders.borrow().generation;
-        let handed_over = self.peers.iter().map(|p| p.handed_over.clone()).collect();
-        if reply.send((generation, handed_over)).is_err() {
-            tracing::debug!("nobody waits for the advertisements any more");
-        }
-        self.publish();
-    }
-
-    /// Hands a connection to its peer, who is known by address alone; a stranger's is closed without a word.
-    fn dispatch(&mut self, stream: TcpStream, from: IpAddr) {
-        let Some(peer) = self.peers.iter().find(|p| p.address == Some(from)) else {
-            self.strangers += 1;
-            tracing::debug!(%from, "connection from a stranger");
-            return self.publish();
-        };
-        if peer.accepted.try_send(stream).is_err() {
-            tracing::debug!(peer = %peer.name, "too many connections at once");
-        }
-    }
-
-    fn publish(&mut self) {
-        let peers: BTreeMap<String, PeerStatus> =
-            self.peers.iter().map(|p| (p.name.clone(), p.status.borrow().clone())).collect();
-        if let Some(import) = &mut self.import {
-            import.update(&peers);
-        }
-        let (rejected, strangers) = (Arc::clone(&self.rejected), self.strangers);
-        let fib = self.import.as_ref().map(Import::status);
-        self.status.send_replace(Arc::new(SpeakerStatus { peers, rejected, strangers, fib }));
-    }
-
-    async fn shut_down(&mut self, ending: Ending) {
-        self.listening.abort_all();
-        // What peers are told on the way out changes no imported route: those are dealt with once, at the end.
-        let import = self.import.take();
-        self.orders.send_modify(|orders| orders.ending = Some(ending.clone()));
-        let ended = async { while self.drivers.join_next().await.is_some() {} };
-        if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
-            tracing::warn!("peers did not end in time and were cut");
-            self.drivers.abort_all();
-        }
-        if let Some(import) = import {
-            import.end(&ending).await;
-        }
-        self.publish();
-        tracing::info!("speaker ended");
     }
 }
 

@@ -4,6 +4,7 @@
 //! ```text
 //!   orders (latest wins) ─┐                       ┌─► octets to either connection, as far as it takes them
 //!   accepted connections ─┤                       ├─► dialling, closing
+//!   neighbour, its link ──┤                       ├─► neighbour in use
 //!   outcome of dialling ──┼─► session::Session ───┼─► status (latest wins)
 //!   octets, room to write ┤                       └─► generation handed over
 //!   deadline ─────────────┘
@@ -12,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,8 +23,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::link::{Link, Written};
-use super::socket;
-use crate::config::{Ending, PathDown, PeerConfig};
+use super::socket::{self, Dialling};
+use crate::config::{Ending, PathDown, PeerConfig, Remote};
+use crate::discovery::task::Found;
 use crate::rib::Wanted;
 use crate::session::{Session, SessionConfig, SessionEvent, Slot, State};
 use crate::status::{PeerStatus, TimedNotification, TimedText};
@@ -59,12 +62,30 @@ pub(super) struct Orders {
 #[derive(Debug)]
 pub(super) struct Ports {
     pub(super) orders: watch::Receiver<Orders>,
-    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    /// Closed by the speaker when the peer of a range was gone for long.
+    pub(super) accepted: mpsc::Receiver<Accepted>,
     pub(super) status: watch::Sender<PeerStatus>,
     /// Rung after every new status.
     pub(super) changed: Arc<Notify>,
     /// The generation of orders that was handed to the peer's socket.
     pub(super) handed_over: watch::Sender<u64>,
+    /// Of an unnumbered peer.
+    pub(super) discovery: Option<DiscoveryPorts>,
+}
+
+/// What ties the driver of an unnumbered peer to the discovery on its interface.
+#[derive(Debug)]
+pub(super) struct DiscoveryPorts {
+    pub(super) found: watch::Receiver<Found>,
+    /// The neighbour with which a connection stands.
+    pub(super) in_use: watch::Sender<Option<Ipv6Addr>>,
+}
+
+/// A connection that the peer has made.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) from: SocketAddr,
 }
 
 type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
@@ -90,8 +111,9 @@ struct Driver {
 /// Drives one peer until it is told to stop.
 pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
     let peer = config.peer.clone();
+    let status = ports.status.borrow().clone();
     let mut driver = Driver {
-        status: PeerStatus::new(&peer),
+        status,
         config: peer,
         session: Session::new(config, seed),
         ports,
@@ -106,6 +128,7 @@ pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
         is_stopped: false,
     };
     driver.obey();
+    driver.look();
     driver.session.handle_start(Instant::now());
     driver.serve().await;
     let closed =
@@ -122,6 +145,7 @@ impl Driver {
         let mut has_more = false;
         loop {
             self.drain();
+            self.tell_in_use();
             self.settle_hand_over();
             self.publish();
             if self.is_stopped {
@@ -141,7 +165,12 @@ impl Driver {
                     // The speaker has gone without a word, which its task never does while peers live.
                     Err(_) => return,
                 },
-                Some(stream) = self.ports.accepted.recv() => self.take_accepted(stream),
+                accepted = self.ports.accepted.recv() => match accepted {
+                    Some(accepted) => self.take_accepted(accepted),
+                    // A peer of a range that was gone for long: nothing is left to close.
+                    None => return,
+                },
+                () = changed(&mut self.ports.discovery) => self.look(),
                 // CANCEL: the attempt stays in `self.dial` and goes on when polled again.
                 outcome = outcome(&mut self.dial) => self.take_dialled(outcome),
                 ready = ready(self.dialled.as_ref()) => {
@@ -179,8 +208,59 @@ impl Driver {
         }
     }
 
-    fn take_accepted(&mut self, stream: TcpStream) {
-        socket::prepare_accepted(&stream, self.remote().ip());
+    /// Takes over what discovery found: where to connect to, and whether a connection has lost its link.
+    fn look(&mut self) {
+        let Some(discovery) = &mut self.ports.discovery else { return };
+        let found = discovery.found.borrow_and_update().clone();
+        let now = Instant::now();
+        let locals = [&self.dialled, &self.accepted].map(|link| link.as_ref().and_then(Link::local_address));
+        let is_lost = |local: SocketAddr| matches!(local.ip(), IpAddr::V6(own) if found.has_lost(own));
+        if locals.into_iter().flatten().any(is_lost) {
+            self.note_transport("the link is down, or our address on it is gone".into());
+            self.session.handle_path_down(now, PathDown::Link);
+        }
+        let target = found.neighbour.zip(found.index);
+        let target =
+            target.map(|(address, scope)| SocketAddrV6::new(address, self.config.port, 0, scope).into());
+        self.session.handle_remote_changed(now, target);
+        self.status.discovery = Some(found.status);
+    }
+
+    /// Tells discovery which neighbour must not be exchanged.
+    fn tell_in_use(&mut self) {
+        let Some(discovery) = &self.ports.discovery else { return };
+        let remotes =
+            [&self.dialled, &self.accepted].map(|link| link.as_ref().and_then(Link::remote_address));
+        let in_use = remotes.into_iter().flatten().find_map(|remote| match remote.ip() {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        });
+        discovery.in_use.send_if_modified(|known| std::mem::replace(known, in_use) != in_use);
+    }
+
+    fn dial(&mut self, remote: SocketAddr) {
+        let own = self.ports.discovery.as_ref().and_then(|discovery| discovery.found.borrow().own);
+        let dialling = Dialling {
+            remote,
+            local: own.map(IpAddr::V6).or(self.config.local_address),
+            interface: self.config.remote.interface().map(str::to_owned),
+            md5: self.config.md5.clone(),
+            has_gtsm: self.config.has_gtsm,
+        };
+        self.dial = Some(Box::pin(socket::dial(dialling)));
+    }
+
+    fn take_accepted(&mut self, accepted: Accepted) {
+        let Accepted { stream, from } = accepted;
+        if let Err(error) = socket::prepare_accepted(&stream, from.ip(), self.config.has_gtsm) {
+            return self.note_transport(format!("options of the connection from {from}: {error}"));
+        }
+        // Two neighbours on one link: the one with which we speak already stays.
+        let is_other = |link: &Link| link.remote_address().is_some_and(|remote| remote.ip() != from.ip());
+        if [&self.dialled, &self.accepted].into_iter().flatten().any(is_other) {
+            return self
+                .note_transport(format!("connection from {from} refused: another neighbour is spoken with"));
+        }
         let link = Link::new(stream);
         let Some((local, remote)) = link.local_address().zip(link.remote_address()) else { return };
         match self.session.handle_accepted(Instant::now(), local, remote) {
@@ -213,7 +293,8 @@ impl Driver {
                 self.session.handle_connected(now, local, remote);
             }
             Err(error) => {
-                self.note_transport(format!("connect to {}: {error}", self.remote()));
+                let target = self.session.target().map(|target| target.to_string()).unwrap_or_default();
+                self.note_transport(format!("connect to {target}: {error}"));
                 self.session.handle_connect_failed(now);
             }
         }
@@ -301,9 +382,7 @@ impl Driver {
     fn apply(&mut self, event: SessionEvent) {
         let peer = &self.config.name;
         match event {
-            SessionEvent::Dial(remote) => {
-                self.dial = Some(Box::pin(socket::dial(remote, self.config.local_address)));
-            }
+            SessionEvent::Dial(remote) => self.dial(remote),
             SessionEvent::AbortDial => self.dial = None,
             SessionEvent::Close { slot, farewell } => {
                 if let Some(link) = self.link_mut(slot).take() {
@@ -369,6 +448,10 @@ impl Driver {
         let status = &mut self.status;
         status.state = self.session.state();
         status.local_address = self.session.local_address();
+        if matches!(self.config.remote, Remote::Interface { .. }) {
+            let remote = self.session.remote_address().or(self.session.target());
+            status.address = remote.map(|remote| remote.ip());
+        }
         status.counters.clone_from(self.session.counters());
         let negotiated = self.session.negotiated();
         status.remote_as = negotiated.map(|(n, _)| n.remote_as);
@@ -397,11 +480,6 @@ impl Driver {
         self.ports.changed.notify_one();
     }
 
-    fn remote(&self) -> std::net::SocketAddr {
-        let address = self.status.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-        (address, self.config.port).into()
-    }
-
     fn link_mut(&mut self, slot: Slot) -> &mut Option<Link> {
         match slot {
             Slot::Dialled => &mut self.dialled,
@@ -412,6 +490,16 @@ impl Driver {
 
 fn timed(text: String) -> TimedText {
     TimedText { at: SystemTime::now(), text }
+}
+
+async fn changed(discovery: &mut Option<DiscoveryPorts>) {
+    let ended = match discovery {
+        Some(discovery) => discovery.found.changed().await.is_err(),
+        None => true,
+    };
+    if ended {
+        std::future::pending().await
+    }
 }
 
 async fn outcome(dial: &mut Option<Dial>) -> io::Result<TcpStream> {

@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! TCP as BGP wants it: where to listen, whence to connect, which options. What a key or a hop limit would need goes here.
+//! TCP as BGP wants it: where to listen, whence to connect, which options.
+//!
+//! A listening socket is shared by all peers of its family. It sends with TTL 255 as soon as one of them needs that, which
+//! hurts nobody; that a peer's segments must come with it is required of each accepted connection, and of every socket
+//! that dials.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::keys::Keys;
+use super::security;
+use crate::advertise::Prefix;
+use crate::config::Secret;
 
 /// Connections the kernel keeps until they are accepted; beyond it a peer's attempt is repeated by its TCP.
 const BACKLOG: i32 = 128;
 /// Class selector 6, network control (RFC 4594 §3.1), as the whole octet.
 const TRAFFIC_CLASS: u8 = 0xc0;
 
-/// A listening socket. One of IPv6 does not take IPv4, so that both can be listed.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// A listening socket. One of IPv6 does not take IPv4, so that both can be listed. It knows its keys before the first
+/// peer may connect: no connection of a protected peer is ever accepted without a signature.
+pub(super) fn listen(address: SocketAddr, keys: &Keys, sends_far: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -21,24 +31,69 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // A speaker that starts again must not wait for its old connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if sends_far {
+        security::send_far(&socket, address.is_ipv4())?;
+    }
+    for (prefix, key) in keys.iter().filter(|(prefix, _)| prefix.address().is_ipv4() == address.is_ipv4()) {
+        security::set_md5(&socket, prefix, Some(key))?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// Connects to a peer, from `local` if given.
-pub(super) async fn dial(remote: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
+/// How to connect to a peer.
+#[derive(Debug, Clone)]
+pub(super) struct Dialling {
+    /// Where to; a link-local address with its interface's index.
+    pub(super) remote: SocketAddr,
+    /// Whence.
+    pub(super) local: Option<IpAddr>,
+    /// The interface that nothing may leave.
+    pub(super) interface: Option<String>,
+    pub(super) md5: Option<Secret>,
+    pub(super) has_gtsm: bool,
+}
+
+/// Connects.
+pub(super) async fn dial(dialling: Dialling) -> io::Result<TcpStream> {
+    let remote = dialling.remote;
     let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(local) = local {
-        socket.bind(SocketAddr::new(local, 0))?;
+    let options = SockRef::from(&socket);
+    if let Some(interface) = &dialling.interface {
+        options.bind_device(Some(interface.as_bytes()))?;
     }
-    prepare(&SockRef::from(&socket), remote.ip());
+    if let Some(local) = dialling.local {
+        socket.bind(scoped(local, remote))?;
+    }
+    if let Some(key) = &dialling.md5 {
+        security::set_md5(&socket, &Prefix::host(remote.ip()), Some(key))?;
+    }
+    if dialling.has_gtsm {
+        security::send_far(&options, remote.is_ipv4())?;
+        security::require_near(&socket, remote.is_ipv4())?;
+    }
+    prepare(&options, remote.ip());
     socket.connect(remote).await
 }
 
-/// Options of an accepted connection.
-pub(super) fn prepare_accepted(stream: &TcpStream, remote: IpAddr) {
+/// Our address with the scope of the peer's: both are of one link.
+fn scoped(local: IpAddr, remote: SocketAddr) -> SocketAddr {
+    match (local, remote) {
+        (IpAddr::V6(local), SocketAddr::V6(remote)) if local.is_unicast_link_local() => {
+            SocketAddrV6::new(local, 0, 0, remote.scope_id()).into()
+        }
+        (local, _) => SocketAddr::new(local, 0),
+    }
+}
+
+/// Options of an accepted connection. An error means that the peer could not be held to what was configured.
+pub(super) fn prepare_accepted(stream: &TcpStream, remote: IpAddr, has_gtsm: bool) -> io::Result<()> {
+    if has_gtsm {
+        security::require_near(stream, remote.is_ipv4())?;
+    }
     prepare(&SockRef::from(stream), remote);
+    Ok(())
 }
 
 /// Both options make a session better and none is needed for it, so a refusal is only noted.

@@ -2,15 +2,17 @@
 //! Speakers on loopback: with each other, and with a peer played by hand over a real socket.
 
 use super::*;
+use crate::advertise::Prefix;
 use crate::config::{Families, Family, PeerConfig, RemoteAs};
 use crate::session::State;
+use crate::status::PeerStatus;
 use crate::wire::{
     Capability, DecodeContext, FrameBuffer, Message, Notification, Open, encode_keepalive, iana,
 };
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

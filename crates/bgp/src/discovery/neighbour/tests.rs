@@ -31,7 +31,8 @@ impl Script {
     }
 
     fn link(&mut self, own: Option<&str>) {
-        let ours = own.map(|own| Ours { addresses: vec![address(own)], link_layer: Some([2, 0, 0, 0, 0, 1]) });
+        let ours =
+            own.map(|own| Ours { addresses: vec![address(own)], link_layer: Some([2, 0, 0, 0, 0, 1]) });
         self.discovery.handle_link(self.now, ours);
     }
 
