@@ -563,3 +563,43 @@ fn a_dropped_handle_leaves_the_routes() {
         assert_eq!(ours(V4), "default via 10.7.0.1 dev up0 metric 20");
     });
 }
+
+#[test]
+#[ignore = "needs root and netns"]
+fn a_storm_of_foreign_routes_does_not_keep_the_task_busy() {
+    const ROUTES: u32 = 20_000;
+    in_lab(async || {
+        let fib = start();
+        fib.set(defaults(&["10.7.0.1"], &["fe80::1%up0"]), Completeness::Whole);
+        until(&fib, |status| installed(status, V4) == 1 && installed(status, V6) == 1).await;
+        let mut batch = String::new();
+        for n in 0..ROUTES {
+            batch.push_str(&format!("route add 100.{}.{}.0/24 via 10.7.1.3\n", 64 + n / 256, n % 256));
+        }
+        batch.push_str("route del default proto 87\n");
+        let file = std::env::temp_dir().join(format!("weir-fib-{}", std::process::id()));
+        std::fs::write(&file, batch).unwrap();
+        let cpu = || {
+            let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+        };
+        let before = cpu();
+        let mut child = tokio::process::Command::new("ip").arg("-batch").arg(&file).spawn().unwrap();
+        assert!(child.wait().await.unwrap().success());
+        let since = Instant::now();
+        until(&fib, |status| status.mended == 1).await;
+        took("our route back after the end of 20,000 foreign changes", since, PATIENCE);
+        println!("time of our thread: {:.0} ms", (cpu() - before).as_secs_f64() * 1000.0);
+        // A table of that size costs a reading little: the kernel filters.
+        let since = Instant::now();
+        fib.set(defaults(&["10.7.0.3"], &["fe80::1%up0"]), Completeness::Whole);
+        until(&fib, |status| {
+            let hops = &status.families[&V4].next_hops;
+            hops.len() == 1 && hops[0].next_hop.gateway == hop("10.7.0.3").gateway
+        })
+        .await;
+        took("set to installed beside 20,000 foreign routes", since, PROMPT);
+        std::fs::remove_file(&file).unwrap();
+        fib.end(AtEnd::Remove).await;
+    });
+}
