@@ -24,13 +24,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use weir_api::{BindError, Latch, Readiness, Server, ServerConfig};
-use weir_bgp::{Speaker, SpeakerHandle, StartError as SpeakerError};
+use weir_bgp::{Secret, Speaker, SpeakerHandle, StartError as SpeakerError};
 use weir_dataplane::next_hop::{NextHopHandle, NextHopResolver, StartError as ResolverError};
 use weir_dataplane::{Dataplane, OpenError};
 use weir_health::{Adopted, Budgets, CheckKey, CheckerConfig, Monitor, MonitorHandle, SocketProber};
 
 use crate::bfd::{self, BfdControl};
-use crate::config::{HashSeed, SeedError, read_hash_seed};
+use crate::config::{HashSeed, PeerKeyError, SeedError, read_hash_seed, read_md5_keys};
 use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
 use crate::model::Document;
@@ -68,6 +68,9 @@ pub enum RunError {
     /// No usable hash seed.
     #[error(transparent)]
     Seed(#[from] SeedError),
+    /// No usable key of a peer.
+    #[error(transparent)]
+    Key(#[from] PeerKeyError),
     /// Another process uses the state directory.
     #[error(transparent)]
     State(#[from] StateDirError),
@@ -105,6 +108,7 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
     let mut signals = Signals::install().map_err(RunError::Signals)?;
     let _lock = InstanceLock::acquire(&instance_dir(&document))?;
     let seed = read_hash_seed(&document.appliance.hash_seed_file)?;
+    let keys = read_md5_keys(&document)?;
     let stores = Stores::open(file, first)?;
     let server = Server::bind(ServerConfig {
         socket: document.bootstrap.api_socket.clone(),
@@ -112,7 +116,7 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
     });
     let server = server.await?;
     let next_hops = NextHopResolver::start(document.uplinks.keys().cloned().collect())?;
-    let outcome = match start(&stores, &next_hops, server, seed).await {
+    let outcome = match start(&stores, &next_hops, server, (seed, keys)).await {
         Ok(running) => running.until_stopped(&mut signals, &stores, &next_hops).await,
         Err(error) => Err(error),
     };
@@ -146,7 +150,7 @@ async fn start(
     stores: &Stores,
     next_hops: &NextHopHandle,
     server: Server,
-    seed: HashSeed,
+    (seed, keys): (HashSeed, BTreeMap<String, Secret>),
 ) -> Result<Running, RunError> {
     let Stores { state, documents: store, overrides } = stores;
     let document = Arc::clone(&store.accepted().borrow());
@@ -192,7 +196,9 @@ async fn start(
     // A live program goes by the tables of the process before; it must not meet an emptier state in between.
     resolved(&mut next_hops.watch(), &wanted).await;
     let started = match first_pass(&mut reconciler).await {
-        Ok(()) => Speaker::start(translate::speaker(document)).await.map_err(RunError::from),
+        Ok(()) => {
+            Speaker::start(translate::speaker(document, keys, is_adopted)).await.map_err(RunError::from)
+        }
         Err(error) => Err(error),
     };
     let speaker = match started {

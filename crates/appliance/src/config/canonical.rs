@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::limits;
 use super::value::duration_text;
 use crate::model::{
-    AdminState, AnnouncePolicy, Backend, CheckKind, Document, DocumentHash, High, HttpMethod, LogFormat,
-    LogLevel, Mark, Mode, OnAllDown, OnFailed, Owner, Peer, Pool, PoolCheck, Protocol, RemoteAs, Require,
-    Service, XdpMode,
+    AdminState, AnnouncePolicy, Attributes, Backend, Bgp, CheckKind, Document, DocumentHash, Families, High,
+    HttpMethod, LinkBandwidth, LogFormat, LogLevel, Mark, Mode, OnAllDown, OnFailed, Owner, Peer, Pool,
+    PoolCheck, Protocol, Remote, RemoteAs, Require, Service, Uplink, XdpMode,
 };
 
 /// The document as JSON in its own shape, with every default filled in.
@@ -36,7 +37,6 @@ pub fn to_json(document: &Document) -> Value {
         LogFormat::Json => "json",
     };
     let capacity = bootstrap.capacity;
-    let listen: Vec<String> = bgp.listen.iter().map(ToString::to_string).collect();
     json!({
         "bootstrap": object([
             ("owner", Some(json!(owner))),
@@ -67,11 +67,8 @@ pub fn to_json(document: &Document) -> Value {
             ("hash_seed_file", Some(json!(appliance.hash_seed_file))),
             ("drain_wait", Some(json!(duration_text(appliance.drain_wait)))),
         ]),
-        "uplinks": map(uplinks, |uplink| json!({ "xdp": match uplink.xdp {
-            XdpMode::Native => "native",
-            XdpMode::Generic => "generic",
-        } })),
-        "bgp": { "asn": bgp.asn.0, "listen": listen },
+        "uplinks": map(uplinks, uplink),
+        "bgp": speaker(bgp),
         "peers": map(peers, peer),
         "vips": map(vips, |vip| json!({
             "address": vip.address.to_string(),
@@ -94,19 +91,40 @@ fn peer(peer: &Peer) -> Value {
         RemoteAs::Number(asn) => json!(asn.0),
         RemoteAs::External => json!("external"),
     };
-    let families: Vec<&str> = [("ipv4", peer.families.ipv4), ("ipv6", peer.families.ipv6)]
-        .into_iter()
-        .filter_map(|(name, is_used)| is_used.then_some(name))
-        .collect();
-    object([
-        ("address", Some(json!(peer.address.to_string()))),
+    let (interface, link_local) = match &peer.remote {
+        Remote::Interface { interface, link_local } => (Some(interface), *link_local),
+        Remote::Address(_) | Remote::Range { .. } => (None, None),
+    };
+    let address = match peer.remote {
+        Remote::Address(address) => Some(address),
+        Remote::Interface { .. } | Remote::Range { .. } => None,
+    };
+    let range = match peer.remote {
+        Remote::Range { prefix, sessions_max } => Some((prefix, sessions_max)),
+        Remote::Address(_) | Remote::Interface { .. } => None,
+    };
+    let import_default = match peer.import_default.is_empty() {
+        true => json!(false),
+        false => families(peer.import_default),
+    };
+    let link_bandwidth = match peer.link_bandwidth {
+        LinkBandwidth::Transitive => "transitive",
+        LinkBandwidth::NonTransitive => "non-transitive",
+        LinkBandwidth::Off => "off",
+    };
+    let keys = object([
+        ("address", address.map(|address| json!(address.to_string()))),
+        ("interface", interface.map(|interface| json!(interface))),
+        ("link_local", link_local.map(|address| json!(address.to_string()))),
+        ("range", range.map(|(prefix, _)| json!(prefix.to_string()))),
+        ("sessions_max", range.map(|(_, most)| json!(most))),
         ("port", Some(json!(peer.port))),
         ("remote_as", Some(remote_as)),
         ("source", peer.source.map(|address| json!(address.to_string()))),
         ("hold_time", Some(json!(duration_text(peer.hold_time)))),
         ("connect_retry", Some(json!(duration_text(peer.connect_retry)))),
         ("passive", Some(json!(peer.passive))),
-        ("families", Some(json!(families))),
+        ("families", Some(families(peer.families))),
         ("next_hop_v4", peer.next_hop_v4.map(|address| json!(address.to_string()))),
         ("next_hop_v6", peer.next_hop_v6.map(|address| json!(address.to_string()))),
         (
@@ -116,7 +134,73 @@ fn peer(peer: &Peer) -> Value {
                 Some(bfd) => json!({ "interval": duration_text(bfd.interval), "multiplier": bfd.multiplier }),
             }),
         ),
+        ("md5_file", peer.md5_file.as_ref().map(|file| json!(file))),
+        ("ttl_security", Some(json!(peer.ttl_security))),
+        ("graceful_restart", Some(json!(peer.graceful_restart))),
+        ("prefixes_max", Some(json!(peer.prefixes_max))),
+        ("import_default", Some(import_default)),
+        ("link_bandwidth", Some(json!(link_bandwidth))),
+    ]);
+    with(keys, attributes(&peer.export))
+}
+
+fn families(families: Families) -> Value {
+    let words = [("ipv4", families.ipv4), ("ipv6", families.ipv6)];
+    words.into_iter().filter_map(|(name, is_used)| is_used.then_some(name)).collect()
+}
+
+fn speaker(bgp: &Bgp) -> Value {
+    let listen: Vec<String> = bgp.listen.iter().map(ToString::to_string).collect();
+    let graceful_restart = bgp.graceful_restart.map_or_else(|| "off".to_owned(), duration_text);
+    json!({
+        "asn": bgp.asn.0,
+        "listen": listen,
+        "graceful_restart": graceful_restart,
+        "helper_time": duration_text(bgp.helper_time),
+        "communities": map(&bgp.communities, |community| json!(community.to_string())),
+        "import": {
+            "table": bgp.import.table,
+            "protocol": bgp.import.protocol,
+            "metric": bgp.import.metric,
+        },
+        "drain": object([
+            ("time", Some(json!(duration_text(bgp.drain.time)))),
+            ("prepend", Some(json!(bgp.drain.prepend))),
+            ("med", bgp.drain.med.map(|med| json!(med))),
+        ]),
+    })
+}
+
+fn uplink(uplink: &Uplink) -> Value {
+    let xdp = match uplink.xdp {
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+    };
+    object([("xdp", Some(json!(xdp))), ("capacity", uplink.capacity.map(|bits| json!(capacity_text(bits))))])
+}
+
+/// A capacity as the document writes it, in the largest unit that is exact.
+fn capacity_text(bits: u64) -> String {
+    let exact = limits::CAPACITY_UNITS.iter().find(|(_, unit)| bits.is_multiple_of(*unit));
+    exact.map_or_else(|| bits.to_string(), |(name, unit)| format!("{}{name}", bits / unit))
+}
+
+/// The communities by their values, whatever name the document gives them.
+fn attributes(attributes: &Attributes) -> Value {
+    let communities: Vec<String> = attributes.communities.iter().map(ToString::to_string).collect();
+    object([
+        ("med", attributes.med.map(|med| json!(med))),
+        ("prepend", Some(json!(attributes.prepend))),
+        ("communities", Some(json!(communities))),
     ])
+}
+
+/// The keys of two objects.
+fn with(mut keys: Value, more: Value) -> Value {
+    if let (Value::Object(keys), Value::Object(more)) = (&mut keys, more) {
+        keys.extend(more);
+    }
+    keys
 }
 
 fn service(service: &Service) -> Value {
@@ -197,7 +281,7 @@ fn announce(policy: &AnnouncePolicy) -> Value {
         Require::Any => json!("any"),
         Require::Services(services) => json!(services),
     };
-    object([
+    let keys = object([
         ("low", Some(mark(policy.low))),
         (
             "high",
@@ -210,7 +294,8 @@ fn announce(policy: &AnnouncePolicy) -> Value {
         ("down_hold", Some(json!(duration_text(policy.down_hold)))),
         ("on_all_down", Some(json!(on_all_down))),
         ("require", Some(require)),
-    ])
+    ]);
+    with(keys, attributes(&policy.attributes))
 }
 
 fn backend(backend: &Backend) -> Value {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Whether a valid document fits the host it is for: interfaces, own addresses, the hash seed file.
+//! Whether a valid document fits the host it is for: interfaces, own addresses, the hash seed file and keys.
 //!
-//! [`Host::observe`] looks, [`check`] judges and is pure but for reading the seed file. Next hops are not judged here:
+//! [`Host::observe`] looks, [`check`] judges and is pure but for reading those files. Next hops are not judged here:
 //! they come and go while the appliance runs.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
+use super::md5::{KeyError, read_md5_key};
 use super::nearest::nearest;
 use super::report::Report;
 use super::seed::{SeedError, read_hash_seed};
@@ -61,6 +62,7 @@ pub(super) fn check(report: &mut Report, document: &Document, host: &Host, down_
     if let Err(error) = read_hash_seed(&document.appliance.hash_seed_file) {
         seed(report, &error);
     }
+    peers(report, document, host);
 }
 
 fn uplinks(report: &mut Report, document: &Document, host: &Host, down_links: DownLinks) {
@@ -118,6 +120,38 @@ fn own_addresses(report: &mut Report, document: &Document, host: &Host) {
         };
         report.at(&path, format!("`{address}` is not an address of this host"), help);
     }
+}
+
+/// Interfaces of unnumbered peers, and keys. An interface may come later; that nobody has it now is worth a word to who asks.
+fn peers(report: &mut Report, document: &Document, host: &Host) {
+    for (name, peer) in &document.peers {
+        if let Some(interface) = peer.remote.interface()
+            && !host.interfaces.contains_key(interface)
+        {
+            let help = match nearest(interface, host.interfaces.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`ip link` lists the interfaces of this host".to_owned(),
+            };
+            let message = format!("this host has no interface `{interface}`");
+            report.at(&format!("peers.{name}.interface"), message, help);
+        }
+        let Some(file) = &peer.md5_file else { continue };
+        if let Err(error) = read_md5_key(file) {
+            key(report, name, &error);
+        }
+    }
+}
+
+fn key(report: &mut Report, peer: &str, error: &KeyError) {
+    let message = match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let help = match error {
+        KeyError::Read(_) | KeyError::Content => "write the key that the peer has, on one line, mode 0600",
+        KeyError::Mode { .. } => "`chmod o= FILE`, and agree on a new key if others may have read it",
+    };
+    report.at(&format!("peers.{peer}.md5_file"), message, help);
 }
 
 fn seed(report: &mut Report, error: &SeedError) {

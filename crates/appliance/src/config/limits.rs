@@ -59,6 +59,54 @@ pub(super) const BFD_INTERVAL: RangeInclusive<Duration> =
     weir_bfd::config::INTERVAL_MIN..=weir_bfd::config::INTERVAL_MAX;
 /// Detection multipliers of BFD: one octet, and a single lost packet must not end a session.
 pub(super) const BFD_MULTIPLIER: RangeInclusive<u32> = 2..=255;
+/// Times that peers are asked to keep our routes over a restart: 12 bits of seconds (RFC 4724 §3).
+pub(super) const RESTART_TIME: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=weir_bgp::GracefulRestart::RESTART_TIME_MAX;
+/// The one asked for when the document names none: several times what a start takes.
+pub(super) const RESTART_TIME_DEFAULT: Duration = weir_bgp::GracefulRestart::RESTART_TIME_DEFAULT;
+/// Bounds of the time that routes of a restarting peer are kept.
+pub(super) const HELPER_TIME: RangeInclusive<Duration> =
+    Duration::ZERO..=weir_bgp::GracefulRestart::RESTART_TIME_MAX;
+/// Such a bound when the document names none.
+pub(super) const HELPER_TIME_DEFAULT: Duration = weir_bgp::GracefulRestart::HELPER_MAX_DEFAULT;
+/// Times that a VIP is announced with GRACEFUL_SHUTDOWN before it is withdrawn on purpose.
+pub(super) const GRACEFUL_SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+/// Such a time when the document names none: switches next door have turned away within it, and a stop stays quick.
+pub(super) const GRACEFUL_SHUTDOWN_DEFAULT: Duration = Duration::from_millis(500);
+/// Routing table of imported routes when the document names none: `main`.
+pub(super) const IMPORT_TABLE_DEFAULT: u32 = weir_bgp::FibConfig::TABLE_DEFAULT;
+/// Protocol number of imported routes when the document names none (docs/adr/0023).
+pub(super) const IMPORT_PROTOCOL_DEFAULT: u8 = weir_bgp::FibConfig::PROTOCOL_DEFAULT;
+/// Metric of imported routes when the document names none (docs/adr/0023).
+pub(super) const IMPORT_METRIC_DEFAULT: u32 = weir_bgp::FibConfig::METRIC_DEFAULT;
+/// The table that the kernel keeps for own addresses.
+pub(super) const ROUTING_TABLE_LOCAL: u32 = 255;
+/// Protocol numbers of routes: those up to 4 are the kernel's and the administrator's (rtnetlink(7)).
+pub(super) const ROUTE_PROTOCOL: RangeInclusive<u32> = 5..=255;
+/// Sessions of one range.
+pub(super) const RANGE_SESSIONS: RangeInclusive<u32> = 1..=128;
+/// Sessions of a range that names no number.
+pub(super) const RANGE_SESSIONS_DEFAULT: u16 = 16;
+/// Shortest IPv4 prefix that peers may come from.
+pub(super) const RANGE_LENGTH_V4: u8 = 8;
+/// Shortest IPv6 prefix that peers may come from.
+pub(super) const RANGE_LENGTH_V6: u8 = 16;
+/// Prefixes of one family that a peer may announce; each that is taken is kept for display.
+pub(super) const PREFIXES: RangeInclusive<u32> = 1..=65_536;
+/// Such a number when the document names none: a default route and room for mistakes.
+pub(super) const PREFIXES_MAX_DEFAULT: u32 = weir_bgp::PeerConfig::PREFIXES_MAX_DEFAULT;
+/// Own AS numbers added to a path: longer paths are cut or refused by some networks.
+pub(super) const PREPEND_MAX: u32 = 16;
+/// Communities of one list. A VIP's, a peer's and what the drain adds fit one advertisement together.
+pub(super) const COMMUNITIES_MAX: usize = 32;
+const _: () = assert!(2 * COMMUNITIES_MAX < weir_bgp::Advertisement::MAX_COMMUNITIES);
+/// Bytes of the longest key of TCP MD5 signatures.
+pub(super) const MD5_KEY_BYTES_MAX: usize = weir_bgp::Secret::LEN_MAX;
+/// Capacities of a link, in bits per second.
+pub(super) const LINK_CAPACITY: RangeInclusive<u64> = 1_000_000..=10_000_000_000_000;
+/// Units of capacities, largest first.
+pub(super) const CAPACITY_UNITS: [(&str, u64); 3] =
+    [("Tbit", 1_000_000_000_000), ("Gbit", 1_000_000_000), ("Mbit", 1_000_000)];
 
 /// Idle times of flows, whole seconds.
 pub(super) const IDLE: RangeInclusive<Duration> =

@@ -127,6 +127,16 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// Reports that none of `keys`, of which one must be there, is.
+    pub(super) fn missing_one_of(&self, report: &mut Report, keys: &[&'static str], help: &str) {
+        if let Some(first) = keys.first()
+            && self.table.is_some()
+            && !keys.iter().any(|key| self.mistyped.contains(key))
+        {
+            report.at(&self.child(first), "missing", help);
+        }
+    }
+
     /// Opens a sub-section that must be there.
     pub(super) fn section(&self, report: &mut Report, key: &'static str, shape: Shape) -> Section<'t> {
         if self.table.is_some() && !self.has(key) && !self.mistyped.contains(&key) {
@@ -230,6 +240,17 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> Entry<'t> {
+    /// Takes an object that is a plain value.
+    pub(super) fn parse<T>(
+        &self,
+        report: &mut Report,
+        parse: impl FnOnce(&DeValue<'t>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        parse(self.value.get_ref())
+            .map_err(|wrong| report.at_offset(&self.path, self.value.span().start, wrong.message, wrong.help))
+            .ok()
+    }
+
     /// Opens the object.
     pub(super) fn open(&self, report: &mut Report, shape: Shape) -> Section<'t> {
         match self.value.get_ref() {

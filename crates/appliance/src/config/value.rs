@@ -108,6 +108,13 @@ pub(super) fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
     if is_name(&name) { Ok(name) } else { Err(Wrong::kind(value, "a name", NAME_RULE)) }
 }
 
+/// Name of an interface.
+pub(super) fn interface(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let name = text(value)?;
+    let help = "write it as `ip link` shows it, at most 15 characters";
+    if is_interface(&name) { Ok(name) } else { Err(Wrong::kind(value, "the name of an interface", help)) }
+}
+
 /// `true` or `false`.
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
     match value {

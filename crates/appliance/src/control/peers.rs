@@ -2,6 +2,7 @@
 //! Peers: the speaker's words in the API's. Pure.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 
 use weir_api::v1::{
     Condition, Counter, FamilyPrefixes, MessageCounts, PeerStatus, Remark, SessionState, Severity, Timestamp,
@@ -26,9 +27,14 @@ fn expected_as(peer: &Peer) -> u32 {
     }
 }
 
+/// The address of the document; the unspecified one while an unnumbered peer is not found.
+fn configured(peer: &Peer) -> IpAddr {
+    peer.remote.address().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+}
+
 fn idle(peer: &Peer) -> PeerStatus {
     PeerStatus {
-        address: peer.address,
+        address: configured(peer),
         state: SessionState::Idle,
         remote_as: expected_as(peer),
         remote_router_id: None,
@@ -52,7 +58,7 @@ fn running(peer: &Peer, known: &weir_bgp::PeerStatus) -> PeerStatus {
     let counters = &known.counters;
     let is_up = known.state == PeerState::Established;
     PeerStatus {
-        address: known.address.unwrap_or(peer.address),
+        address: known.address.unwrap_or_else(|| configured(peer)),
         state: state(known.state),
         remote_as: known.remote_as.unwrap_or_else(|| expected_as(peer)),
         remote_router_id: known.remote_router_id.map(|id| id.to_string()),

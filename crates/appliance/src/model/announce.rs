@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::Attributes;
+
 /// Announce policy of a VIP. The two marks and the two times keep it from flapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnouncePolicy {
@@ -20,6 +22,8 @@ pub struct AnnouncePolicy {
     pub on_all_down: OnAllDown,
     /// Which services must be served.
     pub require: Require,
+    /// What its announcement carries.
+    pub attributes: Attributes,
 }
 
 /// A least amount of usable backends.
@@ -71,6 +75,7 @@ impl Default for AnnouncePolicy {
             down_hold: Duration::from_secs(3),
             on_all_down: OnAllDown::Withdraw,
             require: Require::All,
+            attributes: Attributes::default(),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Appliance {
 pub struct Uplink {
     /// How XDP is attached; never changed silently.
     pub xdp: XdpMode,
+    /// What it carries, in bits per second; told to peers as link bandwidth.
+    pub capacity: Option<u64>,
 }
 
 /// Where in the receive path the program runs.

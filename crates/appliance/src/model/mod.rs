@@ -12,10 +12,12 @@
 
 mod announce;
 mod appliance;
+mod attributes;
 mod bgp;
 mod bootstrap;
 mod check;
 mod generation;
+mod peer;
 mod pool;
 mod service;
 
@@ -23,10 +25,12 @@ use std::collections::BTreeMap;
 
 pub use self::announce::{AnnouncePolicy, High, Mark, OnAllDown, Require};
 pub use self::appliance::{Appliance, Uplink, XdpMode};
-pub use self::bgp::{Asn, Bfd, Bgp, Families, Peer, RemoteAs};
+pub use self::attributes::{Attributes, Community};
+pub use self::bgp::{Asn, Bgp, Drain, Import};
 pub use self::bootstrap::{Bootstrap, Capacity, CheckPath, Log, LogFormat, LogLevel, Owner};
 pub use self::check::{CheckKind, HttpCheck, HttpMethod, PoolCheck};
 pub use self::generation::{DocumentHash, Generation};
+pub use self::peer::{Bfd, Families, LinkBandwidth, Peer, Remote, RemoteAs};
 pub use self::pool::{AdminState, Backend, Mode, OnFailed, Pool};
 pub use self::service::{Protocol, Service, Vip};
 

@@ -20,11 +20,8 @@ use super::checks::{PoolReading, Sending, Targets};
 use super::first_results::FirstResults;
 use super::gate::{Decision, Facts, Gates, ServiceFacts, Verdict, WithheldBy};
 pub use super::gate::{Reason, Why};
-use crate::model::{self, Document, Generation};
+use crate::model::{self, Attributes, Community, Document, Generation};
 use crate::overrides::Overrides;
-
-/// The well-known community that asks peers to prefer any other path (RFC 8326 §3.2).
-const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 
 /// What the process itself allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +81,10 @@ pub struct VipWish {
     pub address: IpAddr,
     /// Names of its services in [`Desired::target`].
     pub services: Vec<String>,
+    /// What its announcement carries as a rule.
+    pub attributes: Attributes,
+    /// What the uplinks carry, in octets per second, where that is known.
+    pub link_bandwidth: Option<u64>,
     /// What its gate goes by.
     pub facts: Facts,
     /// Reasons against announcing it; empty when it shall be announced once its forwarding is in place.
@@ -97,11 +98,18 @@ pub struct VipWish {
 impl VipWish {
     /// What the speaker shall tell.
     pub fn advertisement(&self) -> Advertisement {
-        let mut advertisement = Advertisement::plain(Prefix::host(self.address));
+        let mut attributes = self.attributes.clone();
         if self.is_deprioritised {
-            advertisement.communities.push(GRACEFUL_SHUTDOWN);
+            attributes.communities.insert(Community::GRACEFUL_SHUTDOWN);
         }
-        advertisement
+        Advertisement {
+            prefix: Prefix::host(self.address),
+            med: attributes.med,
+            communities: attributes.standard(),
+            large_communities: attributes.large(),
+            prepend: attributes.prepend,
+            link_bandwidth: self.link_bandwidth,
+        }
     }
 
     fn decided(&mut self, decision: Decision) {
@@ -200,6 +208,7 @@ fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) ->
     for (name, service) in &document.services {
         services.entry(&service.vip).or_default().push((name, service));
     }
+    let link_bandwidth = link_bandwidth(document);
     let wish = |(name, vip): (&String, &model::Vip)| {
         let services = services.remove(name.as_str()).unwrap_or_default();
         let facts = Facts {
@@ -209,6 +218,8 @@ fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) ->
         };
         let wish = VipWish {
             address: vip.address,
+            attributes: vip.announce.attributes.clone(),
+            link_bandwidth,
             services: services.into_iter().map(|(name, _)| name.clone()).collect(),
             facts,
             withheld: BTreeSet::new(),
@@ -218,6 +229,12 @@ fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) ->
         (name.clone(), wish)
     };
     document.vips.iter().map(wish).collect()
+}
+
+/// What all uplinks carry together, in octets per second; unknown if it is of one of them.
+fn link_bandwidth(document: &Document) -> Option<u64> {
+    let bits: Option<u64> = document.uplinks.values().map(|uplink| uplink.capacity).sum();
+    bits.filter(|bits| *bits > 0).map(|bits| bits / 8)
 }
 
 fn service_facts(

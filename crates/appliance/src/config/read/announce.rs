@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `[vips.*.announce]`: when a VIP is announced and when it is withdrawn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::attributes::{self, AttributesDraft};
 use crate::config::limits;
 use crate::config::report::Report;
 use crate::config::section::Section;
 use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong, found};
-use crate::model::{AnnouncePolicy, High, Mark, OnAllDown, Require};
+use crate::model::{AnnouncePolicy, Community, High, Mark, OnAllDown, Require};
 
 pub(super) const ANNOUNCE: Shape = Shape {
     path: "vips.NAME.announce",
@@ -54,6 +55,9 @@ pub(super) const ANNOUNCE: Shape = Shape {
             "\"all\"",
             "Which services must be served for the VIP to be announced",
         ),
+        attributes::MED,
+        attributes::PREPEND,
+        attributes::COMMUNITIES,
     ],
     later: &["capacity", "flap_brake", "strategy"],
 };
@@ -75,6 +79,7 @@ pub(in crate::config) struct AnnounceDraft {
     down_hold: Option<Duration>,
     on_all_down: Option<OnAllDown>,
     pub(in crate::config) require: Option<Require>,
+    pub(in crate::config) attributes: AttributesDraft,
 }
 
 /// Reads the announce policy of a VIP; all of it may be left out.
@@ -88,11 +93,12 @@ pub(super) fn read(report: &mut Report, vip: &Section<'_>) -> AnnounceDraft {
         down_hold: section.or(report, "down_hold", usual.down_hold, value::duration(limits::ANNOUNCE_HOLD)),
         on_all_down: section.or(report, "on_all_down", usual.on_all_down, value::choice(ON_ALL_DOWN, &[])),
         require: section.or(report, "require", usual.require, require),
+        attributes: attributes::read(report, &section),
     }
 }
 
 impl AnnounceDraft {
-    pub(super) fn finish(self) -> Option<AnnouncePolicy> {
+    pub(super) fn finish(self, names: &BTreeMap<String, Community>) -> Option<AnnouncePolicy> {
         Some(AnnouncePolicy {
             low: self.low?,
             high: self.high?.map_or(High::Usual, High::Mark),
@@ -100,6 +106,7 @@ impl AnnounceDraft {
             down_hold: self.down_hold?,
             on_all_down: self.on_all_down?,
             require: self.require?,
+            attributes: self.attributes.finish(names)?,
         })
     }
 }

@@ -5,9 +5,12 @@
 //! report the same slip twice.
 
 mod announce;
+mod attributes;
 mod bfd;
+mod bgp;
 mod bootstrap;
 mod check;
+mod peer;
 mod routing;
 mod traffic;
 
@@ -15,9 +18,12 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
+pub(super) use self::attributes::{AttributesDraft, CommunityWord};
+pub(super) use self::bgp::BgpDraft;
 pub(super) use self::bootstrap::BootstrapDraft;
 pub(super) use self::check::{CheckDraft, Kind};
-pub(super) use self::routing::{ApplianceDraft, BgpDraft, PeerDraft};
+pub(super) use self::peer::{ImportDefault, PeerDraft};
+pub(super) use self::routing::ApplianceDraft;
 pub(super) use self::traffic::{PoolDraft, ServiceDraft, VipDraft};
 use super::report::Report;
 use super::section::Section;
@@ -66,8 +72,8 @@ pub(super) fn read(report: &mut Report, table: &DeTable<'_>) -> Draft {
         appliance: routing::read_appliance(report, &root),
         uplinks: routing::read_uplinks(report, &root),
         uplink_count: root.entry_count("uplinks"),
-        bgp: routing::read_bgp(report, &root),
-        peers: routing::read_peers(report, &root),
+        bgp: bgp::read(report, &root),
+        peers: peer::read(report, &root),
         vips: traffic::read_vips(report, &root),
         services: traffic::read_services(report, &root),
         pools: traffic::read_pools(report, &root),
@@ -77,15 +83,16 @@ pub(super) fn read(report: &mut Report, table: &DeTable<'_>) -> Draft {
 impl Draft {
     /// The document, or `None` when a field was refused.
     pub(super) fn finish(self, hash: DocumentHash) -> Option<Document> {
+        let bgp = self.bgp.finish()?;
         Some(Document {
             bootstrap: self.bootstrap.finish()?,
             appliance: self.appliance.finish()?,
             uplinks: all(self.uplinks, |uplink| uplink)?,
-            bgp: self.bgp.finish()?,
-            peers: all(self.peers, PeerDraft::finish)?,
-            vips: all(self.vips, VipDraft::finish)?,
+            peers: all(self.peers, |peer| peer.finish(&bgp.communities))?,
+            vips: all(self.vips, |vip| vip.finish(&bgp.communities))?,
             services: all(self.services, ServiceDraft::finish)?,
             pools: all(self.pools, PoolDraft::finish)?,
+            bgp,
             hash,
         })
     }
@@ -98,5 +105,5 @@ fn all<D, T>(drafts: BTreeMap<String, D>, finish: impl Fn(D) -> Option<T>) -> Op
 
 /// Every section of the document, in the order in which people read about them.
 pub(super) fn shapes() -> Vec<Shape> {
-    [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, traffic::SHAPES].concat()
+    [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, bgp::SHAPES, peer::SHAPES, traffic::SHAPES].concat()
 }

@@ -14,7 +14,7 @@ use crate::config::report::Report;
 use crate::config::section::{Section, object_names};
 use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong};
-use crate::model::{AdminState, Backend, Mode, OnFailed, Pool, Protocol, Service, Vip};
+use crate::model::{AdminState, Backend, Community, Mode, OnFailed, Pool, Protocol, Service, Vip};
 
 const VIP: Shape = Shape {
     path: "vips.NAME",
@@ -29,7 +29,7 @@ const VIP: Shape = Shape {
         ),
         Key::section("announce"),
     ],
-    later: &["prefix", "communities", "large_communities", "med", "prepend", "policy"],
+    later: &["prefix", "policy"],
 };
 const SERVICE: Shape = Shape {
     path: "services.NAME",
@@ -235,8 +235,8 @@ fn read_backends(report: &mut Report, pool: &Section<'_>) -> BTreeMap<String, Ba
 }
 
 impl VipDraft {
-    pub(super) fn finish(self) -> Option<Vip> {
-        Some(Vip { address: self.address?, announce: self.announce.finish()? })
+    pub(super) fn finish(self, names: &BTreeMap<String, Community>) -> Option<Vip> {
+        Some(Vip { address: self.address?, announce: self.announce.finish(names)? })
     }
 }
 

@@ -11,7 +11,7 @@ use super::good;
 use crate::config::limits;
 use crate::config::value::duration_text;
 use crate::model::{
-    AnnouncePolicy, CheckKind, CheckPath, High, HttpMethod, Mark, OnAllDown, PoolCheck, Require,
+    AnnouncePolicy, Attributes, CheckKind, CheckPath, High, HttpMethod, Mark, OnAllDown, PoolCheck, Require,
 };
 
 const LEAST: &str = include_str!("../../../tests/check/good/least.toml");
@@ -74,6 +74,7 @@ fn everything_written_reaches_the_model() {
         down_hold: Duration::from_millis(500),
         on_all_down: OnAllDown::Deprioritise,
         require: Require::Services(BTreeSet::from(["www-https".to_owned()])),
+        attributes: Attributes::default(),
     };
     assert_eq!(document.vips["www"].announce, announce);
 }

@@ -41,8 +41,8 @@ kind = "http"
 [pools.web.backends.b1]
 address = "10.1.0.1"
 "#;
-/// Keys of [`LEAST`] that are not required by themselves: its backends are IPv4.
-const ASKED_FOR: [&str; 1] = ["appliance.source_v4"];
+/// Keys of [`LEAST`] that are not required by themselves: its backends are IPv4, and a peer is found by one key of three.
+const ASKED_FOR: [&str; 2] = ["appliance.source_v4", "peers.tor1.address"];
 /// The objects of [`LEAST`] behind the patterns of the shapes.
 const NAMES: [(&str, &str); 6] = [
     ("uplinks.INTERFACE", "uplinks.eth0"),
@@ -265,7 +265,16 @@ fn numbers_in_the_words_of_the_page_are_the_limits() {
     let page = reference();
     for (words, limit) in [
         ("list of at most 16 addresses with port", limits::LISTENERS_MAX as u64),
-        ("one BGP session (at most 64)", limits::PEERS_MAX as u64),
+        ("one BGP neighbour (at most 64)", limits::PEERS_MAX as u64),
+        ("list of at most 32 of", limits::COMMUNITIES_MAX as u64),
+        ("1 to 80 bytes, no rights for others", limits::MD5_KEY_BYTES_MAX as u64),
+        ("prefix, IPv4 from /8 and IPv6 from /16 on", u64::from(limits::RANGE_LENGTH_V4)),
+        ("prefix, IPv4 from /8 and IPv6 from /16 on", u64::from(limits::RANGE_LENGTH_V6)),
+        ("| `16` | Most prefixes of one family", u64::from(limits::PREFIXES_MAX_DEFAULT)),
+        ("| 16 | With `range`: most sessions", u64::from(limits::RANGE_SESSIONS_DEFAULT)),
+        ("`1s` to `4095s`, whole seconds", limits::RESTART_TIME.end().as_secs()),
+        ("`1Mbit` to `10Tbit`", limits::LINK_CAPACITY.start() / 1_000_000),
+        ("`1Mbit` to `10Tbit`", limits::LINK_CAPACITY.end() / 1_000_000_000_000),
         ("name of an interface, at most 13 characters", limits::CHECK_INTERFACE_BYTES_MAX as u64),
         ("path of visible ASCII characters, at most 2,048", limits::CHECK_PATH_BYTES_MAX as u64),
         ("visible ASCII characters, at most 255", limits::CHECK_HOST_BYTES_MAX as u64),

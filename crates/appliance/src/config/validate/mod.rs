@@ -7,6 +7,7 @@
 mod announce;
 mod capacity;
 mod checks;
+mod communities;
 mod peers;
 mod pools;
 
@@ -25,6 +26,7 @@ pub(super) fn validate(report: &mut Report, draft: &Draft) {
     pools::validate(report, draft);
     checks::validate(report, draft);
     peers::validate(report, draft);
+    communities::validate(report, draft);
     capacity::validate(report, draft);
 }
 

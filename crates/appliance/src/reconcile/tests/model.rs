@@ -12,8 +12,8 @@ use weir_health::{CheckHealth, CheckKey, Failure, HealthSnapshot, Verdict};
 
 use crate::model::{
     AdminState, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, CheckKind, CheckPath,
-    Document, DocumentHash, Generation, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool, PoolCheck,
-    Protocol, Service, Uplink, Vip, XdpMode,
+    Document, DocumentHash, Drain, Generation, Import, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool,
+    PoolCheck, Protocol, Service, Uplink, Vip, XdpMode,
 };
 use crate::overrides::{self, Override, OverrideState, Overrides};
 use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
@@ -75,8 +75,16 @@ pub(super) fn empty_document() -> Document {
             hash_seed_file: PathBuf::from("/etc/weir/hash-seed"),
             drain_wait: DRAIN_WAIT,
         },
-        uplinks: BTreeMap::from([("eth0".into(), Uplink { xdp: XdpMode::Native })]),
-        bgp: Bgp { asn: Asn(65_010), listen: vec![] },
+        uplinks: BTreeMap::from([("eth0".into(), Uplink { xdp: XdpMode::Native, capacity: None })]),
+        bgp: Bgp {
+            asn: Asn(65_010),
+            listen: vec![],
+            graceful_restart: None,
+            helper_time: Duration::ZERO,
+            import: Import { table: 254, protocol: 87, metric: 20 },
+            drain: Drain { time: Duration::ZERO, prepend: 0, med: None },
+            communities: BTreeMap::new(),
+        },
         peers: BTreeMap::new(),
         vips: BTreeMap::new(),
         services: BTreeMap::new(),
