@@ -119,7 +119,7 @@ impl AdjRibIn {
         &mut self.counts[index(family)]
     }
 
-    /// The peer announces `prefix`. A stale route of another prefix makes room if there is none.
+    /// The peer announces `prefix`. What is stale makes room if there is none.
     pub fn announce(
         &mut self,
         now: Instant,
@@ -127,12 +127,12 @@ impl AdjRibIn {
         path: &Arc<ReceivedPath>,
     ) -> Result<(), TooMany> {
         let (family, max) = (prefix.family(), self.max);
-        let (count, stale) = *self.count(family);
-        if count >= max && !self.routes.contains_key(&prefix) {
-            let oldest = self.routes.iter().find(|(p, e)| p.family() == family && e.is_stale);
-            match oldest.map(|(prefix, _)| *prefix).filter(|_| stale > 0) {
-                Some(oldest) => self.withdraw(&oldest),
-                None => return Err(TooMany { family, max }),
+        if self.len(family) >= max && !self.routes.contains_key(&prefix) {
+            let mut only = Families::default();
+            only.insert(family);
+            self.drop_stale(only);
+            if self.len(family) >= max {
+                return Err(TooMany { family, max });
             }
         }
         let entry = Entry { path: Arc::clone(path), received_at: now, is_stale: false };

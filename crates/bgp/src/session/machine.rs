@@ -36,7 +36,7 @@ impl Session {
         }
     }
 
-    /// Once at `info` for what an operator wants to know. Attempts that go on for hours, and what becomes of them, are not.
+    /// At `info` when the session comes or goes; attempts may go on for days, and are for those who look closer.
     fn log_transition(&self, slot: Slot, (from, to): (State, State), input: Input, carried: &Carried) {
         let peer = &self.config.peer.name;
         let reason = match carried {
@@ -46,7 +46,7 @@ impl Session {
                 format!("{input:?}")
             }
         };
-        if from.is_connected() || to.is_connected() {
+        if from == State::Established || to == State::Established {
             tracing::info!(%peer, ?slot, %from, %to, %reason, "transition");
         } else {
             tracing::debug!(%peer, ?slot, %from, %to, %reason, "transition");

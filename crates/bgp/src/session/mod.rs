@@ -252,7 +252,7 @@ impl Session {
     /// Whether our forwarding would outlive us, as is taken for granted at the start. What a session that stands has agreed
     /// on is not touched: the caller withdraws what cannot be forwarded.
     pub fn handle_forwarding(&mut self, is_preserved: bool) {
-        self.restart.set_forwarding(is_preserved);
+        self.restart.set_forwarding(is_preserved, self.established_slot().is_some());
     }
 
     /// The path to the peer is dead, whatever TCP thinks: the session ends, and nothing the peer told is kept.

@@ -27,6 +27,7 @@ impl Session {
         if let Err(excess) = self.read_announced(now, slot, update) {
             self.exceed(now, slot, excess);
         }
+        self.settle_stale();
     }
 
     fn note_findings(&mut self, update: &Update) {

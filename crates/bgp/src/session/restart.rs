@@ -46,9 +46,13 @@ impl Restart {
         }
     }
 
-    pub(super) fn set_forwarding(&mut self, is_there: bool) {
-        self.is_forwarding = is_there;
-        self.is_preserved &= is_there;
+    /// Forwarding that comes back under an Established session has been there since the peer heard of what needs it: the
+    /// caller withdraws and announces it accordingly.
+    pub(super) fn set_forwarding(&mut self, is_there: bool, is_established: bool) {
+        if is_there != self.is_forwarding {
+            self.is_forwarding = is_there;
+            self.is_preserved = is_there && is_established;
+        }
     }
 
     /// Something was told.
@@ -173,6 +177,11 @@ impl Session {
 
     fn drop_stale(&mut self, families: Families) {
         self.adj_rib_in.drop_stale(families);
+        self.settle_stale();
+    }
+
+    /// Nothing is waited for once nothing is stale.
+    pub(super) fn settle_stale(&mut self) {
         if self.adj_rib_in.stale().is_empty() {
             self.restart.stale_until = None;
         }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The table as data, one session fed by a script, and two sessions joined by a simulated link.
 
+mod excess;
+mod extensions;
 mod pair;
+mod restart;
 mod script;
 mod table;
 
 use std::net::IpAddr;
 
 use super::*;
+use crate::advertise::Prefix;
 use crate::config::{Families, RemoteAs};
 
 /// A session of AS `asn` towards a peer of AS `remote`.

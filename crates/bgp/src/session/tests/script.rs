@@ -10,19 +10,22 @@ use std::collections::BTreeSet;
 const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 179);
 
 /// A session and what it did.
-struct Script {
-    session: Session,
-    now: Instant,
+pub(super) struct Script {
+    pub(super) session: Session,
+    pub(super) now: Instant,
 }
 
 impl Script {
+    /// A session that is started and wants to connect.
+    pub(super) fn started(config: SessionConfig) -> Self {
+        let mut script = Self { session: Session::new(config, 1), now: Instant::now() };
+        script.session.handle_start(script.now);
+        script
+    }
+
     /// A session whose dialled connection stands, OPEN sent.
     fn open_sent() -> Self {
-        let mut script = Self {
-            session: Session::new(config(65010, "192.0.2.1", "10.0.0.1", 65000), 1),
-            now: Instant::now(),
-        };
-        script.session.handle_start(script.now);
+        let mut script = Self::started(config(65010, "192.0.2.1", "10.0.0.1", 65000));
         assert_eq!(script.events(), ["Dial"]);
         script.session.handle_connected(script.now, "10.0.0.2:5000".parse().unwrap(), REMOTE);
         assert_eq!(script.sent(), ["Open"]);
@@ -30,27 +33,44 @@ impl Script {
     }
 
     /// The same, Established, End-of-RIB sent.
-    fn established() -> Self {
+    pub(super) fn established() -> Self {
         let mut script = Self::open_sent();
-        script.hear(&open(65000).encode());
-        assert_eq!(script.sent(), ["Keepalive"]);
-        script.hear(&encode_keepalive());
-        assert_eq!(script.events(), ["Up"]);
+        script.meet(&open(65000));
         assert_eq!(script.sent(), ["Update", "Update"]);
-        assert_eq!(script.session.state(), State::Established);
         script
     }
 
-    fn hear(&mut self, octets: &[u8]) {
+    /// Brings a connection where our OPEN is sent up.
+    pub(super) fn meet(&mut self, theirs: &Open) {
+        self.hear(&theirs.encode());
+        assert_eq!(self.sent(), ["Keepalive"]);
+        self.hear(&encode_keepalive());
+        assert_eq!(self.events(), ["Up"]);
+        assert_eq!(self.session.state(), State::Established);
+    }
+
+    /// Dials between these ends and gives our OPEN.
+    pub(super) fn dial(&mut self, local: &str, remote: &str) -> Open {
+        assert_eq!(self.events(), ["Dial"]);
+        self.session.handle_connected(self.now, local.parse().unwrap(), remote.parse().unwrap());
+        let context = DecodeContext { four_octet_as: true, local_address: None };
+        let message = self.session.poll_transmit(Slot::Dialled).unwrap();
+        match decode_message(&message, &context).unwrap() {
+            Message::Open(open) => open,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn hear(&mut self, octets: &[u8]) {
         self.session.handle_octets(self.now, Slot::Dialled, octets);
     }
 
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.session.handle_timeout(self.now);
     }
 
-    fn sent(&mut self) -> Vec<String> {
+    pub(super) fn sent(&mut self) -> Vec<String> {
         let context = DecodeContext { four_octet_as: true, local_address: None };
         let poll = || self.session.poll_transmit(Slot::Dialled);
         std::iter::from_fn(poll)
@@ -69,7 +89,7 @@ impl Script {
     }
 
     /// Events in short; a NOTIFICATION as code/subcode, once as event and once as farewell.
-    fn events(&mut self) -> Vec<String> {
+    pub(super) fn events(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.session.poll_event())
             .map(|event| match event {
                 SessionEvent::NotificationSent { notification: n, .. } => {
@@ -86,12 +106,12 @@ impl Script {
             .collect()
     }
 
-    fn stop(&mut self, text: &str) {
+    pub(super) fn stop(&mut self, text: &str) {
         self.session.handle_ending(self.now, &Ending::Stop { text: text.into() });
     }
 }
 
-fn open(asn: u32) -> Open {
+pub(super) fn open(asn: u32) -> Open {
     Open {
         two_octet_as: Open::two_octet(asn),
         hold_time_s: 9,
@@ -106,13 +126,13 @@ fn open(asn: u32) -> Open {
     }
 }
 
-fn wanted(prefixes: &[&str]) -> Arc<Wanted> {
+pub(super) fn wanted(prefixes: &[&str]) -> Arc<Wanted> {
     let set: BTreeSet<_> = prefixes.iter().map(|p| Advertisement::plain(p.parse().unwrap())).collect();
     Arc::new(Wanted::new(&set))
 }
 
 /// A message with any type and body.
-fn raw(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn raw(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(19 + body.len()).unwrap();
     [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
 }
