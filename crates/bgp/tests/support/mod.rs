@@ -48,3 +48,44 @@ impl Random {
         self.next().to_le_bytes()[0]
     }
 }
+
+/// Every recorded message.
+pub(crate) fn corpus() -> Vec<Vec<u8>> {
+    index().iter().map(|entry| load(entry["file"].as_str().unwrap())).collect()
+}
+
+/// One of the corpus, changed in one to four places; the length field is put right as a rule, or nothing behind the
+/// header would be reached.
+pub(crate) fn mutated(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
+    let mut octets = corpus[random.below(corpus.len())].clone();
+    for _ in 0..=random.below(4) {
+        let at = random.below(octets.len().max(1)).max(if random.below(8) == 0 {
+            0
+        } else {
+            19.min(octets.len())
+        });
+        match random.below(7) {
+            0 if at < octets.len() => octets[at] ^= 1 << random.below(8),
+            1 if at < octets.len() => {
+                octets[at] = [0, 1, 2, 4, 16, 32, 33, 128, 129, 254, 255][random.below(11)]
+            }
+            2 if at < octets.len() => octets[at] = random.octet(),
+            3 => octets.insert(at.min(octets.len()), random.octet()),
+            4 if at < octets.len() => drop(octets.remove(at)),
+            5 => octets.truncate(at),
+            _ => {
+                let other = &corpus[random.below(corpus.len())];
+                let from = random.below(other.len());
+                let count = random.below(other.len() - from + 1);
+                let at = at.min(octets.len());
+                octets.splice(at..at, other[from..from + count].iter().copied());
+            }
+        }
+    }
+    octets.truncate(5000);
+    if octets.len() >= 19 && random.below(10) != 0 {
+        let length = u16::try_from(octets.len()).unwrap();
+        octets[16..18].copy_from_slice(&length.to_be_bytes());
+    }
+    octets
+}
