@@ -154,10 +154,11 @@ fn they_alone_read(own: &WireError, length: usize) -> Option<&'static str> {
         WireError::Header(HeaderError::Length { .. }) if length > 4096 => Some("longer than negotiated"),
         WireError::Update(UpdateError::UnknownWellKnown { .. }) => Some("an unknown well-known attribute"),
         WireError::Update(UpdateError::MultiprotocolTwice { .. }) => Some("a multiprotocol attribute twice"),
-        WireError::Update(UpdateError::Multiprotocol { attribute, what, .. }) => {
+        WireError::Update(UpdateError::Multiprotocol { code: code::MP_REACH, attribute, .. }) => {
             let head = if attribute.first()? & 0x10 == 0 { 3 } else { 4 };
-            let is_ipv4 = attribute.get(head..head + 3)? == [0, 1, 1];
-            (what.starts_with("next hop") && !is_ipv4).then_some("a next hop of another length")
+            let [a, b, safi, length] = *attribute.get(head..)?.first_chunk()?;
+            let is_ipv4 = [a, b, safi] == [0, 1, 1];
+            (!is_ipv4 && !matches!(length, 16 | 32)).then_some("a next hop of another length")
         }
         WireError::Header(_)
         | WireError::Open(_)
