@@ -32,7 +32,10 @@ pub(crate) const CLASSES: &[(&str, &str)] = &[
     ),
     ("an unknown well-known attribute", "reset 3/2 (RFC 4271 §6.3); they read on"),
     ("a multiprotocol attribute twice", "reset 3/1 (RFC 7606 §3 g); they read on"),
-    ("a next hop of another length", "reset 3/9 (RFC 4760 §7); they check it for IPv4 alone"),
+    (
+        "a next hop of another length",
+        "reset 3/9 (RFC 4760 §7); they check it for IPv4 alone, and look into no family that is foreign to them",
+    ),
     ("a capability of another shape", "they refuse the OPEN, we keep the capability raw (RFC 5492 §3)"),
     ("OPEN with long parameters", "RFC 9072, which they do not know"),
     ("an identifier that is no unicast address", "RFC 6286 §2.1 asks for non-zero only"),
@@ -157,8 +160,12 @@ fn they_alone_read(own: &WireError, length: usize) -> Option<&'static str> {
         WireError::Update(UpdateError::Multiprotocol { code: code::MP_REACH, attribute, .. }) => {
             let head = if attribute.first()? & 0x10 == 0 { 3 } else { 4 };
             let [a, b, safi, length] = *attribute.get(head..)?.first_chunk()?;
-            let is_ipv4 = [a, b, safi] == [0, 1, 1];
-            (!is_ipv4 && !matches!(length, 16 | 32)).then_some("a next hop of another length")
+            let is_unchecked = match [a, b, safi] {
+                [0, 1, 1] => false,
+                [0, 2, 1] => !matches!(length, 16 | 32),
+                _ => true,
+            };
+            is_unchecked.then_some("a next hop of another length")
         }
         WireError::Header(_)
         | WireError::Open(_)
