@@ -2,12 +2,12 @@
 //! Given daemons that run as a user of their own with the capabilities of the packaged units and nothing more,
 //! When they start, carry traffic, are killed and started again, and are stopped,
 //! Then everything works as it does for root: programs, tables and links are made, adopted and removed, checks find their
-//! way, and port 179 can be had.
+//! way, port 179 can be had, and BFD's thread comes before the others.
 
 use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::Path;
 
-use weir_lab::{Fabric, Layout, document, requests};
+use weir_lab::{Fabric, Layout, document, requests, wait_until};
 
 use crate::{PATIENCE, weir};
 
@@ -16,7 +16,7 @@ const USER: u32 = 64_123;
 /// Folders below a folder of the lab.
 const DEPTH_MAX: usize = 4;
 
-/// The options of `setpriv` that make a process what `unit` makes it.
+/// The command that makes a process what `unit` makes it.
 fn rights(unit: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(unit);
     let text = std::fs::read_to_string(path).expect("the unit is there");
@@ -27,7 +27,13 @@ fn rights(unit: &str) -> String {
         .map(|name| format!(",+{}", name.strip_prefix("CAP_").expect("a capability").to_lowercase()))
         .collect();
     let sets = ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}=-all{capabilities}"));
-    format!("--reuid={USER} --regid={USER} --clear-groups --no-new-privs {}", sets.join(" "))
+    // Soft and hard; a unit that names none has the usual one, which is none.
+    let priority = text.lines().find_map(|line| line.strip_prefix("LimitRTPRIO=")).unwrap_or("0");
+    assert!(priority == "0" || !text.contains("RestrictRealtime=yes"), "one takes what the other gives");
+    format!(
+        "prlimit --rtprio={priority}:{priority} setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs {}",
+        sets.join(" ")
+    )
 }
 
 /// A program that is `weir` with the rights of the unit that its first argument asks for.
@@ -35,7 +41,7 @@ fn restricted(folder: &Path) -> std::path::PathBuf {
     let program = folder.join("weir");
     std::fs::copy(weir(), &program).expect("a copy that everybody may run");
     let script = format!(
-        "#!/bin/sh\ncase $1 in\nrun) exec setpriv {} {program} \"$@\" ;;\nagent) exec setpriv {} {program} \"$@\" ;;\nesac\nexit 2\n",
+        "#!/bin/sh\ncase $1 in\nrun) exec {} {program} \"$@\" ;;\nagent) exec {} {program} \"$@\" ;;\nesac\nexit 2\n",
         rights("weir.service"),
         rights("weir-agent.service"),
         program = program.display(),
@@ -72,6 +78,9 @@ fn what_the_units_allow_is_enough() {
     open_to_all(fabric.logs.path(), 0o711);
     give(fabric.appliances[0].pin_dir().parent().expect("below the folder of pins"), 0);
     give(fabric.appliances[0].dir(), 0);
+    // Nobody answers; what is asked is only what its thread may.
+    let edited = fabric.appliances[0].edit_document("[peers.tor-v4]", "[peers.tor-v4]\nbfd = true");
+    edited.expect("the document takes it");
     fabric.start_agents().expect("the agents start");
     fabric.appliances[0].start().expect("the appliance starts");
     fabric.wait_routes(&[1], PATIENCE).expect("announced");
@@ -80,6 +89,13 @@ fn what_the_units_allow_is_enough() {
     let status = fabric.appliances[0].status().expect("status");
     let tally = requests(&fabric.client, &document::targets(), 50).expect("the load runs");
     assert_eq!(tally.failed, 0, "{:?}: {status:#}", tally.reasons);
+
+    wait_until("BFD's thread to say what it is", PATIENCE, || {
+        let log = fabric.appliances[0].log();
+        anyhow::ensure!(log.contains("real-time, priority 10"), "{log}");
+        Ok(())
+    })
+    .expect("real-time");
 
     fabric.appliances[0].kill().expect("it dies");
     fabric.appliances[0].start().expect("what is pinned is adopted");

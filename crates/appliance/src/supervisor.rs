@@ -320,9 +320,9 @@ impl Running {
         if withdrawn.is_none() || unless_stopped(signals, drained).await.is_none() {
             tracing::warn!("second signal: not waiting for the drain");
         }
-        // Before BGP ends: that the watched path falls silent is no failure of it.
-        self.bfd.admin_down().await;
         self.speaker.shutdown(SHUTDOWN_TEXT).await;
+        // Never before: peers take AdminDown for a failure, and then neither our words nor graceful restart count.
+        self.bfd.admin_down().await;
         // The detach takes the checks' way through the tunnel: what they say after it means nothing.
         self.keep_verdicts(state).await;
         let (reply, detached) = oneshot::channel();

@@ -36,6 +36,8 @@ pub struct Transition {
     pub to: State,
     /// Our reason.
     pub diagnostic: Diagnostic,
+    /// The peer's state at that moment: AdminDown tells a wish from a failure.
+    pub remote_state: State,
     /// The peer's reason for its own last change.
     pub remote_diagnostic: Diagnostic,
 }
@@ -380,8 +382,8 @@ impl Session {
         self.owes_packet = true;
         if from != to {
             self.transitions += 1;
-            self.transition =
-                Some(Transition { from, to, diagnostic, remote_diagnostic: self.remote.diagnostic });
+            let (remote_state, remote_diagnostic) = (self.remote.state, self.remote.diagnostic);
+            self.transition = Some(Transition { from, to, diagnostic, remote_state, remote_diagnostic });
         }
         if to == State::AdminDown {
             self.poll = Poll::Idle;

@@ -98,7 +98,8 @@ impl Driver {
 
     async fn serve(&mut self, handle: BfdHandle) -> Over {
         let mut snapshots = handle.subscribe();
-        let mut seen = Arc::clone(&snapshots.borrow_and_update());
+        // What is there before the thread's first word is a blank.
+        let mut seen = None;
         self.sessions.clear();
         loop {
             self.settle(&handle);
@@ -107,11 +108,11 @@ impl Driver {
                 biased;
                 changed = snapshots.changed() => {
                     let snapshot = Arc::clone(&snapshots.borrow_and_update());
-                    self.look(&seen, &snapshot);
-                    seen = snapshot;
-                    if changed.is_err() || seen.is_stopped {
+                    self.look(seen.as_deref(), &snapshot);
+                    if changed.is_err() || snapshot.is_stopped {
                         return Over::Gone;
                     }
+                    seen = Some(snapshot);
                 }
                 changed = self.orders.changed() => match changed {
                     Ok(()) if self.orders.borrow_and_update().is_ending => return self.goodbye(handle).await,
@@ -127,7 +128,7 @@ impl Driver {
                     self.speaker_status.mark_unchanged();
                 }
             }
-            self.show(Some(&seen));
+            self.show(seen.as_deref());
         }
     }
 
@@ -150,7 +151,7 @@ impl Driver {
     }
 
     /// Tells the speaker which paths have failed.
-    fn look(&self, before: &Snapshot, after: &Snapshot) {
+    fn look(&self, before: Option<&Snapshot>, after: &Snapshot) {
         for peer in failed(before, after) {
             tracing::warn!(peer, "BFD: the path is down, its BGP session ends");
             self.speaker.path_down(peer, PathDown::Bfd);
@@ -184,7 +185,7 @@ impl Driver {
         });
         let is_ordinary = matches!(status.scheduling, Some(Scheduling::Nice { .. } | Scheduling::Ordinary));
         if let (Some(scheduling), true) = (status.scheduling, is_ordinary) {
-            let message = format!("BFD's thread is {scheduling}: it needs CAP_SYS_NICE or LimitRTPRIO");
+            let message = format!("BFD's thread is {scheduling}: the unit needs `LimitRTPRIO=10`");
             self.conditions.raise(BFD_NOT_REAL_TIME, Severity::Warning, message);
         } else {
             self.conditions.clear(BFD_NOT_REAL_TIME);

@@ -76,7 +76,10 @@ impl BfdControl {
     }
 
     /// Says AdminDown to every peer, so that none takes the silence that follows for a failure (RFC 5882 §3.2), and ends BFD.
-    /// Resolves when all have heard it, within three seconds. To be called before an end of BGP that peers shall survive.
+    /// Resolves when all have heard it, within three seconds.
+    ///
+    /// To be called *after* the speaker has ended, within a detection time: FRR ends a standing session on AdminDown as on
+    /// any Down and drops its routes, graceful restart or not (`docs/adr/0026-bfd-and-bgp.md`).
     pub async fn admin_down(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.is_ending, true));
         let mut status = self.status.clone();

@@ -72,11 +72,17 @@ fn run(news: &Receiver<News>, publish: &watch::Sender<Arc<Snapshot>>) {
             scheduling = Some(snapshot.scheduling);
         }
         publish.send_replace(snapshot);
-        for (session, Transition { from, to, diagnostic, remote_diagnostic }) in transitions {
-            if from == State::Up {
-                tracing::warn!(session, %from, %to, reason = %diagnostic, peer = %remote_diagnostic, "BFD session left Up");
+        for (session, Transition { from, to, diagnostic: reason, remote_state, remote_diagnostic }) in
+            transitions
+        {
+            // A wish of either end is no reason for anybody to look.
+            let is_failure = from == State::Up && to == State::Down && remote_state != State::AdminDown;
+            if is_failure {
+                tracing::warn!(session, %from, %to, %reason, peer = %remote_state, peer_reason = %remote_diagnostic,
+                    "BFD session left Up");
             } else {
-                tracing::info!(session, %from, %to, reason = %diagnostic, peer = %remote_diagnostic, "BFD session changed");
+                tracing::info!(session, %from, %to, %reason, peer = %remote_state, peer_reason = %remote_diagnostic,
+                    "BFD session changed");
             }
         }
         if lost > 0 {
