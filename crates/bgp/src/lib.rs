@@ -15,7 +15,8 @@
 //!
 //! What is spoken: eBGP over IPv4 and IPv6 between numbered peers (RFC 4271, 4760, 5492, 6793, 7606, 2918, 7313, 9003,
 //! 9072, 6286, 7607, 8212). Of what a peer tells only a default route is ever used: [`import`] selects, [`fib`] puts it into
-//! the kernel's table. Graceful restart is not offered, so that the routes of a speaker that died go at once.
+//! the kernel's table. How sessions end, and what peers keep meanwhile (RFC 4724, 8538), is decided by the caller's
+//! [`Ending`] and by what both sides agreed on.
 
 #![deny(unsafe_code)]
 

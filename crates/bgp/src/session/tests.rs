@@ -5,6 +5,7 @@ mod excess;
 mod extensions;
 mod pair;
 mod restart;
+mod restarts;
 mod script;
 mod table;
 

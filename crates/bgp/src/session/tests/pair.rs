@@ -19,18 +19,20 @@ enum Delivery {
 }
 
 /// One side of the link.
-struct Node {
-    session: Session,
+pub(super) struct Node {
+    pub(super) session: Session,
+    config: SessionConfig,
     /// Connection under way, and the ones that stand.
     dialling: Option<usize>,
     standing: BTreeMap<u8, usize>,
     log: Vec<(Duration, SessionEvent)>,
+    is_dead: bool,
 }
 
-struct World {
-    nodes: [Node; 2],
+pub(super) struct World {
+    pub(super) nodes: [Node; 2],
     start: Instant,
-    now: Instant,
+    pub(super) now: Instant,
     random: Random,
     /// (when, order) -> (node, connection, what).
     network: BTreeMap<(Instant, u64), (usize, usize, Delivery)>,
@@ -40,10 +42,10 @@ struct World {
     last: BTreeMap<(usize, usize), Instant>,
     order: u64,
     /// Nothing arrives until this ends.
-    is_silent: bool,
+    pub(super) is_silent: bool,
     /// Connecting fails.
-    is_refusing: bool,
-    latency_max: Duration,
+    pub(super) is_refusing: bool,
+    pub(super) latency_max: Duration,
 }
 
 fn key(slot: Slot) -> u8 {
@@ -54,15 +56,17 @@ fn key(slot: Slot) -> u8 {
 }
 
 impl World {
-    fn new(seed: u64, change: impl Fn(usize, &mut SessionConfig)) -> Self {
+    pub(super) fn new(seed: u64, change: impl Fn(usize, &mut SessionConfig)) -> Self {
         let start = Instant::now();
         let node = |index: usize, mut config: SessionConfig| {
             change(index, &mut config);
             Node {
-                session: Session::new(config, seed * 2 + index as u64),
+                session: Session::new(config.clone(), seed * 2 + index as u64),
+                config,
                 dialling: None,
                 standing: BTreeMap::new(),
                 log: vec![],
+                is_dead: false,
             }
         };
         let nodes = [
@@ -90,7 +94,7 @@ impl World {
         world
     }
 
-    fn start_all(&mut self) {
+    pub(super) fn start_all(&mut self) {
         for index in 0..2 {
             self.nodes[index].session.handle_start(self.now);
             self.drain(index);
@@ -106,11 +110,11 @@ impl World {
     }
 
     /// Anything from nothing to `max`.
-    fn chance(&mut self, max: Duration) -> Duration {
+    pub(super) fn chance(&mut self, max: Duration) -> Duration {
         self.random.jittered(max * 4).saturating_sub(max * 3)
     }
 
-    fn drain(&mut self, index: usize) {
+    pub(super) fn drain(&mut self, index: usize) {
         let other = 1 - index;
         while let Some(event) = self.nodes[index].session.poll_event() {
             match &event {
@@ -150,6 +154,7 @@ impl World {
         let slot = if self.diallers[connection] == index { Slot::Dialled } else { Slot::Accepted };
         let is_standing = self.nodes[index].standing.get(&key(slot)) == Some(&connection);
         match delivery {
+            Delivery::Syn if self.nodes[index].is_dead => self.send(other, connection, Delivery::Refused),
             Delivery::Syn => {
                 self.send(other, connection, Delivery::SynAck);
                 match self.nodes[index].session.handle_accepted(now, local, remote) {
@@ -207,7 +212,7 @@ impl World {
         self.drain(index);
     }
 
-    fn run(&mut self, duration: Duration) {
+    pub(super) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         for _ in 0..1_000_000 {
             let delivery = self.network.keys().next().map(|(at, _)| *at);
@@ -238,12 +243,12 @@ impl World {
         panic!("a million steps in {duration:?}: {:?}", self.nodes.each_ref().map(|n| n.session.state()));
     }
 
-    fn states(&self) -> [State; 2] {
+    pub(super) fn states(&self) -> [State; 2] {
         self.nodes.each_ref().map(|n| n.session.state())
     }
 
     /// Both Established, on one and the same connection, and no other connection left.
-    fn assert_met(&self, what: &str) {
+    pub(super) fn assert_met(&self, what: &str) {
         assert_eq!(
             self.states(),
             [State::Established; 2],
@@ -255,11 +260,11 @@ impl World {
         assert_eq!(stands[0].len(), 1, "{what}");
     }
 
-    fn count(&self, index: usize, wanted: impl Fn(&SessionEvent) -> bool) -> usize {
+    pub(super) fn count(&self, index: usize, wanted: impl Fn(&SessionEvent) -> bool) -> usize {
         self.nodes[index].log.iter().filter(|(_, event)| wanted(event)).count()
     }
 
-    fn heard(&self, index: usize) -> Vec<String> {
+    pub(super) fn heard(&self, index: usize) -> Vec<String> {
         let heard = self.nodes[index].log.iter().filter_map(|(_, event)| match event {
             SessionEvent::NotificationReceived(n) => Some(n.to_string()),
             _ => None,
@@ -267,8 +272,29 @@ impl World {
         heard.collect()
     }
 
+    /// The process of a node is gone without a word: the kernel closes what it had.
+    pub(super) fn kill(&mut self, index: usize) {
+        for connection in std::mem::take(&mut self.nodes[index].standing).into_values() {
+            self.send(1 - index, connection, Delivery::Closed);
+        }
+        let node = &mut self.nodes[index];
+        (node.dialling, node.is_dead) = (None, true);
+        node.session = Session::new(node.config.clone(), 0);
+    }
+
+    /// Another process takes its place, with these words about what was before.
+    pub(super) fn revive(&mut self, index: usize, change: impl FnOnce(&mut SessionConfig)) {
+        self.order += 1;
+        let node = &mut self.nodes[index];
+        change(&mut node.config);
+        node.is_dead = false;
+        node.session = Session::new(node.config.clone(), self.order);
+        node.session.handle_start(self.now);
+        self.drain(index);
+    }
+
     /// The network cuts every connection, telling both sides.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         for index in 0..2 {
             for slot in Slot::ALL {
                 if self.nodes[index].standing.contains_key(&key(slot)) {
@@ -280,12 +306,12 @@ impl World {
     }
 }
 
-fn wanted(prefixes: &[&str]) -> Arc<Wanted> {
+pub(super) fn wanted(prefixes: &[&str]) -> Arc<Wanted> {
     let set: BTreeSet<_> = prefixes.iter().map(|p| Advertisement::plain(p.parse().unwrap())).collect();
     Arc::new(Wanted::new(&set))
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn two_sessions_meet_and_stay() {
