@@ -211,6 +211,7 @@ async fn start(
     drop(latches.dataplane);
     control.speaker_runs(speaker.status());
     let bfd = bfd::start(document, speaker.clone(), state.conditions().clone());
+    control.bfd_runs(bfd.status());
     reconciler.announce_through(SpeakerAnnouncer(speaker.clone()));
     let (status, heartbeat) = (reconciler.status(), reconciler.heartbeat());
     let reconcile = tokio::spawn(reconciler.run(commands_seen));

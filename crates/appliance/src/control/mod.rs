@@ -35,6 +35,7 @@ use weir_api::{
 use weir_bgp::SpeakerStatus;
 use weir_health::{MonitorGone, MonitorHandle};
 
+use crate::bfd::BfdStatus;
 use crate::config::{self, LoadErrors};
 use crate::reconcile::Command;
 use crate::reconcile::ports::Traffic;
@@ -83,6 +84,8 @@ pub struct Control {
     sources: Sources,
     /// The speaker's status, once it runs.
     speaker: watch::Sender<Option<watch::Receiver<Arc<SpeakerStatus>>>>,
+    /// BFD's status, once it runs.
+    bfd: watch::Sender<Option<watch::Receiver<Arc<BfdStatus>>>>,
     is_stopping: AtomicBool,
     started_at: SystemTime,
     kernel: String,
@@ -102,6 +105,7 @@ impl Control {
         Self {
             sources,
             speaker: watch::Sender::new(None),
+            bfd: watch::Sender::new(None),
             is_stopping: AtomicBool::new(false),
             started_at,
             kernel,
@@ -114,6 +118,16 @@ impl Control {
     /// Shows the speaker's status from now on.
     pub fn speaker_runs(&self, status: watch::Receiver<Arc<SpeakerStatus>>) {
         self.speaker.send_replace(Some(status));
+    }
+
+    /// Shows BFD's status from now on.
+    pub fn bfd_runs(&self, status: watch::Receiver<Arc<BfdStatus>>) {
+        self.bfd.send_replace(Some(status));
+    }
+
+    /// What is known of BFD; nothing before it runs.
+    pub fn bfd(&self) -> Arc<BfdStatus> {
+        self.bfd.borrow().as_ref().map(|status| Arc::clone(&status.borrow())).unwrap_or_default()
     }
 
     /// Shows that the appliance is going down, and is not ready any more.
