@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -38,14 +39,17 @@ impl Import {
         let fib = Fib::start(fib, ADOPTION_MAX)?;
         let mut import = Self { status: fib.status(), fib, policy: Policy::new(config) };
         // Without an importing peer there is nothing to wait for.
-        import.update(&BTreeMap::new());
+        import.update(std::iter::empty::<(&str, &PeerStatus)>());
         Ok(Some(import))
     }
 
-    /// Takes over what the peers' states say now.
-    pub(super) fn update(&mut self, peers: &BTreeMap<String, PeerStatus>) {
-        let candidates = self.policy.candidates(peers);
-        self.fib.set(import::select(&candidates), self.policy.completeness(peers));
+    /// Takes over what the states of the sessions say now. Cheap: nothing is copied of peers without a default route.
+    pub(super) fn update<'a, S>(&mut self, sessions: impl IntoIterator<Item = (&'a str, S)>)
+    where
+        S: Deref<Target = PeerStatus>,
+    {
+        let (candidates, completeness) = self.policy.read(sessions);
+        self.fib.set(import::select(&candidates), completeness);
     }
 
     /// What became of it.
@@ -107,37 +111,39 @@ impl Policy {
         self.families.get(name).or_else(of_range).copied().unwrap_or_default()
     }
 
-    /// The default routes that may be used. Remembers interfaces.
-    fn candidates(&mut self, peers: &BTreeMap<String, PeerStatus>) -> Vec<Candidate> {
-        self.interfaces.retain(|name, _| peers.contains_key(name));
+    /// The default routes that may be used, and whether every importing peer has told all it has. Once that is so it stays so,
+    /// as the table's task knows.
+    fn read<'a, S>(
+        &mut self,
+        sessions: impl IntoIterator<Item = (&'a str, S)>,
+    ) -> (Vec<Candidate>, Completeness)
+    where
+        S: Deref<Target = PeerStatus>,
+    {
         let mut candidates = Vec::new();
-        for (name, peer) in peers {
+        let mut interfaces = BTreeMap::new();
+        for (name, peer) in sessions {
             let families = self.families_of(name);
             if families.is_empty() {
                 continue;
             }
-            if let Some(index) = session_interface(peer) {
-                self.interfaces.insert(name.clone(), index);
+            self.awaited.retain(|(awaited, family)| awaited != name || !has_told_all(&peer, *family));
+            let interface = session_interface(&peer).or_else(|| self.interfaces.get(name).copied());
+            if let Some(index) = interface {
+                interfaces.insert(name.to_owned(), index);
             }
-            let interface = self.interfaces.get(name).copied();
             for route in peer.adj_rib_in.iter() {
                 let is_default = route.prefix.length() == 0 && families.contains(route.prefix.family());
                 // A state may be published before the routes of a session that has ended are gone.
                 if is_default && (route.is_stale || peer.state == PeerState::Established) {
-                    candidates.extend(candidate(route, peer, interface));
+                    candidates.extend(candidate(route, &peer, interface));
                 }
             }
         }
-        candidates
-    }
-
-    /// Whether every importing peer has told all it has. Once that is so it stays so, as the table's task knows.
-    fn completeness(&mut self, peers: &BTreeMap<String, PeerStatus>) -> Completeness {
-        self.awaited.retain(|(name, family)| {
-            let told = peers.get(name).is_some_and(|peer| has_told_all(peer, *family));
-            !told
-        });
-        if self.awaited.is_empty() && !self.has_dynamic { Completeness::Whole } else { Completeness::Partial }
+        // Those of sessions that are not there any more are forgotten.
+        self.interfaces = interfaces;
+        let is_whole = self.awaited.is_empty() && !self.has_dynamic;
+        (candidates, if is_whole { Completeness::Whole } else { Completeness::Partial })
     }
 }
 

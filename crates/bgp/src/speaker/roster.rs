@@ -183,6 +183,13 @@ impl Roster {
         all
     }
 
+    /// Name and status of every session, borrowed: not to be held over anything that waits.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (&str, watch::Ref<'_, PeerStatus>)> {
+        let members = self.members.iter().filter_map(|member| member.port.as_ref());
+        let ports = members.chain(self.dynamic.iter().map(|one| &one.port));
+        ports.map(|port| (port.name.as_str(), port.status.borrow()))
+    }
+
     /// A range has no session of its own: it listens, or it is as far as the furthest of its sessions.
     fn status_of_range(&self, position: usize, config: &PeerConfig) -> PeerStatus {
         let sessions = self.dynamic.iter().filter(|one| one.range == position);

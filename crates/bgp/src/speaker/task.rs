@@ -144,6 +144,8 @@ impl Task {
                     if self.roster.has_moved() {
                         self.update_keys();
                     }
+                    // At once, not with the next publication: a route that is lost leads nowhere.
+                    self.update_import();
                     self.is_stale = true;
                 }
                 () = Import::changed(&mut self.import) => self.is_stale = true,
@@ -209,13 +211,17 @@ impl Task {
         self.faults = faults.into();
     }
 
+    fn update_import(&mut self) {
+        if let Some(import) = &mut self.import {
+            import.update(self.roster.sessions());
+        }
+    }
+
     fn publish(&mut self) {
         self.is_stale = false;
         self.published_at = Instant::now();
         let peers = self.roster.statuses();
-        if let Some(import) = &mut self.import {
-            import.update(&peers);
-        }
+        self.update_import();
         self.status.send_replace(Arc::new(SpeakerStatus {
             peers,
             rejected: Arc::clone(&self.rejected),

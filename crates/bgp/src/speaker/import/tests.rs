@@ -65,8 +65,12 @@ fn established(peer: &PeerConfig, scope: u32, routes: Vec<ReceivedRoute>) -> Pee
     }
 }
 
-fn peers(list: &[(&str, &PeerStatus)]) -> BTreeMap<String, PeerStatus> {
-    list.iter().map(|(name, peer)| ((*name).to_owned(), (*peer).clone())).collect()
+fn read(policy: &mut Policy, sessions: &[(&str, &PeerStatus)]) -> Vec<Candidate> {
+    policy.read(sessions.iter().copied()).0
+}
+
+fn completeness(policy: &mut Policy, sessions: &[(&str, &PeerStatus)]) -> Completeness {
+    policy.read(sessions.iter().copied()).1
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn an_ipv4_default_with_a_link_local_next_hop_leads_over_the_sessions_interface(
     let mut policy = Policy::new(&config(vec![tor.clone()]));
     let routes = vec![route("0.0.0.0/0", &["fe80::1", "fe80::1"]), route("10.0.0.0/8", &["fe80::1"])];
     let status = established(&tor, 7, routes);
-    let candidates = policy.candidates(&peers(&[("tor1", &status)]));
+    let candidates = read(&mut policy, &[("tor1", &status)]);
     assert_eq!(candidates.len(), 1, "only default routes: {candidates:?}");
     assert_eq!((candidates[0].gateway.to_string().as_str(), candidates[0].interface), ("fe80::1", Some(7)));
 }
@@ -88,7 +92,7 @@ fn nothing_is_taken_that_the_policy_does_not_name() {
     let mut policy = Policy::new(&config(vec![tor.clone(), silent.clone()]));
     let routes = vec![route("0.0.0.0/0", &["fe80::1"]), route("::/0", &["fe80::1"])];
     let (one, two) = (established(&tor, 7, routes.clone()), established(&silent, 8, routes));
-    let candidates = policy.candidates(&peers(&[("tor1", &one), ("tor2", &two)]));
+    let candidates = read(&mut policy, &[("tor1", &one), ("tor2", &two)]);
     let taken: Vec<_> = candidates.iter().map(|c| (c.family, c.interface)).collect();
     assert_eq!(taken, [(Family::Ipv6Unicast, Some(7))]);
 }
@@ -98,13 +102,13 @@ fn a_restarting_peers_stale_route_keeps_its_interface_and_a_lost_ones_goes() {
     let tor = unnumbered("tor1", "eth1");
     let mut policy = Policy::new(&config(vec![tor.clone()]));
     let status = established(&tor, 7, vec![route("0.0.0.0/0", &["fe80::1"])]);
-    policy.candidates(&peers(&[("tor1", &status)]));
+    read(&mut policy, &[("tor1", &status)]);
     let stale = ReceivedRoute { is_stale: true, ..route("0.0.0.0/0", &["fe80::1"]) };
     let gone = PeerStatus { state: PeerState::Connect, local_address: None, ..status };
     let restarting = PeerStatus { adj_rib_in: [stale].into(), ..gone.clone() };
-    let candidates = policy.candidates(&peers(&[("tor1", &restarting)]));
+    let candidates = read(&mut policy, &[("tor1", &restarting)]);
     assert_eq!(candidates.iter().map(|c| (c.interface, c.is_stale)).collect::<Vec<_>>(), [(Some(7), true)]);
-    assert_eq!(policy.candidates(&peers(&[("tor1", &gone)])), [], "fresh routes of no session");
+    assert_eq!(read(&mut policy, &[("tor1", &gone)]), [], "fresh routes of no session");
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn a_leaving_peer_is_marked_and_our_own_address_is_no_way_out() {
     let mut policy = Policy::new(&config(vec![tor.clone()]));
     let leaving = ReceivedRoute { communities: vec![GRACEFUL_SHUTDOWN], ..route("0.0.0.0/0", &["fe80::1"]) };
     let status = established(&tor, 7, vec![leaving, route("::/0", &["fe80::2"])]);
-    let candidates = policy.candidates(&peers(&[("tor1", &status)]));
+    let candidates = read(&mut policy, &[("tor1", &status)]);
     assert_eq!(candidates.iter().map(|c| c.is_leaving).collect::<Vec<_>>(), [true]);
 }
 
@@ -127,9 +131,9 @@ fn sessions_of_a_range_have_its_policy() {
     let mut status = established(&range, 0, vec![route("0.0.0.0/0", &["10.0.0.9"])]);
     status.address = Some("10.0.0.9".parse().unwrap());
     status.local_address = Some("10.0.0.1:179".parse().unwrap());
-    let all = peers(&[("leaf/10.0.0.9", &status)]);
-    assert_eq!(policy.candidates(&all).len(), 1);
-    assert_eq!(policy.completeness(&all), Completeness::Partial, "who else will come is not known");
+    let (candidates, completeness) = policy.read([("leaf/10.0.0.9", &status)]);
+    assert_eq!(candidates.len(), 1);
+    assert_eq!(completeness, Completeness::Partial, "who else will come is not known");
 }
 
 #[test]
@@ -144,22 +148,19 @@ fn the_set_is_whole_once_every_importing_peer_has_told_all() {
         status
     };
     let mut silent = established(&two, 8, Vec::new());
-    assert_eq!(policy.completeness(&peers(&[])), Completeness::Partial);
-    assert_eq!(
-        policy.completeness(&peers(&[("tor1", &told(&one)), ("tor2", &silent)])),
-        Completeness::Partial
-    );
+    assert_eq!(completeness(&mut policy, &[]), Completeness::Partial);
+    assert_eq!(completeness(&mut policy, &[("tor1", &told(&one)), ("tor2", &silent)]), Completeness::Partial);
     // The first one goes again: what it had told counts.
     silent.counters.received_ipv4.end_of_rib = 1;
-    assert_eq!(policy.completeness(&peers(&[("tor2", &silent)])), Completeness::Partial, "IPv6 is missing");
+    assert_eq!(completeness(&mut policy, &[("tor2", &silent)]), Completeness::Partial, "IPv6 is missing");
     silent.negotiated = silent.negotiated.map(|negotiated| {
         Arc::new(NegotiatedStatus { families: Families { ipv4: true, ipv6: false }, ..(*negotiated).clone() })
     });
-    assert_eq!(policy.completeness(&peers(&[("tor2", &silent)])), Completeness::Whole, "IPv6 is not spoken");
+    assert_eq!(completeness(&mut policy, &[("tor2", &silent)]), Completeness::Whole, "IPv6 is not spoken");
 }
 
 #[test]
 fn without_importing_peers_there_is_nothing_to_wait_for() {
     let silent = PeerConfig { import_default: Families::default(), ..unnumbered("tor1", "eth1") };
-    assert_eq!(Policy::new(&config(vec![silent])).completeness(&peers(&[])), Completeness::Whole);
+    assert_eq!(completeness(&mut Policy::new(&config(vec![silent])), &[]), Completeness::Whole);
 }
