@@ -2,8 +2,10 @@
 //! The Adj-RIB-Out against a model of the peer that believes every message.
 
 use super::*;
-use crate::wire::{DecodeContext, Message, decode_message};
+use crate::status::AdvertisedRoute;
+use crate::wire::{DecodeContext, Message, Update, decode_message};
 use proptest::prelude::*;
+use std::net::IpAddr;
 
 fn export() -> Export {
     Export {
@@ -29,6 +31,8 @@ fn wanted(list: &[(&str, u32)]) -> Arc<Wanted> {
 #[derive(Default)]
 struct Peer {
     holds: BTreeMap<Prefix, Option<u32>>,
+    /// The same with everything that was told of each.
+    routes: BTreeMap<Prefix, AdvertisedRoute>,
     heard: Vec<String>,
 }
 
@@ -43,10 +47,12 @@ impl Peer {
                 }
                 for prefix in update.withdrawals() {
                     self.holds.remove(&prefix);
+                    self.routes.remove(&prefix);
                     self.heard.push(format!("withdraw {prefix}"));
                 }
                 for prefix in update.announced() {
                     self.holds.insert(prefix, update.attributes.med);
+                    self.routes.insert(prefix, route(&update, prefix));
                     self.heard.push(format!("announce {prefix}"));
                 }
             }
@@ -61,6 +67,24 @@ impl Peer {
         }
         assert!(rib.is_settled());
         std::mem::take(&mut self.heard)
+    }
+}
+
+/// What an UPDATE says of a prefix.
+fn route(update: &Update, prefix: Prefix) -> AdvertisedRoute {
+    let a = &update.attributes;
+    let of_reach = a.mp_reach.iter().flat_map(|r| &r.next_hops).copied().next();
+    let is_classic = update.nlri.contains(&prefix);
+    let next_hop = if is_classic { a.next_hop.map(IpAddr::V4) } else { of_reach };
+    let bandwidth = a.extended_communities.iter().find_map(|c| crate::wire::LinkBandwidth::from_octets(*c));
+    AdvertisedRoute {
+        prefix,
+        next_hop: next_hop.unwrap(),
+        as_path: a.as_path.as_ref().unwrap().to_string(),
+        med: a.med,
+        communities: a.communities.clone(),
+        large_communities: a.large_communities.clone(),
+        link_bandwidth: bandwidth.map(|b| b.bytes_per_second as u64),
     }
 }
 
@@ -163,7 +187,7 @@ fn the_longest_attributes_still_fit_with_a_prefix() {
         communities: (0..128).collect(),
         large_communities: (0..128).map(|n| [n, n, n]).collect(),
         prepend: 255,
-        link_bandwidth: None,
+        link_bandwidth: Some(1),
     };
     for four_octet_as in [true, false] {
         let mut rib = AdjRibOut::default();
@@ -185,7 +209,60 @@ fn many_prefixes_take_few_messages() {
     assert_eq!(messages, 10_000usize.div_ceil(810) + 2);
 }
 
+fn any_advertisement() -> impl Strategy<Value = Advertisement> {
+    let lists = (prop::collection::vec(0u32..4, 0..4), prop::collection::vec([0u32..3, 0..2, 0..2], 0..3));
+    let rest = (prop::option::of(0u32..3), 0u8..3, prop::option::of(Just(1_000_000u64)));
+    (0u8..24, lists, rest).prop_map(
+        |(n, (communities, large_communities), (med, prepend, link_bandwidth))| {
+            let prefix =
+                if n.is_multiple_of(2) { format!("192.0.2.{n}/32") } else { format!("2001:db8::{n}/128") };
+            let prefix = prefix.parse().unwrap();
+            Advertisement { prefix, med, communities, large_communities, prepend, link_bandwidth }
+        },
+    )
+}
+
+fn any_export() -> impl Strategy<Value = Export> {
+    let form = prop_oneof![
+        Just(LinkBandwidth::Off),
+        Just(LinkBandwidth::Transitive),
+        Just(LinkBandwidth::NonTransitive)
+    ];
+    let lists = (prop::collection::vec(0u32..4, 0..3), prop::collection::vec([0u32..3, 0..2, 0..2], 0..2));
+    let next_hop_v4 = prop_oneof![
+        Just(None),
+        Just(Some(NextHop::V4("10.0.0.2".parse().unwrap()))),
+        Just(Some(NextHop::V6("fe80::2".parse().unwrap())))
+    ];
+    (form, lists, prop::option::of(0u32..3), 0u8..3, next_hop_v4).prop_map(
+        |(link_bandwidth, (communities, large_communities), med, prepend, next_hop_v4)| {
+            let policy = ExportPolicy { med, prepend, communities, large_communities, link_bandwidth };
+            Export { policy: Arc::new(policy), next_hop_v4, ..export() }
+        },
+    )
+}
+
 proptest! {
+    /// What is shown is what a peer that believes every message holds, to the last attribute.
+    #[test]
+    fn the_view_is_what_the_peer_was_told(
+        export in any_export(),
+        wishes in prop::collection::vec(prop::collection::btree_set(any_advertisement(), 0..10), 1..4),
+    ) {
+        let (mut rib, mut peer) = (AdjRibOut::default(), Peer::default());
+        rib.session_up(export);
+        for wish in wishes {
+            rib.set_wanted(Arc::new(Wanted::new(&wish)));
+            peer.drain(&mut rib);
+            let view = rib.view().unwrap();
+            let shown: BTreeMap<Prefix, AdvertisedRoute> =
+                Family::ALL.into_iter().flat_map(|f| view.iter(f)).map(|r| (r.prefix, r)).collect();
+            prop_assert_eq!(&shown, &peer.routes);
+            let count: usize = Family::ALL.into_iter().map(|f| view.len(f)).sum();
+            prop_assert_eq!(count, shown.len());
+        }
+    }
+
     /// Any wishes, however interrupted by polls, refreshes and losses of the session, end with the peer holding exactly
     /// the last wish.
     #[test]

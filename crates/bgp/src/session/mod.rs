@@ -15,6 +15,9 @@
 //! After a failure we rest for a while that grows with each failure in a row: we do not dial, but we do accept, for two
 //! speakers that rest from each other and refuse meanwhile may never meet (RFC 4271 §8.1.1 leaves this damping optional).
 //! Only a peer that announced too many prefixes is refused while we rest.
+//! Always true, whatever the order of inputs: routes are only kept while Established, or stale until a known time, or by a
+//! process that makes room for the next; Up and Down alternate; a prefix is never announced with a next hop that the peer
+//! did not agree to; after `Stopped` nothing more is said.
 //! Nothing here grows with what a peer sends: one message is collected per connection, a bounded number of routes is
 //! kept, and outgoing octets are built when asked for.
 
