@@ -84,7 +84,7 @@ fn route(update: &Update, prefix: Prefix) -> AdvertisedRoute {
         med: a.med,
         communities: a.communities.clone(),
         large_communities: a.large_communities.clone(),
-        link_bandwidth: bandwidth.map(|b| b.bytes_per_second as u64),
+        link_bandwidth: bandwidth.map(|b| format!("{:.0}", b.bytes_per_second).parse().unwrap()),
     }
 }
 
