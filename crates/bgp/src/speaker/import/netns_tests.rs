@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,7 +39,9 @@ fn own_namespace() {
 
 /// What the switches' thread is told.
 enum Order {
-    Start(usize, oneshot::Sender<()>),
+    Start(usize, Box<SpeakerConfig>, oneshot::Sender<()>),
+    /// Sends back every datagram that comes to this address.
+    Echo(SocketAddr, oneshot::Sender<()>),
     Tell(usize, &'static [&'static str], oneshot::Sender<SystemTime>),
     /// A stop for good, with a Cease.
     Stop(usize, oneshot::Sender<SystemTime>),
@@ -49,6 +52,7 @@ enum Order {
 /// Two switches in a namespace of their own.
 struct Switches {
     orders: mpsc::Sender<Order>,
+    thread_id: String,
 }
 
 impl Switches {
@@ -63,11 +67,20 @@ impl Switches {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut running: [Option<SpeakerHandle>; 2] = [None, None];
-                let mut is_restarting = [false; 2];
                 while let Some(order) = incoming.recv().await {
                     match order {
-                        Order::Start(n, done) => {
-                            running[n] = Some(Speaker::start(switch(n, is_restarting[n])).await.unwrap());
+                        Order::Start(n, config, done) => {
+                            running[n] = Some(Speaker::start(*config).await.unwrap());
+                            done.send(()).unwrap();
+                        }
+                        Order::Echo(address, done) => {
+                            let socket = tokio::net::UdpSocket::bind(address).await.unwrap();
+                            tokio::spawn(async move {
+                                let mut buffer = [0; 64];
+                                while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                                    socket.send_to(&buffer[..length], from).await.unwrap();
+                                }
+                            });
                             done.send(()).unwrap();
                         }
                         Order::Tell(n, prefixes, done) => {
@@ -87,30 +100,28 @@ impl Switches {
                             let since = SystemTime::now();
                             let ending = Ending::Restart { text: String::new() };
                             running[n].take().unwrap().end(ending).await;
-                            is_restarting[n] = true;
                             done.send(since).unwrap();
                         }
                     }
                 }
             });
         });
-        let id = its_id.recv().unwrap();
+        let switches = Self { orders, thread_id: its_id.recv().unwrap() };
         for n in 0..2 {
-            ip(&format!("link add up{n} type veth peer name far{n} netns {id}"));
+            ip(&format!("link add up{n} type veth peer name far{n} netns {}", switches.thread_id));
+            // One link-local address of each side on both links: an address alone says nothing there.
+            ip(&format!("link set up{n} addrgenmode none"));
             ip(&format!("link set up{n} up"));
+            ip(&format!("addr add fe80::2/64 dev up{n} nodad"));
             ip(&format!("addr add 10.7.{n}.2/24 dev up{n}"));
             ip(&format!("addr add fd07:{n}::2/64 dev up{n} nodad"));
-            let there = |line: String| {
-                let mut words = vec!["--net".to_owned(), "--target".into(), id.clone(), "ip".into()];
-                words.extend(line.split(' ').map(str::to_owned));
-                let output = Command::new("nsenter").args(&words).output().unwrap();
-                assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-            };
-            there(format!("link set far{n} up"));
-            there(format!("addr add 10.7.{n}.1/24 dev far{n}"));
-            there(format!("addr add fd07:{n}::1/64 dev far{n} nodad"));
+            switches.ip(&format!("link set far{n} addrgenmode none"));
+            switches.ip(&format!("link set far{n} up"));
+            switches.ip(&format!("addr add fe80::1/64 dev far{n} nodad"));
+            switches.ip(&format!("addr add 10.7.{n}.1/24 dev far{n}"));
+            switches.ip(&format!("addr add fd07:{n}::1/64 dev far{n} nodad"));
         }
-        Self { orders }
+        switches
     }
 
     async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
@@ -119,8 +130,16 @@ impl Switches {
         is_done.await.unwrap()
     }
 
-    async fn start(&self, n: usize) {
-        self.order(|done| Order::Start(n, done)).await;
+    async fn start(&self, n: usize, config: SpeakerConfig) {
+        self.order(|done| Order::Start(n, Box::new(config), done)).await;
+    }
+
+    /// `ip` in their namespace.
+    fn ip(&self, line: &str) {
+        let mut words = vec!["--net", "--target", &self.thread_id, "ip"];
+        words.extend(line.split(' '));
+        let output = Command::new("nsenter").args(&words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// When it began to tell.
@@ -135,7 +154,7 @@ fn advertisements(prefixes: &[&str]) -> BTreeSet<Advertisement> {
     prefixes.iter().map(|text| Advertisement::plain(text.parse().unwrap())).collect()
 }
 
-fn speaker(asn: u32, listen: Vec<std::net::SocketAddr>, peers: Vec<PeerConfig>) -> SpeakerConfig {
+fn speaker(asn: u32, listen: Vec<SocketAddr>, peers: Vec<PeerConfig>) -> SpeakerConfig {
     SpeakerConfig {
         asn,
         router_id: asn.into(),
@@ -238,7 +257,7 @@ fn a_default_route_follows_what_the_switches_tell() {
     in_lab(async |switches| {
         let host = Speaker::start(host()).await.unwrap();
         for (n, peer) in ["tor0", "tor1"].into_iter().enumerate() {
-            switches.start(n).await;
+            switches.start(n, switch(n, false)).await;
             until_established(&host, peer).await;
         }
         let mut learnt = Vec::new();
@@ -280,7 +299,7 @@ fn a_restart_keeps_the_route_and_a_stop_takes_it() {
     in_lab(async |switches| {
         let first = Speaker::start(host()).await.unwrap();
         for n in 0..2 {
-            switches.start(n).await;
+            switches.start(n, switch(n, false)).await;
             until_established(&first, ["tor0", "tor1"][n]).await;
             switches.tell(n, DEFAULTS).await;
         }
@@ -308,7 +327,7 @@ fn a_restart_keeps_the_route_and_a_stop_takes_it() {
 fn a_switch_that_restarts_keeps_its_traffic_while_no_other_is_fresh() {
     in_lab(async |switches| {
         let host = Speaker::start(host()).await.unwrap();
-        switches.start(0).await;
+        switches.start(0, switch(0, false)).await;
         until_established(&host, "tor0").await;
         switches.tell(0, DEFAULTS).await;
         until(&host, |fib| next_hops(fib) == [1, 1]).await;
@@ -329,7 +348,7 @@ fn a_switch_that_restarts_keeps_its_traffic_while_no_other_is_fresh() {
         assert_eq!(stale(&host), 2);
         assert_eq!(next_hops(host.status().borrow().fib.as_ref().unwrap()), [1, 1]);
         // It is back and tells the same: nothing has changed in the table all the while.
-        switches.start(0).await;
+        switches.start(0, switch(0, true)).await;
         switches.tell(0, DEFAULTS).await;
         let fresh = status.wait_for(|status| {
             let routes = &status.peers["tor0"].adj_rib_in;
@@ -338,7 +357,7 @@ fn a_switch_that_restarts_keeps_its_traffic_while_no_other_is_fresh() {
         tokio::time::timeout(PATIENCE, fresh).await.unwrap().unwrap();
         assert_eq!(changed(&host), before, "the table was touched");
         // With a fresh one beside it a stale one is not used.
-        switches.start(1).await;
+        switches.start(1, switch(1, false)).await;
         until_established(&host, "tor1").await;
         switches.tell(1, DEFAULTS).await;
         until(&host, |fib| next_hops(fib) == [2, 2]).await;
@@ -355,5 +374,62 @@ fn a_switch_that_restarts_keeps_its_traffic_while_no_other_is_fresh() {
         until(&host, |fib| next_hops(fib) == [0, 0]).await;
         assert_eq!(stale(&host), 0);
         host.end(Ending::Stop { text: String::new() }).await;
+    });
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn ipv4_packets_leave_over_unnumbered_links() {
+    const SERVER: &str = "198.51.100.1:7007";
+    in_lab(async |switches| {
+        for n in 0..2 {
+            ip(&format!("addr flush dev up{n} scope global"));
+            switches.ip(&format!("addr flush dev far{n} scope global"));
+        }
+        ip("addr add 192.0.2.1/32 dev lo");
+        switches.ip("addr add 198.51.100.1/32 dev lo");
+        let back = "nexthop via inet6 fe80::2 dev far0 nexthop via inet6 fe80::2 dev far1";
+        switches.ip(&format!("route add 192.0.2.1/32 {back}"));
+        switches.order(|done| Order::Echo(SERVER.parse().unwrap(), done)).await;
+        let link = |name: &str, interface: &str, asn| PeerConfig {
+            import_default: Families::BOTH,
+            connect_retry: Duration::from_secs(1),
+            ..PeerConfig::unnumbered(name, interface, RemoteAs::Exact(asn))
+        };
+        let listen: Vec<SocketAddr> = vec!["[::]:179".parse().unwrap()];
+        let of_switch = vec![link("host0", "far0", 65010), link("host1", "far1", 65010)];
+        switches.start(0, speaker(65000, listen.clone(), of_switch)).await;
+        let peers = vec![link("tor0", "up0", 65000), link("tor1", "up1", 65000)];
+        let host = SpeakerConfig { fib: Some(FibConfig::default()), ..speaker(65010, listen, peers) };
+        let since = Instant::now();
+        let host = Speaker::start(host).await.unwrap();
+        until_established(&host, "tor0").await;
+        until_established(&host, "tor1").await;
+        println!("two unnumbered sessions up: {:.0} ms", since.elapsed().as_secs_f64() * 1e3);
+        let since = switches.tell(0, DEFAULTS).await;
+        until(&host, |fib| next_hops(fib) == [2, 2]).await;
+        println!("UPDATE to both routes: {:.2} ms", changed_after(&host, since).as_secs_f64() * 1e3);
+        let (v4, v6) = (ours("-4"), ours("-6"));
+        for n in 0..2 {
+            assert!(v4.contains(&format!("nexthop via inet6 fe80::1 dev up{n}")), "{v4}");
+            assert!(v6.contains(&format!("via fe80::1 dev up{n}")), "{v6}");
+        }
+        let answered = || async {
+            let socket = tokio::net::UdpSocket::bind("192.0.2.1:0").await.unwrap();
+            socket.send_to(b"hello", SERVER).await.unwrap();
+            let mut buffer = [0; 64];
+            let answer =
+                tokio::time::timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!(&buffer[..answer.0], b"hello");
+        };
+        answered().await;
+        // One link goes: its next hop goes with the session, the other carries on.
+        ip("link set up0 down");
+        until(&host, |fib| next_hops(fib) == [1, 1]).await;
+        switches.ip("route replace 192.0.2.1/32 via inet6 fe80::2 dev far1");
+        assert!(ours("-4").contains("via inet6 fe80::1 dev up1"), "{}", ours("-4"));
+        answered().await;
+        host.end(Ending::Stop { text: String::new() }).await;
+        assert_eq!((ours("-4"), ours("-6")), (String::new(), String::new()));
     });
 }
