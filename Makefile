@@ -5,7 +5,7 @@
 #   make demo         the lab's story; KEEP=1 leaves the lab up
 #   make check        fmt, clippy as errors, licences, house rules
 #   make test         every test; last line `N passed, N failed`
-#   make test-all     everything long: ten million packets on host and kernel, the demo, the package, fuzzing, the bench
+#   make test-all     everything long: ten million packets on host and kernel, what measures, the demo, the package, fuzzing, the bench
 #   make deb          the Debian package, to target/debian/
 #   make test-deb     the package again, and looked at: lintian, contents, units, the binary inside
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
@@ -25,7 +25,7 @@ check: setup-check
 	@cargo xtask check
 
 test: setup-lab
-	@cargo xtask test
+	@cargo xtask test $(TEST_OPTIONS)
 
 bench: setup-build
 	@cargo bench -p weir-dataplane --bench rows
@@ -39,6 +39,7 @@ deb test-deb: setup-deb
 
 .PHONY: test-all
 test-all: export WEIR_DIFF_PACKETS = 10000000
+test-all: TEST_OPTIONS = --measures
 test-all: check test demo test-deb fuzz-short bench
 
 # The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.

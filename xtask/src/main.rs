@@ -24,7 +24,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] | demo [--keep] | dist | deb | test-deb";
+const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] [--measures] | demo [--keep] | dist | deb | test-deb";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

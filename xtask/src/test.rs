@@ -5,10 +5,12 @@
 //! build (cargo test --no-run) -> each test binary          unit, property, fixtures on the host
 //!                             -> documentation tests
 //!                             -> those that need root       inside scripts/isolated.sh
+//!                             -> those that measure         the same, with `--measures`, and with their figures
 //!                             -> `N passed, N failed`
 //! ```
 //! Tests ignored because they need root (the reason begins so) run one after the other, because they share the two cores
-//! with the daemons that they start. Those ignored for another reason are somebody else's to run. A binary that ends without a result line, or takes too long, counts as one failure.
+//! with the daemons that they start. Those that measure take minutes, and are run by `make test-all`. Those ignored for another
+//! reason are somebody else's to run. A binary that ends without a result line, or takes too long, counts as one failure.
 
 #![expect(clippy::print_stdout, reason = "the runners' lines and the count are the output")]
 
@@ -23,21 +25,26 @@ use crate::run;
 /// A binary that takes longer hangs: the whole run should take ten minutes.
 const BINARY_TIME_MAX: Duration = Duration::from_secs(6 * 60);
 
-/// What to run; empty means everything.
+/// The same for all measurements of one binary.
+const MEASURES_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// What to run; empty means everything but what measures.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     packages: Vec<String>,
     filter: Option<String>,
+    has_measures: bool,
 }
 
 impl Options {
-    /// Reads `[-p PACKAGE]... [--filter NAME]`; `None` for anything else.
+    /// Reads `[-p PACKAGE]... [--filter NAME] [--measures]`; `None` for anything else.
     pub(crate) fn parse(words: &[&str]) -> Option<Options> {
         let mut options = Options::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
                 "-p" => options.packages.push((*words.next()?).to_owned()),
+                "--measures" => options.has_measures = true,
                 "--filter" => options.filter = Some((*words.next()?).to_owned()),
                 _ => return None,
             }
@@ -67,25 +74,25 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     arguments.extend(options.scope());
     let built: Vec<Executable> = cargo::build(&arguments)?.into_iter().filter(|made| made.is_test).collect();
     let mut tally = Tally::default();
-    let mut need_root = Vec::new();
+    let mut ignored = Vec::new();
     for executable in &built {
         let mut command = Command::new(&executable.path);
         command.current_dir(&executable.package_dir).args(&options.filter);
-        let names = tally.add_run(&executable.name, &mut command)?;
-        if !names.is_empty() {
-            need_root.push((executable, names));
-        }
+        ignored.push((executable, tally.add_run(&executable.name, &mut command, BINARY_TIME_MAX)?));
     }
     if options.filter.is_none() {
         let mut arguments = vec!["test", "--doc", "--locked"];
         arguments.extend(options.scope());
         tally.add_documentation(&mut run::cargo(&arguments))?;
     }
-    for (executable, names) in need_root {
-        let mut command = Command::new(run::root().join("scripts/isolated.sh"));
-        command.arg(&executable.path).args(["--ignored", "--test-threads=1", "--exact"]).args(names);
-        command.current_dir(&executable.package_dir);
-        tally.add_run(&format!("{} (isolated)", executable.name), &mut command)?;
+    for (executable, ignored) in &ignored {
+        let name = format!("{} (isolated)", executable.name);
+        tally.add_isolated(&name, executable, &ignored.need_root, &[], BINARY_TIME_MAX)?;
+    }
+    // Last, when nothing else runs any more.
+    for (executable, ignored) in ignored.iter().filter(|_| options.has_measures) {
+        let name = format!("{} (measures)", executable.name);
+        tally.add_isolated(&name, executable, &ignored.measure, &["--nocapture"], MEASURES_TIME_MAX)?;
     }
     for name in &tally.broken {
         println!("failed: {name}");
@@ -97,18 +104,45 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Names of a binary's tests that were ignored, by the reason.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ignored {
+    need_root: Vec<String>,
+    measure: Vec<String>,
+}
+
 impl Tally {
+    /// Runs these tests of a binary inside a set of namespaces, one after the other.
+    fn add_isolated(
+        &mut self,
+        name: &str,
+        executable: &Executable,
+        tests: &[String],
+        options: &[&str],
+        time_max: Duration,
+    ) -> Result<()> {
+        if tests.is_empty() {
+            return Ok(());
+        }
+        let mut command = Command::new(run::root().join("scripts/isolated.sh"));
+        command.arg(&executable.path).args(["--ignored", "--test-threads=1", "--exact"]);
+        command.args(options).args(tests).current_dir(&executable.package_dir);
+        self.add_run(name, &mut command, time_max)?;
+        Ok(())
+    }
+
     /// Runs one test binary and adds what it says; silence or a bad end is a failure of its own. Gives the names of its tests
-    /// that were ignored because they need root.
-    fn add_run(&mut self, name: &str, command: &mut Command) -> Result<Vec<String>> {
+    /// that were ignored.
+    fn add_run(&mut self, name: &str, command: &mut Command, time_max: Duration) -> Result<Ignored> {
         // Errors in tests carry their reasons; where each was made is noise.
         command.env("RUST_LIB_BACKTRACE", "0");
         let before = (self.passed, self.failed);
         let mut results = 0;
-        let mut need_root = Vec::new();
-        let status = run::stream(command, BINARY_TIME_MAX, |line| {
+        let mut ignored = Ignored::default();
+        let status = run::stream(command, time_max, |line| {
             println!("{line}");
-            need_root.extend(needs_root(line).map(str::to_owned));
+            ignored.need_root.extend(ignored_for(line, "needs root").map(str::to_owned));
+            ignored.measure.extend(ignored_for(line, "measures").map(str::to_owned));
             if let Some((passed, failed)) = result_line(line) {
                 results += 1;
                 self.passed += passed;
@@ -123,7 +157,7 @@ impl Tally {
             let how = if status.is_none() { ", took too long" } else { "" };
             self.broken.push(format!("{name}{how}"));
         }
-        Ok(need_root)
+        Ok(ignored)
     }
 
     /// Like a binary, but a workspace without documentation tests says nothing and is fine.
@@ -154,10 +188,10 @@ fn result_line(line: &str) -> Option<(u64, u64)> {
     Some((count(" passed")?, count(" failed")?))
 }
 
-/// Name of a test that the runner ignored because it needs root.
-fn needs_root(line: &str) -> Option<&str> {
+/// Name of a test that the runner ignored for a reason that begins so.
+fn ignored_for<'l>(line: &'l str, why: &str) -> Option<&'l str> {
     let (name, reason) = line.strip_prefix("test ")?.split_once(" ... ignored, ")?;
-    reason.starts_with("needs root").then_some(name)
+    reason.starts_with(why).then_some(name)
 }
 
 #[cfg(test)]
@@ -175,16 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn tests_that_need_root_are_found_by_their_reason() {
-        assert_eq!(needs_root("test a::b ... ignored, needs root and netns"), Some("a::b"));
-        assert_eq!(needs_root("test a::b ... ignored, measures, needs a quiet machine"), None);
-        assert_eq!(needs_root("test a::b ... ignored"), None);
-        assert_eq!(needs_root("test a::b ... ok"), None);
+    fn ignored_tests_are_found_by_their_reason() {
+        let script = "echo 'test a::b ... ignored, needs root and netns'; echo 'test c ... ignored, measures: a minute'; \
+                      echo 'test d ... ignored'; echo 'test e ... ignored, slow, measures nothing'; echo 'test f ... ok'";
+        let mut command = Command::new("sh");
+        let ignored = Tally::default().add_run("x", command.args(["-c", script]), BINARY_TIME_MAX);
+        let expected = Ignored { need_root: vec!["a::b".to_owned()], measure: vec!["c".to_owned()] };
+        assert_eq!(ignored.expect("sh starts"), expected);
     }
 
     fn tally_of(script: &str) -> Tally {
         let mut tally = Tally::default();
-        tally.add_run("x", Command::new("sh").args(["-c", script])).expect("sh starts");
+        tally.add_run("x", Command::new("sh").args(["-c", script]), BINARY_TIME_MAX).expect("sh starts");
         tally
     }
 
@@ -208,6 +244,7 @@ mod tests {
         let read = Options::parse(&["-p", "weir-bgp", "--filter", "hold"]).expect("a good line");
         assert_eq!(read.scope(), ["-p", "weir-bgp"]);
         assert_eq!(read.filter.as_deref(), Some("hold"));
+        assert!(!read.has_measures && Options::parse(&["--measures"]).is_some_and(|read| read.has_measures));
         assert_eq!(Options::parse(&["-p"]), None);
         assert_eq!(Options::parse(&["what"]), None);
     }
