@@ -414,6 +414,11 @@ impl AdjRibOut {
             && [end_of_rib, self.refresh_asked, self.refresh_running].iter().all(Families::is_empty)
     }
 
+    /// Whether the peer may hold something that it has not yet been told to drop.
+    pub fn owes_withdraws(&self) -> bool {
+        !self.withdraws.is_empty()
+    }
+
     /// Changes with everything that may change [`AdjRibOut::advertised`].
     pub fn version(&self) -> u64 {
         self.version

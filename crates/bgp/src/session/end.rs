@@ -120,9 +120,10 @@ impl Session {
         }
     }
 
-    /// What is really sent for `reason`: wrapped, where the peer would keep our routes over it and is not to (RFC 8538 §3).
-    pub(super) fn last_word(&self, slot: Slot, reason: &Notification) -> Notification {
-        let is_final = reason.code() == error_code::CEASE
+    /// What is really sent for `reason`: wrapped, where the peer would keep our routes over it and is not to (RFC 8538 §3):
+    /// because the session is meant to end, or because the peer still holds what we could not withdraw.
+    pub(super) fn last_word(&self, slot: Slot, reason: Notification) -> Notification {
+        let is_meant = reason.code() == error_code::CEASE
             && matches!(
                 reason.subcode(),
                 cease::MAX_PREFIXES
@@ -133,10 +134,10 @@ impl Session {
             );
         let connection = self.link(slot).connection.as_ref();
         let restart = connection.and_then(|c| c.negotiated.as_ref()).and_then(|n| n.restart.as_ref());
-        if is_final && restart.is_some_and(|restart| restart.has_notification) {
-            Notification::hard_reset_of(reason)
+        if (is_meant || self.owes_withdraws) && restart.is_some_and(|restart| restart.has_notification) {
+            Notification::hard_reset_of(&reason)
         } else {
-            reason.clone()
+            reason
         }
     }
 }

@@ -123,7 +123,7 @@ impl Session {
     fn notify(&mut self, slot: Slot, reason: Notify, carried: &Carried) {
         let notification = match (reason, carried) {
             (Notify::Error, Carried::Error(error)) => error.answer(),
-            (Notify::Stop, Carried::Reason(reason)) => Some(self.last_word(slot, reason)),
+            (Notify::Stop, Carried::Reason(reason)) => Some(reason.clone()),
             (Notify::Error | Notify::Stop, _) => Some(Notification::shutdown("")),
             (Notify::Collision, _) => Some(Notification::cease(cease::COLLISION)),
             (Notify::HoldTimer, _) => Some(Notification::new(error_code::HOLD_TIMER, 0, vec![])),
@@ -131,6 +131,7 @@ impl Session {
             (Notify::Fsm(subcode), _) => Some(Notification::new(error_code::FSM, subcode, vec![])),
         };
         let Some(notification) = notification else { return };
+        let notification = self.last_word(slot, notification);
         let why = if let Carried::Error(error) = carried { Some(error.to_string()) } else { None };
         self.counters.messages_out.add(MessageType::Notification);
         self.link_mut(slot).farewell = Some(notification.clone());
@@ -141,7 +142,7 @@ impl Session {
         let Some(export) = self.export(slot) else { return };
         self.rib.session_up(export);
         self.begin_restart(now, slot);
-        (self.exceeded, self.is_refused) = (None, false);
+        (self.exceeded, self.is_refused, self.owes_withdraws) = (None, false, false);
         self.counters.established += 1;
         self.up_since = Some(now);
         self.events.push_back(SessionEvent::Up);
@@ -182,6 +183,7 @@ impl Session {
         if self.stopping.is_none() {
             self.counters.flaps += 1;
         }
+        self.owes_withdraws = self.rib.owes_withdraws();
         self.rib.session_down();
         self.lose_peer(now, kept, slot);
         self.events.push_back(SessionEvent::Down);

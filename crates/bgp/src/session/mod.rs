@@ -195,6 +195,8 @@ pub struct Session {
     exceeded: Option<TooMany>,
     /// The peer said that we do; until the session is up again.
     is_refused: bool,
+    /// The last session ended before the peer had heard every withdraw.
+    owes_withdraws: bool,
     up_since: Option<Instant>,
     counters: Counters,
 }
@@ -226,6 +228,7 @@ impl Session {
             refusals: 0,
             exceeded: None,
             is_refused: false,
+            owes_withdraws: false,
             up_since: None,
             counters: Counters::default(),
         }

@@ -69,16 +69,18 @@ impl Session {
             tracing::debug!(peer = %self.config.peer.name, %fault, "route not usable");
         }
         let is_withdrawn = update.is_treated_as_withdraw() || fault.is_some();
-        let path = Arc::new(ReceivedPath::new(&update.attributes, next_hops));
-        for prefix in prefixes {
-            let counts = self.counters.received(family);
-            if is_withdrawn || is_looped {
+        if is_withdrawn || is_looped {
+            for prefix in prefixes {
+                let counts = self.counters.received(family);
                 *if is_withdrawn { &mut counts.withdrawn } else { &mut counts.looped } += 1;
                 self.adj_rib_in.withdraw(prefix);
-            } else {
-                counts.announced += 1;
-                self.adj_rib_in.announce(now, *prefix, &path)?;
             }
+            return Ok(());
+        }
+        let path = Arc::new(ReceivedPath::new(&update.attributes, next_hops));
+        for prefix in prefixes {
+            self.counters.received(family).announced += 1;
+            self.adj_rib_in.announce(now, *prefix, &path)?;
         }
         Ok(())
     }

@@ -215,8 +215,12 @@ impl Driver {
         let now = Instant::now();
         let locals = [&self.dialled, &self.accepted].map(|link| link.as_ref().and_then(Link::local_address));
         let is_lost = |local: SocketAddr| matches!(local.ip(), IpAddr::V6(own) if found.has_lost(own));
-        if locals.into_iter().flatten().any(is_lost) {
+        let has_lost = locals.into_iter().flatten().any(is_lost);
+        if has_lost {
             self.note_transport("the link is down, or our address on it is gone".into());
+        }
+        // Without the link nothing that the neighbour told is worth keeping, even if it is stale already.
+        if has_lost || !found.status.is_link_up {
             self.session.handle_path_down(now, PathDown::Link);
         }
         let target = found.neighbour.zip(found.index);

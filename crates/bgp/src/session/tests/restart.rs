@@ -220,6 +220,23 @@ fn a_restart_first_says_what_is_unsaid_and_a_peer_that_does_not_listen_keeps_not
     assert_eq!(script.events(), ["Down", "sent 6/9", "close 6/9", "Stopped"]);
 }
 
+/// A peer that keeps our routes over a NOTIFICATION must not keep those that we could not withdraw.
+#[test]
+fn a_session_that_still_owes_a_withdraw_ends_hard() {
+    for (owes, code) in [(false, "8/0"), (true, "6/9")] {
+        let mut script = established(config_gr(None), &theirs_gr(true, 120, &[]));
+        if owes {
+            script.session.handle_wanted(wanted(&[]));
+        }
+        script.session.handle_blocked(script.now, Slot::Dialled);
+        for _ in 0..15 {
+            script.wait(2);
+            script.hear(&encode_keepalive());
+        }
+        assert_eq!(script.events(), ["Down".to_owned(), format!("sent {code}"), format!("close {code}")]);
+    }
+}
+
 #[test]
 fn routes_of_the_peer_outlive_what_they_should_and_nothing_else() {
     let gr = |n| theirs_gr(n, 60, &[(V4, true)]);
