@@ -9,6 +9,7 @@
 #   make deb          the Debian package, to target/debian/
 #   make test-deb     the package again, and looked at: lintian, contents, units, the binary inside
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
+#   make fuzz         FUZZ_INPUTS inputs over all decoders (default 100 million), with a table of what came out
 #   make bench        what rows do and what packets cost, to target/bench/; BENCH_ROUNDS=3 for a quick look
 
 SHELL := /bin/bash
@@ -16,6 +17,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 KEEP ?=
 BENCH_ROUNDS ?= 15
 FUZZ_SECONDS ?= 30
+FUZZ_INPUTS ?= 100000000
 
 .PHONY: demo check test bench fuzz-short
 demo: setup-lab
@@ -48,6 +50,10 @@ fuzz-short: setup-fuzz
 	@cd fuzz && cargo run --quiet --release --bin seed
 	@cd fuzz && set -e && for target in $$(cargo fuzz list | grep -v '^seed$$'); do \
 		cargo fuzz run $$target -- -max_total_time='$(FUZZ_SECONDS)' -max_len=4096 -timeout=5 -rss_limit_mb=512; done
+
+.PHONY: fuzz
+fuzz: setup-fuzz
+	@fuzz/campaign.sh '$(FUZZ_INPUTS)'
 
 .PHONY: setup-build setup-lab setup-check setup-deb setup-fuzz
 setup-build setup-lab setup-check setup-deb setup-fuzz: setup-%:

@@ -10,12 +10,12 @@ inputs=${1:-100000000}
 shift || true
 export RUSTC_BOOTSTRAP=1
 
-# Percent of the inputs. A session costs a hundred decodings, so the two machines come on top with what they get done.
-declare -A share=([bgp_update]=40 [bgp_open]=20 [bgp_message]=20 [bgp_notification]=8 [bgp_refresh]=8 [bfd_packet]=4
+# Percent of the inputs. A session costs what fifty decodings do, so the two machines come on top with one each.
+declare -A share=([bgp_update]=38 [bgp_open]=20 [bgp_message]=20 [bgp_notification]=8 [bgp_refresh]=6 [bgp_ra]=4 [bfd_packet]=4
 	[bgp_session]=1 [bfd_session]=1)
 # Long messages are only found in long inputs.
 declare -A longest=([bgp_message]=16384)
-order=(bgp_update bgp_open bgp_message bgp_notification bgp_refresh bfd_packet bgp_session bfd_session)
+order=(bgp_update bgp_open bgp_message bgp_notification bgp_refresh bgp_ra bfd_packet bgp_session bfd_session)
 [[ $# -eq 0 ]] || order=("$@")
 
 nice -n 19 cargo run --quiet --release --bin seed

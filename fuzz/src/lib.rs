@@ -3,5 +3,7 @@
 
 pub mod allocation;
 pub mod bfd;
+mod peer;
+pub mod ra;
 pub mod session;
 pub mod wire;

@@ -5,6 +5,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+/// Commands of `weir_fuzz::session`: a configuration octet, then each command with its arguments.
+const SESSIONS: [(&str, &[u8]); 5] = [
+    ("up-and-stop", &[0, 10, 0x35, 7, 0, 0, 0x14, 0, 1, 0, 0, 2, 0, 5, 3, 10, 0x53, 15, 0]),
+    ("up-and-restart", &[0, 10, 0xff, 7, 0, 0, 0x74, 0, 1, 0, 0, 2, 1, 15, 1]),
+    ("accepted-v6", &[1, 10, 0xff, 8, 0x80, 0, 0x1c, 0x80, 1, 0, 0x80, 2, 1, 0x80, 6, 0, 0x89]),
+    ("peer-restarts", &[0, 7, 0, 0, 0x7c, 0, 1, 0, 0, 2, 0, 9, 5, 50, 7, 0, 0, 0x7c, 0, 1, 0, 0, 5, 0]),
+    ("path-down", &[0x20, 10, 3, 7, 0, 0, 0x54, 0, 1, 0, 11, 5, 60, 5, 60, 7]),
+];
+
 fn main() -> io::Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fixtures = here.join("../crates/bgp/tests/fixtures");
@@ -20,8 +29,6 @@ fn main() -> io::Result<()> {
             };
             // In chunks of seven, within the old bound and within the new one.
             put("bgp_message", [&[if folder == "update" { 0x87 } else { 7 }], &message[..]].concat())?;
-            let length = u8::try_from(message.len()).unwrap_or(u8::MAX);
-            put("bgp_session", [&[2, length, 1], &message[..]].concat())?;
             let body = message.get(19..).unwrap_or_default().to_vec();
             match folder {
                 "open" => put("bgp_open", body)?,
@@ -31,6 +38,22 @@ fn main() -> io::Result<()> {
                 _ => {}
             }
         }
+    }
+    let put = |target: &str, name: &str, seed: &[u8]| -> io::Result<()> {
+        let corpus = here.join("corpus").join(target);
+        fs::create_dir_all(&corpus)?;
+        fs::write(corpus.join(name), seed)
+    };
+    for entry in fs::read_dir(fixtures.join("ra"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "hex") {
+            let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("unnamed").to_owned();
+            put("bgp_ra", &name, &[&[0], &octets(&fs::read_to_string(&path)?)[..]].concat())?;
+        }
+    }
+    // A session that comes up by either connection, is told and tells something, and ends in each way.
+    for (name, script) in SESSIONS {
+        put("bgp_session", name, script)?;
     }
     for entry in fs::read_dir(here.join("../crates/bfd/tests/fixtures"))? {
         let path = entry?.path();
