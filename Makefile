@@ -41,8 +41,10 @@ deb test-deb: setup-deb
 
 .PHONY: test-all
 test-all: export WEIR_DIFF_PACKETS = 10000000
+test-all: export WEIR_BGP_DIFF_CASES = 4000000
+test-all: export WEIR_BGP_MUTATIONS = 2000000
 test-all: TEST_OPTIONS = --measures
-test-all: check test demo test-deb fuzz-short bench
+test-all: check test demo test-deb fuzz bench
 
 # The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.
 fuzz-short: export RUSTC_BOOTSTRAP = 1
