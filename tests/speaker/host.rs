@@ -163,7 +163,7 @@ pub(crate) fn peer_name(session: &TorSession) -> String {
 /// The host's side of a session, as the ToR's side says it.
 pub(crate) fn peer(session: &TorSession) -> PeerConfig {
     let (v4, v6) = session.link.tor_addresses();
-    let (own_v4, own_v6) = session.link.host_addresses();
+    let (_, own_v6) = session.link.host_addresses();
     let name = peer_name(session);
     let tor = RemoteAs::Exact(TOR_AS);
     let peer = match session.transport {
@@ -174,7 +174,6 @@ pub(crate) fn peer(session: &TorSession) -> PeerConfig {
     PeerConfig {
         connect_retry: std::time::Duration::from_secs(1),
         families: Families { ipv4: session.has_ipv4, ipv6: session.has_ipv6 },
-        next_hop_v4: (session.transport == Transport::V6).then_some(own_v4),
         next_hop_v6: (session.transport == Transport::V4).then_some(own_v6),
         md5: session.md5.as_deref().map(|key| Secret::new(key).expect("a key of a scenario")),
         has_gtsm: session.has_gtsm,

@@ -6,8 +6,16 @@
 //! each links for long; all need root and run inside `scripts/isolated.sh` (`make test`).
 
 mod a_host_that_ends_is_forgotten;
+mod a_new_link_local_address_is_found;
+mod default_routes_follow_the_routers;
 mod host;
+mod keys_and_hop_limits_guard_a_session;
+mod operators_words_cross;
+mod routes_outlive_a_restart;
+mod strangers_cannot_exhaust_it;
 mod three_routers_take_what_is_announced;
+mod too_many_prefixes_end_a_session;
+mod two_hosts_share_a_prefix;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! BIRD 2 in a namespace, asked and ordered through its own control socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ impl Bird {
         let log = self.process.log();
         let line = log.lines().rev().find_map(|line| line.split_once(&format!("{protocol}: ")));
         Notice(line.map(|(_, said)| said.to_owned()).unwrap_or_default())
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Process number.
