@@ -19,7 +19,7 @@ const HOLD_TIME: Duration = Duration::from_secs(3);
 #[ignore = "needs root and netns"]
 fn killed_stopped_and_frozen() {
     let bed = BgpBed::create(3, 3).expect("a bed");
-    let tors = three(&bed, 3, &[Transport::V4], |session| session).expect("routers");
+    let tors = three(&bed, 3, &[Transport::V4], Some).expect("routers");
     let [first, second, third] = [1, 2, 3].map(|number| announced(&bed, &tors, number).expect("announced"));
     killed(first, &tors).expect("killed");
     stopped(&second, &tors).expect("stopped");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Given a host with an unnumbered session to FRR,
-//! When the router's end of the link gets another link-local address, as after a change of hardware,
+//! When the link goes down and comes up with another link-local address at the router's end, as after a change of hardware,
 //! Then the host learns it from the router's advertisements and is Established with it, without a word in any document.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -25,7 +25,8 @@ fn after_a_change_at_the_router() {
     host.announce([plain(VIP)]).expect("announced");
     tors[0].wait_learnt(VIP, PATIENCE).expect("learnt");
 
-    BgpBed::change_link_local(bed.tor(1), &link.tor_interface(), OTHER).expect("changed");
+    bed.unplug(link).expect("down");
+    bed.plug(link, OTHER).expect("up");
     let name = peer_name(&tors[0].sessions()[0]);
     let found = host.wait_peer(&name, "a session with the new address", |peer| {
         peer.state == PeerState::Established && peer.address == Some(IpAddr::V6(OTHER))

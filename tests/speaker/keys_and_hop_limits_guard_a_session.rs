@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use weir_bgp::{PeerState, Secret, SpeakerConfig};
-use weir_lab::{BgpBed, Tor, Transport, wait_until};
+use weir_lab::{BgpBed, Tor, TorSession, Transport, wait_until};
 
 use crate::host::{Host, config, peer_name, plain};
 use crate::{PATIENCE, sessions_of, three};
@@ -22,7 +22,12 @@ const NEVER: Duration = Duration::from_secs(3);
 #[ignore = "needs root and netns"]
 fn the_same_key_and_another() {
     let bed = BgpBed::create(2, 3).expect("a bed");
-    let with_key = |session| weir_lab::TorSession { md5: Some("k3y-of-the-fabric".to_owned()), ..session };
+    let with_key = |session: TorSession| {
+        // gobgpd gives the kernel no key for an address with a scope. Nor can that session go without: the kernel knows keys
+        // by address alone, and this one is that of the other routers too.
+        let is_impossible = session.link.tor == 3 && session.transport == Transport::Unnumbered;
+        (!is_impossible).then(|| TorSession { md5: Some("k3y-of-the-fabric".to_owned()), ..session })
+    };
     let tors = three(&bed, 2, &Transport::ALL, with_key).expect("routers");
     let same = Host::start(bed.host(1), config(1, sessions_of(&tors, 1))).expect("a speaker");
     let mut other = config(2, sessions_of(&tors, 2));
@@ -37,9 +42,9 @@ fn the_same_key_and_another() {
 fn hop_limits_on_both_sides_and_on_one() {
     let bed = BgpBed::create(2, 3).expect("a bed");
     // The second host's sessions are plain at the ToR.
-    let guarded = |session: weir_lab::TorSession| {
+    let guarded = |session: TorSession| {
         let has_gtsm = session.link.host == 1;
-        weir_lab::TorSession { has_gtsm, ..session }
+        Some(TorSession { has_gtsm, ..session })
     };
     let tors = three(&bed, 2, &Transport::ALL, guarded).expect("routers");
     let same = Host::start(bed.host(1), config(1, sessions_of(&tors, 1))).expect("a speaker");

@@ -14,7 +14,7 @@ const TEXT: &str = "new-optics-tonight";
 #[ignore = "needs root and netns"]
 fn the_routers_text_is_shown() {
     let bed = BgpBed::create(1, 3).expect("a bed");
-    let tors = three(&bed, 1, &[Transport::V4], |session| session).expect("routers");
+    let tors = three(&bed, 1, &[Transport::V4], Some).expect("routers");
     let host = Host::start(bed.host(1), config(1, sessions_of(&tors, 1))).expect("a speaker");
     for tor in &tors {
         tor.wait_established(PATIENCE).expect("sessions");

@@ -25,7 +25,7 @@ const SETTLED: Duration = Duration::from_millis(1500);
 #[ignore = "needs root and netns"]
 fn killed_restarted_and_stopped() {
     let bed = BgpBed::create(1, 3).expect("a bed");
-    let with_restart = |session| TorSession { has_graceful_restart: true, ..session };
+    let with_restart = |session| Some(TorSession { has_graceful_restart: true, ..session });
     let tors = three(&bed, 1, &[Transport::V4, Transport::Unnumbered], with_restart).expect("routers");
     let host = started(&bed, &tors, false, &[KEPT, KEPT_V6, LEFT_OUT]).expect("announced");
     host.kill().expect("it dies");

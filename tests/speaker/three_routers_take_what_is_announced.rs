@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use weir_bgp::Advertisement;
-use weir_lab::{BgpBed, Daemon, HOST_LINK_LOCAL, Tor, Transport, hops, wait_until};
+use weir_lab::{BgpBed, Daemon, Tor, Transport, hops, wait_until};
 
 use crate::host::{Host, config, peer_name, plain};
 use crate::{PATIENCE, sessions_of, three};
@@ -20,7 +20,7 @@ const GSHUT: u32 = 0xFFFF_0000;
 #[ignore = "needs root and netns"]
 fn over_every_transport() {
     let bed = BgpBed::create(1, 3).expect("a bed");
-    let tors = three(&bed, 1, &Transport::ALL, |session| session).expect("routers");
+    let tors = three(&bed, 1, &Transport::ALL, Some).expect("routers");
     let host = Host::start(bed.host(1), config(1, sessions_of(&tors, 1))).expect("a speaker");
     for tor in &tors {
         tor.wait_established(PATIENCE).expect("sessions");
@@ -47,8 +47,8 @@ fn next_hops(bed: &BgpBed, tor: &Tor) -> Result<()> {
     let link = tor.sessions()[0].link;
     let (v4, v6) = link.host_addresses();
     for (family, prefix, gateways) in [
-        (4, V4, vec![v4.to_string(), v6.to_string(), HOST_LINK_LOCAL.to_string()]),
-        (6, V6, vec![v6.to_string(), HOST_LINK_LOCAL.to_string()]),
+        (4, V4, vec![v4.to_string(), v6.to_string(), link.host_link_local().to_string()]),
+        (6, V6, vec![v6.to_string(), link.host_link_local().to_string()]),
     ] {
         wait_until(&format!("{prefix} in the kernel of {:?}", tor.daemon()), PATIENCE, || {
             let found = hops(bed.tor(tor.number()), family, prefix)?;

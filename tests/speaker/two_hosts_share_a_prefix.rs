@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Given two hosts that announce the same prefix to FRR and to BIRD by interface alone, with the same link-local address,
+//! Given two hosts that announce the same prefix to FRR and to BIRD by interface alone,
 //! When both stand, then the kernel of each router spreads over both (ECMP, IPv4 via IPv6);
 //! When the link of one goes down and comes up again, then the other one is used alone meanwhile, and both afterwards.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use weir_lab::{BedLink, BgpBed, Daemon, Tor, TorSession, Transport, hops, wait_until};
+use weir_lab::{BedLink, BgpBed, Daemon, TOR_LINK_LOCAL, Tor, TorSession, Transport, hops, wait_until};
 
 use crate::PATIENCE;
 use crate::host::{Host, config, plain};
@@ -19,11 +19,12 @@ const V6: &str = "2001:db8:100::1/128";
 #[ignore = "needs root and netns"]
 fn over_unnumbered_links() {
     let bed = BgpBed::create(2, 2).expect("a bed");
-    let tors: Vec<Tor> = [(1, Daemon::Frr), (2, Daemon::Bird)]
-        .map(|(number, daemon)| {
+    // FRR 8.4 takes a group of kernel nexthop objects up again that the kernel has shortened when a link went down.
+    let tors: Vec<Tor> = [(1, Daemon::Frr, "no zebra nexthop kernel enable\n"), (2, Daemon::Bird, "")]
+        .map(|(number, daemon, more)| {
             let sessions =
                 [1, 2].map(|host| TorSession::plain(BedLink { host, tor: number }, Transport::Unnumbered));
-            Tor::start(&bed, number, daemon, sessions.to_vec()).expect("a router")
+            Tor::start_with(&bed, number, daemon, sessions.to_vec(), more).expect("a router")
         })
         .into();
     let _hosts = [1, 2].map(|number| {
@@ -34,11 +35,11 @@ fn over_unnumbered_links() {
     });
     spread(&bed, &[1, 2]).expect("both");
     for number in [1, 2] {
-        bed.tor(number).ip("link set h1 down").expect("down");
+        bed.unplug(BedLink { host: 1, tor: number }).expect("down");
     }
     spread(&bed, &[2]).expect("the other one alone");
     for number in [1, 2] {
-        bed.tor(number).ip("link set h1 up").expect("up");
+        bed.plug(BedLink { host: 1, tor: number }, TOR_LINK_LOCAL).expect("up");
     }
     spread(&bed, &[1, 2]).expect("both again");
 }

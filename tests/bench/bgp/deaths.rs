@@ -108,7 +108,8 @@ fn bird_config(has_bfd: bool) -> String {
     format!(
         "router id {SPEAKER};\nprotocol device {{}}\n{bfd}protocol static {{ ipv4; route {VIP} blackhole; }}\n\
          protocol bgp p {{ local {SPEAKER} as {APPLIANCE_AS}; neighbor {tor} as {TOR_AS}; {on}\n\
-         ipv4 {{ import none; export all; }}; connect delay time 1; connect retry time 1; }}\n"
+         ipv4 {{ import none; export all; }}; connect delay time 1;\n\
+         connect retry time 1; error wait time 1, 2; }}\n"
     )
 }
 

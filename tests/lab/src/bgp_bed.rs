@@ -3,13 +3,13 @@
 //!
 //! ```text
 //!   h1 ──t1──────h1── t1      link of host I and ToR J: subnet 10.9.IJ.0/24 and 2001:db8:9IJ::/64,
-//!      ──t2───┐                  the ToR has .1, ::1 and fe80::1, the host .2, ::2 and fe80::2
+//!      ──t2───┐                  the ToR has .1, ::1 and fe80::1, the host .2, ::2 and fe80::I:2
 //!   h2 ──t1───│──h2── t1      an end is named after what is behind it
 //!      ──t2─┐ └──h1── t2
 //!           └────h2── t2
 //! ```
-//! Every link has the same two link-local addresses, as real switches may have: who keys a peer by its address alone fails
-//! here. Nothing runs in the namespaces; scenarios start routers (`tor`) and speakers in them.
+//! A host sees the same link-local address on every link, as real switches may have it: who keys a peer by its address alone
+//! fails here. (FRR 8.4 as a ToR takes two paths with one next hop on two interfaces for one, so hosts differ.) Nothing runs in the namespaces; scenarios start routers (`tor`) and speakers in them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -21,9 +21,6 @@ use crate::netns::Netns;
 
 /// Link-local address of every ToR's end.
 pub const TOR_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-
-/// Link-local address of every host's end.
-pub const HOST_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 
 /// A link between a host and a ToR, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +40,11 @@ impl BedLink {
     /// The host's numbered addresses.
     pub fn host_addresses(self) -> (Ipv4Addr, Ipv6Addr) {
         self.numbered(2)
+    }
+
+    /// The host's link-local address, the same on all its links.
+    pub fn host_link_local(self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, u16::from(self.host), 2)
     }
 
     /// Name of the ToR's interface.
@@ -116,19 +118,28 @@ impl BgpBed {
         Veth { a: (tor, &tor_name), b: (host, &host_name), mtu: 1500 }.create()?;
         let ends = [
             (tor, &tor_name, link.mac(1), link.tor_addresses(), TOR_LINK_LOCAL),
-            (host, &host_name, link.mac(2), link.host_addresses(), HOST_LINK_LOCAL),
+            (host, &host_name, link.mac(2), link.host_addresses(), link.host_link_local()),
         ];
         for (netns, name, mac, (v4, v6), link_local) in ends {
-            netns.ip(&format!("link set {name} address {mac}\naddress flush dev {name} scope link"))?;
+            // No address of the kernel's own making, now or when the link comes back.
+            netns.ip(&format!(
+                "link set {name} address {mac}\nlink set {name} addrgenmode none\naddress flush dev {name} scope link"
+            ))?;
             addresses((netns, name), &[format!("{v4}/24"), format!("{v6}/64"), format!("{link_local}/64")])?;
         }
         Ok(())
     }
 
-    /// Gives an end of a link another link-local address in place of the one it has.
-    pub fn change_link_local(netns: &Netns, interface: &str, address: Ipv6Addr) -> Result<()> {
-        netns.ip(&format!("address flush dev {interface} scope link"))?;
-        addresses((netns, interface), &[format!("{address}/64")])
+    /// Takes the ToR's end of a link down; the host sees the carrier go.
+    pub fn unplug(&self, link: BedLink) -> Result<()> {
+        self.tor(link.tor).ip(&format!("link set {} down", link.tor_interface()))
+    }
+
+    /// Brings it up again, with this link-local address: the kernel keeps none over a down.
+    pub fn plug(&self, link: BedLink, link_local: Ipv6Addr) -> Result<()> {
+        let (tor, end) = (self.tor(link.tor), link.tor_interface());
+        tor.ip(&format!("link set {end} up"))?;
+        addresses((tor, &end), &[format!("{link_local}/64")])
     }
 }
 

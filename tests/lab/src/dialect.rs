@@ -3,7 +3,6 @@
 
 use std::fmt::Write;
 
-use crate::bgp_bed::HOST_LINK_LOCAL;
 use crate::document::TOR_AS;
 use crate::tor::{TorSession, Transport};
 
@@ -123,7 +122,8 @@ fn bird_session(text: &mut String, session: &TorSession) {
         Transport::V4 => format!("neighbor {} as {}; source address {};", host.0, session.host_as, tor.0),
         Transport::V6 => format!("neighbor {} as {}; source address {};", host.1, session.host_as, tor.1),
         Transport::Unnumbered => format!(
-            "neighbor {HOST_LINK_LOCAL}%{} as {}; direct;",
+            "neighbor {}%{} as {}; direct;",
+            session.link.host_link_local(),
             session.link.tor_interface(),
             session.host_as
         ),

@@ -49,7 +49,7 @@ mod xdp_pass;
 pub use api::{Api, Metrics, get_over_socket};
 pub use appliance::{Answer, Appliance};
 pub use backend::Backend;
-pub use bgp_bed::{BedLink, BgpBed, HOST_LINK_LOCAL, TOR_LINK_LOCAL};
+pub use bgp_bed::{BedLink, BgpBed, TOR_LINK_LOCAL};
 pub use bird::Bird;
 pub use bpf::PinDir;
 pub use capture::Capture;

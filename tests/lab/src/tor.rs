@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::bgp_bed::{BedLink, BgpBed, HOST_LINK_LOCAL};
+use crate::bgp_bed::{BedLink, BgpBed};
 use crate::bird::Bird;
 use crate::dialect;
 use crate::document::{APPLIANCE_AS, TOR_AS};
@@ -110,7 +110,7 @@ impl TorSession {
             (Transport::V4, _) => v4.to_string(),
             (Transport::V6, _) => v6.to_string(),
             (Transport::Unnumbered, Daemon::GoBgp) => {
-                format!("{HOST_LINK_LOCAL}%{}", self.link.tor_interface())
+                format!("{}%{}", self.link.host_link_local(), self.link.tor_interface())
             }
             (Transport::Unnumbered, Daemon::Frr | Daemon::Bird) => self.link.tor_interface(),
         }
@@ -195,9 +195,9 @@ impl Tor {
                 // It looks for an unnumbered neighbour once, at its start, in the kernel's table.
                 for session in sessions.iter().filter(|session| session.transport == Transport::Unnumbered) {
                     let (mac, interface) = (session.link.host_mac(), session.link.tor_interface());
-                    netns.ip(&format!(
-                        "neigh replace {HOST_LINK_LOCAL} lladdr {mac} dev {interface} nud permanent"
-                    ))?;
+                    let address = session.link.host_link_local();
+                    netns
+                        .ip(&format!("neigh replace {address} lladdr {mac} dev {interface} nud permanent"))?;
                 }
                 let config = dialect::gobgp(number, &sessions) + more;
                 Running::GoBgp(GoBgp::start(netns, &bed.logs, &role, &config)?)
