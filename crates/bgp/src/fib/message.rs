@@ -69,10 +69,11 @@ pub(super) fn concerns(message: &RouteMessage, protocol: u8) -> bool {
     u8::from(message.header.protocol) == protocol && message.header.destination_prefix_length == 0
 }
 
-/// A default route with `protocol`; `None` for anything else, and for a form that is never made here.
-pub(super) fn decode(message: &RouteMessage, protocol: u8) -> Option<Found> {
+/// A default route of `family` with `protocol`; `None` for anything else, and for a form that is never made here.
+pub(super) fn decode(message: &RouteMessage, family: Family, protocol: u8) -> Option<Found> {
     let header = &message.header;
     if !concerns(message, protocol)
+        || header.address_family != address_family(family)
         || header.kind != RouteType::Unicast
         || header.flags.contains(RouteFlags::Cloned)
         || header.source_prefix_length != 0
@@ -80,11 +81,6 @@ pub(super) fn decode(message: &RouteMessage, protocol: u8) -> Option<Found> {
     {
         return None;
     }
-    let family = match header.address_family {
-        AddressFamily::Inet => Family::Ipv4Unicast,
-        AddressFamily::Inet6 => Family::Ipv6Unicast,
-        _ => return None,
-    };
     let mut table = u32::from(header.table);
     let mut metric = METRIC_UNNAMED;
     let mut hops = Vec::new();

@@ -206,9 +206,13 @@ impl Netlink {
                     if found.len() == ROUTES_MAX {
                         return Err(NetlinkError::TooMany);
                     }
-                    found.extend(message::decode(&route, self.config.protocol));
+                    // A kernel without this family answers with the routes of all others.
+                    found.extend(message::decode(&route, family, self.config.protocol));
                 }
-                NetlinkPayload::Error(error) => return Err(refused(&error)),
+                NetlinkPayload::Error(error) => match refused(&error) {
+                    error if matches!(error.code(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT)) => {}
+                    error => return Err(error),
+                },
                 // Answers were lost: this reading has a hole.
                 NetlinkPayload::Overrun(_) => is_interrupted = true,
                 _ => {}

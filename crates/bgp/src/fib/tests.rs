@@ -34,7 +34,7 @@ fn what_is_sent_reads_back_the_same() {
     let config = FibConfig { table: 4096, ..FibConfig::default() };
     let hops = vec![hop("10.0.0.1", 3, 1), hop("fe80::1", 4, 200), hop("fe80::1", 5, 255)];
     let route = Route { family: Family::Ipv4Unicast, metric: 20, hops };
-    let found = decode(&encode(&route, &config), config.protocol).unwrap();
+    let found = decode(&encode(&route, &config), route.family, config.protocol).unwrap();
     assert_eq!((found.table, found.routes.len()), (4096, 1));
     assert_eq!(found.routes[0], ObservedRoute { route, dead: vec![false; 3] });
 }
@@ -44,7 +44,7 @@ fn an_ipv6_group_reads_as_one_route_for_each_next_hop() {
     let config = FibConfig::default();
     let hops = vec![hop("fe80::1", 4, 1), hop("2001:db8::1", 5, 2)];
     let route = Route { family: Family::Ipv6Unicast, metric: 20, hops };
-    let found = decode(&encode(&route, &config), config.protocol).unwrap();
+    let found = decode(&encode(&route, &config), route.family, config.protocol).unwrap();
     assert_eq!(found.table, 254);
     let read: Vec<_> = found.routes.iter().flat_map(|observed| &observed.route.hops).copied().collect();
     assert_eq!((found.routes.len(), read), (2, route.hops));
@@ -55,11 +55,17 @@ fn a_route_of_another_protocol_or_prefix_is_not_ours() {
     let config = FibConfig::default();
     let route = Route { family: Family::Ipv4Unicast, metric: 20, hops: vec![hop("10.0.0.1", 3, 1)] };
     let message = encode(&route, &config);
-    assert_eq!(decode(&message, 88), None);
+    assert!(decode(&message, route.family, config.protocol).is_some());
+    assert_eq!(decode(&message, route.family, 88), None);
+    assert_eq!(
+        decode(&message, Family::Ipv6Unicast, config.protocol),
+        None,
+        "a kernel without IPv6 answers so"
+    );
     let mut longer = message.clone();
     longer.header.destination_prefix_length = 1;
-    assert_eq!(decode(&longer, config.protocol), None);
+    assert_eq!(decode(&longer, route.family, config.protocol), None);
     let mut of_a_source = message;
     of_a_source.header.source_prefix_length = 48;
-    assert_eq!(decode(&of_a_source, config.protocol), None);
+    assert_eq!(decode(&of_a_source, route.family, config.protocol), None);
 }
