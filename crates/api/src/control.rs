@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::events::EventLog;
 use crate::metrics::Telemetry;
-use crate::v1::{CheckDetail, FieldError, Override, OverrideState, Reloaded, Status};
+use crate::v1::{
+    AdvertisedRouteList, CheckDetail, FieldError, Override, OverrideState, ReceivedRouteList, Reloaded,
+    Status,
+};
 
 /// What the API needs from the appliance. One implementation runs it, another is a fake in tests.
 pub trait ControlPlane: Send + Sync + 'static {
@@ -28,6 +32,12 @@ pub trait ControlPlane: Send + Sync + 'static {
         &self,
         pool: &str,
     ) -> impl Future<Output = Result<BTreeMap<String, Vec<CheckDetail>>, Unavailable>> + Send;
+
+    /// A page of what a peer was told; `None` when there is no such peer. Never waits.
+    fn advertised(&self, peer: &str, page: Page) -> Option<AdvertisedRouteList>;
+
+    /// A page of what a peer told us; `None` when there is no such peer. Never waits.
+    fn received(&self, peer: &str, page: Page) -> Option<ReceivedRouteList>;
 
     /// All overrides in force, in the order of their ids' kinds: appliance, VIPs, pools, backends. Never waits.
     fn overrides(&self) -> Vec<Override>;
@@ -62,6 +72,15 @@ pub struct View {
     pub status: Status,
     /// The document.
     pub document: Arc<DocumentView>,
+}
+
+/// Which prefixes of a long list are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Those behind this one, whether it is still there or not; `None`: from the first.
+    pub after: Option<(IpAddr, u8)>,
+    /// At most so many, at least one.
+    pub limit: usize,
 }
 
 /// The accepted document.

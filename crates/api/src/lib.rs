@@ -36,7 +36,7 @@ mod stream;
 mod tests;
 
 pub use control::{
-    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
+    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Page, Probes,
     ReloadRefused, Unavailable, View,
 };
 pub use readiness::{Latch, Readiness};

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::control::{DocumentView, OverrideTarget, View};
 use crate::error::{Problem, Slug};
-use crate::v1::{Appliance, ApplianceFacts, Backend, CheckDetail, Override, Peer, Pool, Service, Spec, Vip};
+use crate::v1::{
+    Appliance, ApplianceFacts, Backend, Bgp, CheckDetail, Override, Peer, Pool, Service, Spec, Vip,
+};
 
 /// Longest name that a guess is made for; bounds the work on hostile input.
 const GUESS_CHARS_MAX: usize = 64;
@@ -86,15 +88,31 @@ pub(crate) fn backend(
 
 /// The peer of this name.
 pub(crate) fn peer(view: &View, name: &str) -> Result<Peer, Problem> {
-    let status =
-        view.status.peers.get(name).ok_or_else(|| unknown("peer", name, view.status.peers.keys()))?;
+    let status = view.status.peers.get(name).ok_or_else(|| unknown_peer(view, name))?;
+    // A session of a range is what the document says of the range.
+    let in_document = name.split_once('/').map_or(name, |(range, _)| range);
     Ok(Peer {
         name: name.to_owned(),
-        spec: spec(&view.document, &["peers", name]),
+        spec: spec(&view.document, &["peers", in_document]),
         status: status.clone(),
         overrides: Vec::new(),
         generation: view.document.generation,
     })
+}
+
+/// 404 for a peer.
+pub(crate) fn unknown_peer(view: &View, name: &str) -> Problem {
+    unknown("peer", name, view.status.peers.keys())
+}
+
+/// The speaker and its peers.
+pub(crate) fn bgp(view: &View) -> Bgp {
+    Bgp {
+        spec: spec(&view.document, &["bgp"]),
+        status: view.status.bgp.clone(),
+        peers: view.status.peers.clone(),
+        generation: view.document.generation,
+    }
 }
 
 /// This appliance.

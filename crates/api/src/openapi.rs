@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use utoipa::OpenApi;
 
-use crate::routes::{document, events, objects, overrides, service};
+use crate::routes::{bgp, document, events, objects, overrides, service};
 use crate::v1::{Event, ProblemDetails};
 
 /// OpenAPI 3.1, as pretty JSON with a line end.
@@ -55,6 +55,9 @@ pub fn text() -> &'static str {
         objects::backend,
         objects::peers,
         objects::peer,
+        bgp::adj_rib_out,
+        bgp::adj_rib_in,
+        bgp::bgp,
         overrides::list,
         overrides::of_appliance,
         overrides::put_appliance,

@@ -108,6 +108,10 @@ fn json_is_exactly_the_body_of_the_api() {
         (&["show", "backends", "web"], "/v1/pools/web/backends"),
         (&["show", "backend", "web/b1"], "/v1/pools/web/backends/b1"),
         (&["show", "peers", "tor1"], "/v1/peers/tor1"),
+        (&["show", "bgp"], "/v1/bgp"),
+        (&["show", "bgp", "tor1"], "/v1/peers/tor1"),
+        (&["show", "bgp", "tor1", "advertised"], "/v1/peers/tor1/adj-rib-out"),
+        (&["show", "bgp", "tor1", "received"], "/v1/peers/tor1/adj-rib-in"),
         (&["show", "overrides"], "/v1/overrides"),
         (&["show", "document"], "/v1/document"),
         (&["show", "appliance"], "/v1/appliance"),
@@ -141,6 +145,10 @@ fn every_view_is_a_table_without_colours_in_a_pipe() {
         &["show", "backends", "web/b3"],
         &["show", "peers"],
         &["show", "peers", "tor2"],
+        &["show", "bgp"],
+        &["show", "bgp", "edge"],
+        &["show", "bgp", "tor1", "advertised"],
+        &["show", "bgp", "tor1", "received"],
         &["show", "overrides"],
         &["show", "document"],
         &["show", "appliance"],
@@ -151,6 +159,34 @@ fn every_view_is_a_table_without_colours_in_a_pipe() {
         assert!(stdout.ends_with('\n') && !stdout.contains('\u{1b}'), "{args:?}: {stdout}");
         assert!(output.stderr.is_empty(), "{args:?}");
     }
+}
+
+#[test]
+fn a_table_of_prefixes_has_every_page() {
+    let fake = Fake::new(|request, _| {
+        let cursor = request.path.split_once("cursor=").map(|(_, cursor)| cursor.replace("%2F", "/"));
+        let page: u8 = cursor.as_deref().map_or(0, |cursor| cursor[8..cursor.len() - 3].parse().unwrap());
+        let item = |last: u8| {
+            json!({ "prefix": format!("192.0.2.{last}/32"), "next_hop": "10.0.0.2", "as_path": "65010", "med": null,
+                "communities": [], "large_communities": [], "link_bandwidth": null })
+        };
+        let next = (page < 4).then(|| format!("192.0.2.{}/32", page + 2));
+        let items = [item(page + 1), item(page + 2)];
+        Reply::Whole(200, json!({ "items": items, "total": 6, "next": next }).to_string())
+    });
+    let output = weir(&fake, &["show", "bgp", "tor1", "advertised"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> = stdout.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(shown, (1..=6).map(|last| format!("192.0.2.{last}/32")).collect::<Vec<_>>());
+    assert_eq!(fake.requests().len(), 3);
+
+    let output =
+        weir(&fake, &["show", "bgp", "tor1", "advertised", "--limit", "2", "--cursor", "192.0.2.2/32"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(stdout.lines().count(), 5, "{stdout}");
+    assert!(stdout.ends_with("\nMore: go on with --cursor 192.0.2.4/32\n"), "{stdout}");
+    let path = "/v1/peers/tor1/adj-rib-out?limit=2&cursor=192.0.2.2%2F32";
+    assert_eq!(fake.requests().pop().unwrap().path, path);
 }
 
 #[test]
@@ -176,6 +212,8 @@ fn errors_are_three_lines_with_a_slug() {
     for (args, exit) in [
         (&["show", "vips", "none"][..], 4),
         (&["show", "backends", "web/none"], 4),
+        (&["show", "bgp", "none"], 4),
+        (&["show", "bgp", "none", "advertised"], 4),
         (&["drain", "none/b1", "--yes"], 4),
         (&["undrain", "web/b1"], 4),
         (&["drain", "web/b1"], 5),
@@ -214,6 +252,9 @@ fn a_bad_command_line_is_a_usage_error() {
         &["drain", "web/b1", "--timeout", "5m"],
         &["show"],
         &["show", "nonsense"],
+        &["show", "bgp", "tor1", "forgotten"],
+        &["show", "bgp", "tor1", "--limit", "10"],
+        &["show", "bgp", "tor1", "advertised", "--limit", "0"],
         &["show", "events", "--kinds", "resync"],
         &["status", "extra"],
         &["status", "--server", "/run/weir/api.sock"],

@@ -67,6 +67,8 @@ pub struct PeerStatus {
     pub since: Option<SystemTime>,
     /// Since when it is Established, for [`PeerStatus::uptime`].
     pub established_at: Option<Instant>,
+    /// Since when it is down after having been Established, by the calendar.
+    pub down_since: Option<SystemTime>,
     /// Last NOTIFICATION we sent.
     pub last_sent: Option<TimedNotification>,
     /// Last NOTIFICATION we received, with the peer's text.
@@ -109,6 +111,7 @@ impl PeerStatus {
             local_address: None,
             since: None,
             established_at: None,
+            down_since: None,
             last_sent: None,
             last_received: None,
             notifications_sent: NotificationCounts::default(),

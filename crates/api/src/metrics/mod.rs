@@ -3,6 +3,7 @@
 //!
 //! Nothing is kept between two scrapes, so an object that left the document leaves its series with it.
 
+mod bgp;
 pub mod names;
 mod render;
 mod telemetry;

@@ -131,22 +131,58 @@ metrics! {
         "When the session became Established; absent while it is not.";
     BGP_SESSION_TRANSITIONS = Counter "weir_bgp_session_transitions_total" ["peer", "to"]
         "Times the session became Established or went down.";
+    BGP_HOLD_TIME = Gauge "weir_bgp_hold_time_seconds" ["peer"]
+        "Hold time that both sides agreed on; absent when neither watches, or there is no session.";
+    BGP_GRACEFUL_RESTART = Gauge "weir_bgp_graceful_restart_agreed" ["peer"]
+        "Whether the peer keeps our routes while we restart.";
     BGP_MESSAGES = Counter "weir_bgp_messages_total" ["peer", "direction", "type"]
         "BGP messages by direction and type.";
-    BGP_NOTIFICATIONS = Counter "weir_bgp_notifications_total" ["peer", "direction"]
-        "NOTIFICATION messages by direction.";
+    BGP_NOTIFICATIONS = Counter "weir_bgp_notifications_total" ["peer", "direction", "code", "subcode"]
+        "NOTIFICATION messages by direction, error code and subcode; code 0 is all that are not registered. Absent until there was one.";
     BGP_PREFIXES = Gauge "weir_bgp_prefixes" ["peer", "family", "direction"]
-        "Prefixes that the peer was told, by family; what it announces to us is counted and forgotten.";
+        "Prefixes that the peer was told (advertised) and has told us (received), by family.";
+    BGP_STALE_PREFIXES = Gauge "weir_bgp_stale_prefixes" ["peer", "family"]
+        "Prefixes of a peer that restarts, kept and not told again yet.";
+    BGP_PREFIX_LIMIT = Gauge "weir_bgp_prefix_limit" ["peer", "family"]
+        "Prefixes that the peer may tell us; one more ends the session.";
+    BGP_PREFIX_LIMIT_REACHED = Counter "weir_bgp_prefix_limit_reached_total" ["peer", "direction"]
+        "Sessions that ended over a prefix limit: ours (sent), or the peer's (received).";
     BGP_PREFIXES_RECEIVED = Counter "weir_bgp_prefixes_received_total" ["peer", "family", "action"]
-        "Prefixes that the peer announced to us or withdrew; none is used.";
+        "Prefixes in what the peer sent: announced, withdrawn, or with our own AS in their path (loop).";
     BGP_PREFIX_ANNOUNCED = Gauge "weir_bgp_prefix_announced" ["peer", "prefix"]
         "Whether the peer was told of the VIP's prefix.";
     BGP_TREAT_AS_WITHDRAW = Counter "weir_bgp_treat_as_withdraw_total" ["peer"]
         "UPDATE messages treated as a withdraw for a malformed attribute (RFC 7606).";
+    BGP_ATTRIBUTES_DISCARDED = Counter "weir_bgp_attributes_discarded_total" ["peer"]
+        "UPDATE messages of which a malformed attribute was discarded (RFC 7606).";
+    BGP_ROUTER_ADVERTISEMENTS = Counter "weir_bgp_router_advertisements_total" ["peer", "outcome"]
+        "Router advertisements on the interface of an unnumbered peer: sent, received, ignored as not valid.";
     BGP_UPDATE_DELAY = Histogram "weir_bgp_update_delay_seconds" []
         "From the decision to announce or withdraw until it was written to the peers.";
-    BGP_PEER_INFO = Gauge "weir_bgp_peer_info" ["peer", "remote_as", "address"]
+    BGP_PEER_INFO = Gauge "weir_bgp_peer_info" ["peer", "remote_as", "address", "interface"]
         "Always 1: who the peer is.";
+    BGP_STRANGERS = Counter "weir_bgp_strangers_total" []
+        "Connections from addresses that are no peer's.";
+    BGP_REFUSED = Counter "weir_bgp_connections_refused_total" []
+        "Connections of peers that were closed because there were too many at once.";
+    BGP_FAULTS = Gauge "weir_bgp_faults" []
+        "What an operator has to mend: keys that cannot be, routes that the kernel does not take. `weir show bgp` says it in words.";
+    BGP_REJECTED = Gauge "weir_bgp_rejected_prefixes" []
+        "Prefixes that were to be announced and cannot be.";
+    BGP_IMPORTED = Gauge "weir_bgp_imported_default" ["family"]
+        "Whether a default route of a peer is in the kernel; only families that a peer may give.";
+    BGP_IMPORTED_NEXT_HOPS = Gauge "weir_bgp_imported_next_hops" ["family"]
+        "Next hops of the imported default route.";
+    BFD_SESSION_UP = Gauge "weir_bfd_session_up" ["peer"]
+        "Whether BFD with the peer is up; only peers that the document gives BFD.";
+    BFD_SESSION_STATE = Gauge "weir_bfd_session_state" ["peer", "state"]
+        "State of BFD with the peer, one series per state.";
+    BFD_TRANSITIONS = Counter "weir_bfd_session_transitions_total" ["peer", "to"]
+        "Times BFD with the peer came up or went down.";
+    BFD_NEVER_UP = Gauge "weir_bfd_never_up" ["peer"]
+        "Whether BFD is configured and was never up, so that it protects nothing.";
+    BFD_DETECTION_TIME = Gauge "weir_bfd_detection_time_seconds" ["peer"]
+        "Silence of the peer that BFD takes for the end; absent while nothing is heard of it.";
     API_REQUESTS = Counter "weir_api_requests_total" ["route", "method", "code"]
         "Requests answered, by template of the path.";
     API_REQUEST_DURATION = Histogram "weir_api_request_duration_seconds" ["route"]

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! From a [`Scrape`] to the text that Prometheus reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
+use super::bgp;
 use super::names::{self, Kind, Metric};
 use super::telemetry::{Histogram, Telemetry};
 use crate::stats::ApiCounts;
-use crate::v1::{BackendState, OverrideState, PeerStatus, PoolStatus, SessionState, Status, WithheldReason};
+use crate::v1::{BackendState, OverrideState, PoolStatus, Status, WithheldReason};
 
 /// Most series of backends; beyond it less is told of each, and `weir_metrics_dropped_series` says so.
 const SERIES_MAX: u64 = 100_000;
@@ -49,9 +50,7 @@ pub fn render(scrape: &Scrape<'_>) -> prometheus::Result<String> {
     health(status, scrape.telemetry, &mut families);
     api(scrape.api, &mut families);
     dataplane(status, &mut families);
-    for (peer, of_peer) in &status.peers {
-        session(peer, of_peer, status, &mut families);
-    }
+    bgp::speaker(status, &mut families);
     let mut all = families.in_order();
     all.extend(ProcessCollector::for_self().collect());
     let mut text = Vec::new();
@@ -61,7 +60,7 @@ pub fn render(scrape: &Scrape<'_>) -> prometheus::Result<String> {
 
 /// Series by family, filled in any order and written in the order of [`names::ALL`].
 #[derive(Default)]
-struct Families {
+pub(super) struct Families {
     series: BTreeMap<&'static str, Vec<proto::Metric>>,
 }
 
@@ -79,7 +78,7 @@ impl Families {
     }
 
     /// Adds one series of a counter or a gauge.
-    fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+    pub(super) fn add(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         let mut series = Self::series(metric, labels);
         match metric.kind {
             Kind::Counter => {
@@ -117,12 +116,12 @@ impl Families {
         self.series.entry(metric.name).or_default().push(series);
     }
 
-    fn count(&mut self, metric: &'static Metric, labels: &[&str], value: impl Into<u64>) {
+    pub(super) fn count(&mut self, metric: &'static Metric, labels: &[&str], value: impl Into<u64>) {
         // Exact up to 2^53, like every number in this format.
         self.add(metric, labels, value.into() as f64);
     }
 
-    fn flag(&mut self, metric: &'static Metric, labels: &[&str], holds: bool) {
+    pub(super) fn flag(&mut self, metric: &'static Metric, labels: &[&str], holds: bool) {
         self.add(metric, labels, if holds { 1.0 } else { 0.0 });
     }
 
@@ -313,40 +312,4 @@ fn dataplane(status: &Status, families: &mut Families) {
     }
     families.count(&names::FLOW_SLOTS, &[], dataplane.flow_slots);
     families.count(&names::FLOW_SLOTS_USED, &[], dataplane.flow_slots_used);
-}
-
-fn session(peer: &str, of_peer: &PeerStatus, status: &Status, families: &mut Families) {
-    families.flag(&names::BGP_SESSION_UP, &[peer], of_peer.state == SessionState::Established);
-    for state in SessionState::ALL {
-        families.flag(&names::BGP_SESSION_STATE, &[peer, state.name()], of_peer.state == state);
-    }
-    if let Some(at) = of_peer.established_at {
-        families.add(&names::BGP_SESSION_ESTABLISHED, &[peer], at.since_epoch().as_secs_f64());
-    }
-    families.count(&names::BGP_SESSION_TRANSITIONS, &[peer, "established"], of_peer.established_total);
-    families.count(&names::BGP_SESSION_TRANSITIONS, &[peer, "down"], of_peer.down_total);
-    for (kind, messages) in &of_peer.messages {
-        families.count(&names::BGP_MESSAGES, &[peer, "sent", kind], messages.sent);
-        families.count(&names::BGP_MESSAGES, &[peer, "received", kind], messages.received);
-    }
-    let notifications = of_peer.messages.get("notification").copied().unwrap_or_default();
-    families.count(&names::BGP_NOTIFICATIONS, &[peer, "sent"], notifications.sent);
-    families.count(&names::BGP_NOTIFICATIONS, &[peer, "received"], notifications.received);
-    for (family, prefixes) in &of_peer.prefixes {
-        let advertised = prefixes.advertised.len() as u64;
-        families.count(&names::BGP_PREFIXES, &[peer, family, "advertised"], advertised);
-        let (announced, withdrawn) = (prefixes.announced_to_us_total, prefixes.withdrawn_from_us_total);
-        families.count(&names::BGP_PREFIXES_RECEIVED, &[peer, family, "announce"], announced);
-        families.count(&names::BGP_PREFIXES_RECEIVED, &[peer, family, "withdraw"], withdrawn);
-    }
-    let told: BTreeSet<&str> =
-        of_peer.prefixes.values().flat_map(|family| &family.advertised).map(String::as_str).collect();
-    // Zero rather than absence: a VIP that a peer was not told of is what people look for.
-    for vip in status.vips.values() {
-        let prefix = format!("{}/{}", vip.address, if vip.address.is_ipv4() { 32 } else { 128 });
-        families.flag(&names::BGP_PREFIX_ANNOUNCED, &[peer, &prefix], told.contains(prefix.as_str()));
-    }
-    families.count(&names::BGP_TREAT_AS_WITHDRAW, &[peer], of_peer.treat_as_withdraw_total);
-    let remote_as = of_peer.remote_as.to_string();
-    families.flag(&names::BGP_PEER_INFO, &[peer, &remote_as, &of_peer.address.to_string()], true);
 }

@@ -98,7 +98,21 @@ fn series_say_what_the_status_says() {
         "weir_bgp_session_state{peer=\"tor1\",state=\"established\"} 1",
         "weir_bgp_session_state{peer=\"tor1\",state=\"idle\"} 0",
         "weir_bgp_messages_total{peer=\"tor1\",direction=\"received\",type=\"keepalive\"} 12",
-        "weir_bgp_notifications_total{peer=\"tor1\",direction=\"sent\"} 1",
+        "weir_bgp_notifications_total{peer=\"tor1\",direction=\"sent\",code=\"4\",subcode=\"0\"} 1",
+        "weir_bgp_prefix_limit_reached_total{peer=\"tor1\",direction=\"received\"} 3",
+        "weir_bgp_prefix_limit_reached_total{peer=\"tor1\",direction=\"sent\"} 0",
+        "weir_bgp_prefix_limit{peer=\"tor1\",family=\"ipv4\"} 16",
+        "weir_bgp_hold_time_seconds{peer=\"tor1\"} 9",
+        "weir_bgp_graceful_restart_agreed{peer=\"tor1\"} 1",
+        "weir_bgp_graceful_restart_agreed{peer=\"edge\"} 0",
+        "weir_bgp_router_advertisements_total{peer=\"edge\",outcome=\"sent\"} 3",
+        "weir_bgp_peer_info{peer=\"edge\",remote_as=\"0\",address=\"\",interface=\"eth1\"} 1",
+        "weir_bgp_imported_default{family=\"ipv4\"} 1",
+        "weir_bgp_strangers_total 4",
+        "weir_bfd_session_state{peer=\"tor1\",state=\"up\"} 1",
+        "weir_bfd_session_transitions_total{peer=\"tor1\",to=\"down\"} 1",
+        "weir_bfd_never_up{peer=\"tor1\"} 0",
+        "weir_bfd_detection_time_seconds{peer=\"tor1\"} 0.3",
         "weir_bgp_prefixes_received_total{peer=\"tor1\",family=\"ipv4\",action=\"withdraw\"} 2",
         "weir_bgp_prefixes{peer=\"tor1\",family=\"ipv4\",direction=\"advertised\"} 2",
         "weir_bgp_prefix_announced{peer=\"tor1\",prefix=\"198.51.100.10/32\"} 1",
@@ -106,6 +120,12 @@ fn series_say_what_the_status_says() {
     ] {
         assert_eq!(lines.iter().filter(|line| *line == expected).count(), 1, "{expected}");
     }
+}
+
+#[test]
+fn a_range_has_no_session_to_tell_of() {
+    let told = lines();
+    assert!(!told.iter().any(|line| line.contains("racks")), "{told:#?}");
 }
 
 #[test]
@@ -123,7 +143,12 @@ fn an_object_that_left_takes_its_series_along() {
     status.pools.clear();
     status.peers.clear();
     let text = text(&status);
-    assert!(!text.contains("weir_backend_packets") && !text.contains("weir_bgp_session"), "{text}");
+    assert!(
+        !text.contains("weir_backend_packets")
+            && !text.contains("weir_bgp_session")
+            && !text.contains("weir_bfd_session"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which path answers what.
 
+pub(crate) mod bgp;
 pub(crate) mod document;
 pub(crate) mod events;
 pub(crate) mod objects;
@@ -82,6 +83,9 @@ pub(crate) fn router<C: ControlPlane>(shared: Arc<Shared<C>>) -> Router {
         .route("/v1/pools/{pool}/backends/{backend}/override", override_of_backend)
         .route("/v1/peers", get(objects::peers::<C>))
         .route("/v1/peers/{peer}", get(objects::peer::<C>))
+        .route("/v1/peers/{peer}/adj-rib-out", get(bgp::adj_rib_out::<C>))
+        .route("/v1/peers/{peer}/adj-rib-in", get(bgp::adj_rib_in::<C>))
+        .route("/v1/bgp", get(bgp::bgp::<C>))
         .route("/v1/overrides", get(overrides::list::<C>))
         .route("/v1/events", get(events::events::<C>))
         .route("/metrics", get(service::metrics_text::<C>))

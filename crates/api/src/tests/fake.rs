@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::control::{
-    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
+    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Page, Probes,
     ReloadRefused, Unavailable, View,
 };
 use crate::events::EventLog;
@@ -61,6 +61,26 @@ impl ControlPlane for FakeAppliance {
             results,
         };
         Ok((pool == "web").then(|| ("b1".to_owned(), vec![detail])).into_iter().collect())
+    }
+
+    fn advertised(&self, peer: &str, page: Page) -> Option<AdvertisedRouteList> {
+        (peer == "tor1").then(|| advertised(page))
+    }
+
+    fn received(&self, peer: &str, page: Page) -> Option<ReceivedRouteList> {
+        let one = ReceivedRoute {
+            prefix: "0.0.0.0/0".into(),
+            next_hops: vec!["10.0.0.1".parse().expect("an address")],
+            as_path: "65000".into(),
+            origin: "igp".into(),
+            med: None,
+            communities: vec![],
+            large_communities: vec![],
+            is_stale: false,
+            received_at: Timestamp(UNIX_EPOCH),
+        };
+        let items = if page.after.is_none() { vec![one] } else { vec![] };
+        (peer == "tor1").then_some(ReceivedRouteList { items, total: 1, next: None })
     }
 
     fn overrides(&self) -> Vec<Override> {
@@ -214,7 +234,12 @@ pub(crate) fn sample() -> Status {
                 ]),
             },
         )]),
-        peers: BTreeMap::from([("tor1".into(), peer(at))]),
+        bgp: speaker(),
+        peers: BTreeMap::from([
+            ("edge".into(), unnumbered()),
+            ("racks".into(), range()),
+            ("tor1".into(), peer(at)),
+        ]),
         dataplane: DataplaneStatus {
             uplinks: BTreeMap::from([(
                 "eth0".into(),
@@ -245,35 +270,178 @@ pub(crate) fn sample() -> Status {
 }
 
 fn peer(at: Timestamp) -> PeerStatus {
+    let capability = |code, text: &str| Capability { code, text: text.to_owned() };
     PeerStatus {
-        address: "10.0.0.1".parse().expect("an address"),
+        remote: "10.0.0.1".into(),
+        address: Some("10.0.0.1".parse().expect("an address")),
+        interface: None,
+        sessions: None,
         state: SessionState::Established,
         conditions: vec![],
         remote_as: 65_000,
         remote_router_id: Some("10.0.0.1".into()),
         local_address: Some("10.0.0.2".parse().expect("an address")),
         established_at: Some(at),
-        hold_time_seconds: Some(9.0),
-        capabilities: vec!["four-octet AS number".into()],
+        down_since: None,
+        timers: SessionTimers {
+            hold_seconds: Some(8.5),
+            keepalive_seconds: Some(2.5),
+            ..SessionTimers::default()
+        },
+        negotiated: Some(Negotiated {
+            hold_time_seconds: Some(9.0),
+            families: vec!["ipv4".into()],
+            four_octet_as: true,
+            graceful_restart: Some(GracefulRestart {
+                peer_time_seconds: 120,
+                kept_by_peer: vec!["ipv4".into()],
+                ..GracefulRestart::default()
+            }),
+            offered: vec![capability(2, "route-refresh")],
+            received: vec![capability(65, "AS4 65000")],
+            ..Negotiated::default()
+        }),
         prefixes: BTreeMap::from([(
             "ipv4".into(),
             FamilyPrefixes {
-                advertised: vec!["192.0.2.1/32".into(), "198.51.100.10/32".into()],
+                advertised: 2,
+                received: 1,
+                limit: 16,
                 announced_to_us_total: Counter(6),
                 withdrawn_from_us_total: Counter(2),
+                ..FamilyPrefixes::default()
             },
         )]),
         messages: BTreeMap::from([
             ("keepalive".into(), MessageCounts { sent: Counter(11), received: Counter(12) }),
             ("notification".into(), MessageCounts { sent: Counter(1), received: Counter(0) }),
         ]),
-        last_sent: Some(Remark { at, text: "hold timer expired".into() }),
+        notifications: vec![
+            NotificationCount { direction: Direction::Sent, code: 4, subcode: 0, total: Counter(1) },
+            NotificationCount { direction: Direction::Received, code: 6, subcode: 1, total: Counter(3) },
+        ],
+        last_sent: Some(Notification { at, code: 4, subcode: 0, text: "hold timer expired (4)".into() }),
         last_received: None,
         last_transport: None,
         established_total: Counter(2),
         down_total: Counter(1),
         treat_as_withdraw_total: Counter(0),
+        attributes_discarded_total: Counter(5),
+        last_finding: None,
+        bfd: Some(bfd(at)),
+        discovery: None,
     }
+}
+
+fn bfd(at: Timestamp) -> BfdStatus {
+    BfdStatus {
+        state: BfdState::Up,
+        since: Some(at),
+        diagnostic: "no diagnostic".into(),
+        remote_state: Some(BfdState::Up),
+        remote_diagnostic: "no diagnostic".into(),
+        is_never_up: false,
+        up_total: Counter(2),
+        down_total: Counter(1),
+        transmit_interval_seconds: Some(0.1),
+        receive_interval_seconds: Some(0.1),
+        detection_time_seconds: Some(0.3),
+    }
+}
+
+/// Another peer: unnumbered, and looking for its neighbour.
+fn unnumbered() -> PeerStatus {
+    PeerStatus {
+        remote: "eth1".into(),
+        address: None,
+        interface: Some("eth1".into()),
+        sessions: None,
+        state: SessionState::Idle,
+        conditions: vec![],
+        remote_as: 0,
+        remote_router_id: None,
+        local_address: None,
+        established_at: None,
+        down_since: None,
+        timers: SessionTimers::default(),
+        negotiated: None,
+        prefixes: BTreeMap::new(),
+        messages: BTreeMap::new(),
+        notifications: vec![],
+        last_sent: None,
+        last_received: None,
+        last_transport: None,
+        established_total: Counter(0),
+        down_total: Counter(0),
+        treat_as_withdraw_total: Counter(0),
+        attributes_discarded_total: Counter(0),
+        last_finding: None,
+        bfd: None,
+        discovery: Some(Discovery {
+            link_up: true,
+            own: Some("fe80::2".parse().expect("an address")),
+            sent_total: Counter(3),
+            ..Discovery::default()
+        }),
+    }
+}
+
+/// A range, which has no session of its own.
+fn range() -> PeerStatus {
+    PeerStatus {
+        remote: "10.0.5.0/24".into(),
+        interface: None,
+        sessions: Some(0),
+        discovery: None,
+        ..unnumbered()
+    }
+}
+
+fn speaker() -> BgpStatus {
+    let ways = vec![ImportedNextHop {
+        gateway: "10.0.0.1".parse().expect("an address"),
+        interface: Some("eth0".into()),
+        in_use: true,
+    }];
+    BgpStatus {
+        asn: 65_010,
+        router_id: "192.0.2.1".into(),
+        listen: vec!["0.0.0.0:179".into()],
+        families: vec!["ipv4".into()],
+        established: 1,
+        sessions: 2,
+        strangers_total: Counter(4),
+        refused_total: Counter(1),
+        rejected: vec![],
+        imported: BTreeMap::from([(
+            "ipv4".into(),
+            ImportedRoute { installed: true, since: None, next_hops: ways },
+        )]),
+        faults: vec![],
+    }
+}
+
+/// Prefixes of [`advertised`], in order.
+const PREFIXES: [(&str, u8); 4] =
+    [("192.0.2.1", 32), ("198.51.100.10", 32), ("2001:db8::", 32), ("2001:db8::10", 128)];
+
+/// A page of [`PREFIXES`], as a control plane cuts it.
+fn advertised(page: Page) -> AdvertisedRouteList {
+    let one = |(address, length): &(&str, u8)| (address.parse().expect("an address"), *length);
+    let prefixes = PREFIXES.iter().map(one).filter(|prefix| page.after.is_none_or(|after| *prefix > after));
+    let items: Vec<_> = prefixes
+        .map(|(address, length): (std::net::IpAddr, u8)| AdvertisedRoute {
+            prefix: format!("{address}/{length}"),
+            next_hop: "10.0.0.2".parse().expect("an address"),
+            as_path: "65010".into(),
+            med: None,
+            communities: vec!["no-export".into()],
+            large_communities: vec![],
+            link_bandwidth: None,
+        })
+        .collect();
+    let next = (items.len() > page.limit).then(|| items[page.limit - 1].prefix.clone());
+    AdvertisedRouteList { items: items.into_iter().take(page.limit).collect(), total: 4, next }
 }
 
 /// What is not in the status, one of each.

@@ -3,7 +3,7 @@
 
 use super::FakeAppliance;
 use super::harness::running;
-use crate::v1::{BackendList, Counter, VipList};
+use crate::v1::{AdvertisedRouteList, BackendList, Counter, VipList};
 
 #[tokio::test]
 async fn an_object_is_its_spec_and_its_status() {
@@ -27,6 +27,10 @@ async fn an_object_is_its_spec_and_its_status() {
     assert_eq!(service["spec"]["vip"], "www");
     let peer = server.ask("GET", "/v1/peers/tor1").await.json();
     assert_eq!(peer["status"]["state"], "established");
+    assert_eq!(peer["status"]["negotiated"]["received"][0]["code"], 65);
+    let bgp = server.ask("GET", "/v1/bgp").await.json();
+    assert_eq!((&bgp["spec"]["asn"], &bgp["status"]["strangers_total"]), (&65_010.into(), &4.into()));
+    assert_eq!(bgp["peers"]["edge"]["discovery"]["own"], "fe80::2");
     let appliance = server.ask("GET", "/v1/appliance").await.json();
     assert_eq!(appliance["spec"]["bgp"]["asn"], 65_010);
     assert_eq!(appliance["status"]["process"]["kernel"], "6.18.0");
@@ -42,9 +46,32 @@ async fn lists_are_in_the_order_of_names_and_can_be_read_back() {
     let backends = server.ask("GET", "/v1/pools/web/backends").await.body;
     let backends: BackendList = serde_json::from_str(&backends).expect("as written");
     assert_eq!(backends.items[1].status.packets_total, Counter(40));
-    for (path, first) in [("/v1/services", "www-https"), ("/v1/pools", "web"), ("/v1/peers", "tor1")] {
+    for (path, first) in [("/v1/services", "www-https"), ("/v1/pools", "web"), ("/v1/peers", "edge")] {
         assert_eq!(server.ask("GET", path).await.json()["items"][0]["name"], first);
     }
+}
+
+#[tokio::test]
+async fn long_lists_of_prefixes_come_in_pages() {
+    let (server, _appliance) = running(FakeAppliance::default()).await;
+    let mut path = "/v1/peers/tor1/adj-rib-out?limit=3".to_owned();
+    let mut pages = Vec::new();
+    while pages.len() < 10 {
+        let page: AdvertisedRouteList =
+            serde_json::from_str(&server.ask("GET", &path).await.body).expect("as written");
+        assert_eq!(page.total, 4);
+        pages.push(page.items.iter().map(|route| route.prefix.clone()).collect::<Vec<_>>());
+        match page.next {
+            Some(next) => {
+                path = format!("/v1/peers/tor1/adj-rib-out?limit=3&cursor={}", next.replace('/', "%2F"))
+            }
+            None => break,
+        }
+    }
+    assert_eq!(pages, [vec!["192.0.2.1/32", "198.51.100.10/32", "2001:db8::/32"], vec!["2001:db8::10/128"]]);
+    let received = server.ask("GET", "/v1/peers/tor1/adj-rib-in").await.json();
+    assert_eq!(received["items"][0]["prefix"], "0.0.0.0/0");
+    server.ask("GET", "/v1/peers/tor1/adj-rib-in?limit=0").await.problem(422, "invalid-field");
 }
 
 #[tokio::test]
@@ -57,6 +84,9 @@ async fn a_name_that_nothing_has_is_404_with_a_guess() {
         ("/v1/pools/wbe", "there is no pool named `wbe`, did you mean `web`?"),
         ("/v1/pools/wbe/backends", "there is no pool named `wbe`, did you mean `web`?"),
         ("/v1/pools/web/backends/b3", "there is no backend of pool `web` named `b3`, did you mean `b1`?"),
+        ("/v1/peers/tor2/adj-rib-out", "there is no peer named `tor2`, did you mean `tor1`?"),
+        ("/v1/peers/tor2/adj-rib-in", "there is no peer named `tor2`, did you mean `tor1`?"),
+        ("/v1/peers/racks%2F10.0.5.9", "there is no peer named `racks/10.0.5.9`"),
         ("/v1/peers/tor2", "there is no peer named `tor2`, did you mean `tor1`?"),
         ("/v1/vips/wwww/override", "there is no vip named `wwww`, did you mean `www`?"),
         ("/v1/vips/%77%77%77%77", "there is no vip named `wwww`, did you mean `www`?"),

@@ -7,14 +7,18 @@
 
 mod appliance;
 mod backend;
+mod bfd;
+mod bgp;
 mod document;
 mod event;
 mod overrides;
 mod peer;
 mod pool;
 mod problem;
+mod route;
 mod scalar;
 mod service;
+mod session;
 mod status;
 mod vip;
 
@@ -26,14 +30,21 @@ pub use backend::{
     Backend, BackendList, BackendState, BackendStatus, CheckDetail, CheckResult, CheckStatus, CheckVerdict,
     NextHopStatus,
 };
+pub use bfd::{BfdState, BfdStatus};
+pub use bgp::{Bgp, BgpStatus, ImportedNextHop, ImportedRoute};
 pub use document::{DocumentStatus, Rejection, Reloaded};
 pub use event::{Event, EventKind};
 pub use overrides::{Override, OverrideList, OverrideRequest, OverrideState};
-pub use peer::{FamilyPrefixes, MessageCounts, Peer, PeerList, PeerStatus, Remark, SessionState};
+pub use peer::{FamilyPrefixes, MessageCounts, Peer, PeerList, PeerStatus, SessionState};
 pub use pool::{Pool, PoolList, PoolStatus};
 pub use problem::{FieldError, ProblemDetails};
+pub use route::{AdvertisedRoute, AdvertisedRouteList, ReceivedRoute, ReceivedRouteList};
 pub use scalar::{Counter, NotATime, PreciseTime, Timestamp};
 pub use service::{Service, ServiceList, ServiceStatus};
+pub use session::{
+    Capability, Direction, Discovery, GracefulRestart, Negotiated, Notification, NotificationCount, Remark,
+    SessionTimers,
+};
 pub use status::{DataplaneStatus, HealthStatus, ReconcileStatus, Status, UplinkStatus, XdpMode};
 pub use vip::{Vip, VipList, VipStatus, WithheldReason};
 

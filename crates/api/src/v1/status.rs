@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ApplianceStatus, Condition, Counter, DocumentStatus, Override, PeerStatus, PoolStatus, ServiceStatus,
-    Timestamp, VipStatus,
+    ApplianceStatus, BgpStatus, Condition, Counter, DocumentStatus, Override, PeerStatus, PoolStatus,
+    ServiceStatus, Timestamp, VipStatus,
 };
 
 /// `GET /v1/status`: everything, by name.
@@ -31,6 +31,9 @@ pub struct Status {
     pub services: BTreeMap<String, ServiceStatus>,
     /// Pools by name.
     pub pools: BTreeMap<String, PoolStatus>,
+    /// The BGP speaker.
+    #[serde(default)]
+    pub bgp: BgpStatus,
     /// BGP peers by name.
     pub peers: BTreeMap<String, PeerStatus>,
     /// The packet path.

@@ -64,7 +64,7 @@ struct Remote {
     #[arg(default_value = SERVER_DEFAULT, help_heading = "Asking a daemon")]
     server: Server,
     /// How to answer: a table, or json, which is exactly the body that the API answers
-    #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t = Output::Table)]
+    #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t = Output::Table)]
     #[arg(hide_possible_values = true, help_heading = "Asking a daemon")]
     output: Output,
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `weir show`: objects as the daemon sees them, all of a kind or one by name.
 
+mod bgp;
 mod detail;
 mod events;
+mod peer;
 
 use std::time::SystemTime;
 
@@ -37,6 +39,8 @@ enum What {
     /// Backends: state, checks, flows
     #[command(alias = "backend")]
     Backends(Backends),
+    /// The BGP speaker and its sessions, one of them, or its prefixes
+    Bgp(bgp::Args),
     /// BGP sessions
     #[command(alias = "peer")]
     Peers(Named),
@@ -114,8 +118,9 @@ pub(super) async fn main(remote: &Remote, args: &Args) -> anyhow::Result<Exit> {
             show(remote, &["peers"], |all: PeerList| rows(peers(&all.items, now))).await
         }
         What::Peers(Named { name: Some(name) }) => {
-            show(remote, &["peers", name], |peer: Peer| detail::peer(&peer, now, look)).await
+            show(remote, &["peers", name], |peer: Peer| peer::page(&peer, now, look)).await
         }
+        What::Bgp(args) => bgp::main(remote, args).await,
         What::Overrides => {
             show(remote, &["overrides"], |all: OverrideList| rows(views::overrides(&all.items, now))).await
         }
@@ -178,6 +183,8 @@ fn of_all_pools(pools: &[Pool], now: SystemTime) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use weir_api::v1::{AdvertisedRouteList, ReceivedRouteList};
+
     use super::super::tests::{answer, expect};
     use super::*;
 
@@ -194,6 +201,8 @@ mod tests {
             ("backends", of_all_pools(&answer::<PoolList>("/v1/pools").items, now())),
             ("backends of web", backends(&answer::<BackendList>("/v1/pools/web/backends").items, now())),
             ("peers", peers(&answer::<PeerList>("/v1/peers").items, now())),
+            ("advertised", bgp::told(&answer::<AdvertisedRouteList>("/v1/peers/tor1/adj-rib-out").items)),
+            ("received", bgp::heard(&answer::<ReceivedRouteList>("/v1/peers/tor1/adj-rib-in").items, now())),
             ("overrides", views::overrides(&answer::<OverrideList>("/v1/overrides").items, now())),
         ];
         let text: String = lists
@@ -212,8 +221,10 @@ mod tests {
             ("services dns-udp", detail::service(&answer("/v1/services/dns-udp"), now(), look)),
             ("pools web", detail::pool(&answer("/v1/pools/web"), now(), look)),
             ("backends web/b3", detail::backend(&answer("/v1/pools/web/backends/b3"), now(), look)),
-            ("peers tor1", detail::peer(&answer("/v1/peers/tor1"), now(), look)),
-            ("peers tor2", detail::peer(&answer("/v1/peers/tor2"), now(), look)),
+            ("bgp", bgp::speaker(&answer("/v1/bgp"), now(), look)),
+            ("peers tor1", peer::page(&answer("/v1/peers/tor1"), now(), look)),
+            ("peers tor2", peer::page(&answer("/v1/peers/tor2"), now(), look)),
+            ("peers edge", peer::page(&answer("/v1/peers/edge"), now(), look)),
             ("appliance", detail::appliance(&answer("/v1/appliance"), now(), look)),
             ("document", detail::toml(&answer("/v1/document"))),
         ];

@@ -4,8 +4,8 @@
 use std::time::SystemTime;
 
 use weir_api::v1::{
-    BackendState, BackendStatus, CheckStatus, CheckVerdict, Condition, Override, PeerStatus, PoolStatus,
-    Remark, ServiceStatus, SessionState, VipStatus,
+    BackendState, BackendStatus, BfdState, BfdStatus, CheckStatus, CheckVerdict, Condition, FamilyPrefixes,
+    Notification, Override, PeerStatus, PoolStatus, ServiceStatus, SessionState, Timestamp, VipStatus,
 };
 
 use super::output::Tone;
@@ -145,29 +145,95 @@ pub(super) fn peers<'a>(
 ) -> Table {
     let mut table = Table::new(&["PEER", "ADDRESS", "AS", "STATE", "FOR", "PREFIXES", "WHY"]);
     for (name, peer) in items {
-        let is_up = peer.state == SessionState::Established;
-        let told: usize = peer.prefixes.values().map(|family| family.advertised.len()).sum();
         table.row([
             name.into(),
-            peer.address.to_string().into(),
-            if peer.remote_as == 0 { Cell::from("any") } else { peer.remote_as.to_string().into() },
-            Cell::toned(if is_up { Tone::Good } else { Tone::Bad }, peer.state.name()),
-            match (is_up, peer.established_at) {
-                (true, Some(since)) => time::age(since.0, now).into(),
-                _ => "".into(),
-            },
-            told.to_string().into(),
-            if is_up { conditions(&peer.conditions, now) } else { Cell::lines(why_down(peer, now)) },
+            remote(peer).into(),
+            remote_as(peer).into(),
+            session_state(peer),
+            in_state(peer, now).into(),
+            sum(peer, |family| family.advertised).into(),
+            why_not_up(peer, now),
         ]);
     }
     table
 }
 
+/// Sessions with what runs over them and beside them.
+pub(super) fn sessions<'a>(
+    items: impl IntoIterator<Item = (&'a str, &'a PeerStatus)>,
+    now: SystemTime,
+) -> Table {
+    let head = &["PEER", "REMOTE", "AS", "STATE", "FOR", "OUT", "IN", "FLAPS", "BFD", "WHY"];
+    let mut table = Table::new(head);
+    for (name, peer) in items {
+        table.row([
+            name.into(),
+            remote(peer).into(),
+            remote_as(peer).into(),
+            session_state(peer),
+            in_state(peer, now).into(),
+            sum(peer, |family| family.advertised).into(),
+            sum(peer, |family| family.received).into(),
+            peer.down_total.0.to_string().into(),
+            peer.bfd.as_ref().map_or_else(|| Cell::from(""), bfd),
+            why_not_up(peer, now),
+        ]);
+    }
+    table
+}
+
+fn is_up(peer: &PeerStatus) -> bool {
+    peer.state == SessionState::Established
+}
+
+fn remote_as(peer: &PeerStatus) -> String {
+    if peer.remote_as == 0 { "any".to_owned() } else { peer.remote_as.to_string() }
+}
+
+fn session_state(peer: &PeerStatus) -> Cell {
+    match peer.sessions {
+        Some(1) => Cell::from("1 session"),
+        Some(sessions) => format!("{sessions} sessions").into(),
+        None => Cell::toned(if is_up(peer) { Tone::Good } else { Tone::Bad }, peer.state.name()),
+    }
+}
+
+/// How long it is up, or down after having been up.
+fn in_state(peer: &PeerStatus, now: SystemTime) -> String {
+    let since = if is_up(peer) { peer.established_at } else { peer.down_since };
+    since.map_or_else(String::new, |since| time::age(since.0, now))
+}
+
+fn sum(peer: &PeerStatus, count: fn(&FamilyPrefixes) -> u64) -> String {
+    peer.prefixes.values().map(count).sum::<u64>().to_string()
+}
+
+fn why_not_up(peer: &PeerStatus, now: SystemTime) -> Cell {
+    if is_up(peer) { conditions(&peer.conditions, now) } else { Cell::lines(why_down(peer, now)) }
+}
+
+/// `10.0.0.1`, `fe80::1%eth1`, or as configured while the address is not known.
+fn remote(peer: &PeerStatus) -> String {
+    match (peer.address, &peer.interface) {
+        (Some(address), Some(interface)) => format!("{address}%{interface}"),
+        (Some(address), None) => address.to_string(),
+        (None, _) => peer.remote.clone(),
+    }
+}
+
+fn bfd(bfd: &BfdStatus) -> Cell {
+    match bfd.state {
+        BfdState::Up => Cell::toned(Tone::Good, "up"),
+        _ if bfd.is_never_up => Cell::toned(Tone::Bad, "never-up"),
+        BfdState::AdminDown | BfdState::Down | BfdState::Init => Cell::toned(Tone::Bad, bfd.state.name()),
+    }
+}
+
 /// What keeps a session down, the newest first.
 fn why_down(peer: &PeerStatus, now: SystemTime) -> Vec<String> {
-    let is_told = |remark: &Remark| peer.conditions.iter().any(|one| one.message.contains(&remark.text));
+    let is_told = |text: &str| peer.conditions.iter().any(|one| one.message.contains(text));
     let conditions = peer.conditions.iter().map(|one| condition(one, now));
-    conditions.chain(words(peer, now, |remark| !is_told(remark))).collect()
+    conditions.chain(words(peer, now, |text| !is_told(text))).collect()
 }
 
 /// The last words of each side about a session, the newest first.
@@ -175,17 +241,18 @@ pub(super) fn last_words(peer: &PeerStatus, now: SystemTime) -> Vec<String> {
     words(peer, now, |_| true)
 }
 
-fn words(peer: &PeerStatus, now: SystemTime, is_wanted: impl Fn(&Remark) -> bool) -> Vec<String> {
-    let all =
-        [("received", &peer.last_received), ("sent", &peer.last_sent), ("transport", &peer.last_transport)];
-    let mut words: Vec<(&str, &Remark)> =
-        all.into_iter().filter_map(|(what, remark)| Some((what, remark.as_ref()?))).collect();
-    words.retain(|(_, remark)| is_wanted(remark));
-    words.sort_by_key(|(_, remark)| std::cmp::Reverse(remark.at));
-    words
-        .iter()
-        .map(|(what, one)| format!("{what}: {} ({} ago)", one.text, time::age(one.at.0, now)))
-        .collect()
+fn words(peer: &PeerStatus, now: SystemTime, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let said = |last: &Option<Notification>| last.as_ref().map(|last| (last.at, last.text.clone()));
+    let all = [
+        ("received", said(&peer.last_received)),
+        ("sent", said(&peer.last_sent)),
+        ("transport", peer.last_transport.as_ref().map(|last| (last.at, last.text.clone()))),
+    ];
+    let mut words: Vec<(&str, Timestamp, String)> =
+        all.into_iter().filter_map(|(what, last)| last.map(|(at, text)| (what, at, text))).collect();
+    words.retain(|(_, _, text)| is_wanted(text));
+    words.sort_by_key(|(_, at, _)| std::cmp::Reverse(*at));
+    words.iter().map(|(what, at, text)| format!("{what}: {text} ({} ago)", time::age(at.0, now))).collect()
 }
 
 /// What operators set beside the document.

@@ -8,11 +8,14 @@
 //!      └──────► follow ──► recorder (pure): edges ──► EventLog, counters of edges
 //! ```
 
+mod bfd;
+mod bgp;
 mod checks;
 mod overrides;
 mod peers;
 mod pools;
 mod recorder;
+mod routes;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -27,9 +30,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_api::events::EventLog;
 use weir_api::metrics::Telemetry;
-use weir_api::v1::{CheckDetail, FieldError, Override, Reloaded, Status};
+use weir_api::v1::{
+    AdvertisedRouteList, CheckDetail, FieldError, Override, ReceivedRouteList, Reloaded, Status,
+};
 use weir_api::{
-    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Probes,
+    ControlPlane, DocumentView, OverrideRefused, OverrideSet, OverrideTarget, OverrideWish, Page, Probes,
     Readiness, ReloadRefused, Unavailable, View,
 };
 use weir_bgp::SpeakerStatus;
@@ -240,6 +245,17 @@ impl ControlPlane for Control {
         Ok(checks::details(&status, Clocks { at: Instant::now(), wall: SystemTime::now() }))
     }
 
+    fn advertised(&self, peer: &str, page: Page) -> Option<AdvertisedRouteList> {
+        // The view shares what the speaker wants, so that a long list keeps nobody waiting.
+        let told = self.of_peer(peer, |known| known.adj_rib_out.clone())?;
+        Some(routes::advertised(&told.unwrap_or_default(), page))
+    }
+
+    fn received(&self, peer: &str, page: Page) -> Option<ReceivedRouteList> {
+        let heard = self.of_peer(peer, |known| Arc::clone(&known.adj_rib_in))?;
+        Some(routes::received(&heard.unwrap_or_default(), page))
+    }
+
     fn overrides(&self) -> Vec<Override> {
         overrides::all(&self.sources.overrides.subscribe().borrow(), self.is_kept())
     }
@@ -299,11 +315,13 @@ impl Control {
         let reconcile = Arc::clone(&self.sources.reconcile.borrow());
         let overrides = Arc::clone(&self.sources.overrides.subscribe().borrow());
         let speaker = self.speaker.borrow().as_ref().map(|speaker| Arc::clone(&speaker.borrow()));
+        let bfd = self.bfd();
         status::status(&Parts {
             accepted,
             rejected: rejected.as_deref(),
             reconcile: &reconcile,
             speaker: speaker.as_deref(),
+            bfd: Some(&bfd),
             traffic,
             health: &self.sources.monitor.snapshot(),
             overrides: &overrides,
@@ -312,7 +330,16 @@ impl Control {
             is_stopping: self.is_stopping.load(Ordering::Relaxed),
             started_at: self.started_at,
             kernel: &self.kernel,
+            now: Instant::now(),
         })
+    }
+
+    /// Something of a peer; `None` inside when the speaker does not know it yet, outside when the document does not.
+    fn of_peer<T>(&self, name: &str, what: impl FnOnce(&weir_bgp::PeerStatus) -> T) -> Option<Option<T>> {
+        let speaker = self.speaker.borrow().as_ref().map(|speaker| Arc::clone(&speaker.borrow()));
+        let known = speaker.as_ref().and_then(|speaker| speaker.peers.get(name));
+        let is_known = known.is_some() || self.sources.accepted.borrow().document.peers.contains_key(name);
+        is_known.then(|| known.map(what))
     }
 
     /// The canonical form, made once for each document.

@@ -2,7 +2,7 @@
 //! From what the parts publish to the status document. Pure.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use weir_api::v1::{
     ApplianceStatus, BackendState, Condition, Counter, DataplaneStatus, DocumentStatus, Lifecycle,
@@ -12,7 +12,8 @@ use weir_api::v1::{
 use weir_bgp::SpeakerStatus;
 use weir_health::HealthSnapshot;
 
-use super::{checks, overrides, peers, pools, vips};
+use super::{bgp, checks, overrides, peers, pools, vips};
+use crate::bfd::BfdStatus;
 use crate::model::{self, Document};
 use crate::overrides::Overrides;
 use crate::reconcile::ports::Traffic;
@@ -27,6 +28,8 @@ pub(super) struct Parts<'a> {
     pub(super) reconcile: &'a ReconcileStatus,
     /// `None` before the speaker runs.
     pub(super) speaker: Option<&'a SpeakerStatus>,
+    /// `None` before BFD runs.
+    pub(super) bfd: Option<&'a BfdStatus>,
     pub(super) traffic: &'a Traffic,
     pub(super) health: &'a HealthSnapshot,
     pub(super) overrides: &'a Overrides,
@@ -35,11 +38,13 @@ pub(super) struct Parts<'a> {
     pub(super) is_stopping: bool,
     pub(super) started_at: SystemTime,
     pub(super) kernel: &'a str,
+    pub(super) now: Instant,
 }
 
 /// The whole status document.
 pub(super) fn status(parts: &Parts<'_>) -> Status {
-    let peers = peers::peers(&parts.accepted.document, parts.speaker);
+    let document = &parts.accepted.document;
+    let peers = peers::peers(document, parts.speaker, parts.bfd, parts.now);
     let mut status = Status {
         appliance: appliance(parts),
         problems: Vec::new(),
@@ -49,6 +54,7 @@ pub(super) fn status(parts: &Parts<'_>) -> Status {
         vips: vips::vips(parts, &peers),
         services: pools::services(parts),
         pools: pools::pools(parts),
+        bgp: bgp::speaker(document, parts.speaker, &peers),
         peers,
         dataplane: dataplane(parts),
         health: checks::summary(parts.health),
@@ -181,7 +187,8 @@ fn conditions(parts: &Parts<'_>, status: &Status) -> Vec<Condition> {
 fn problems(status: &Status) -> Vec<String> {
     let mut problems: Vec<String> =
         status.conditions.iter().map(|one| format!("{}: {}", one.code, one.message)).collect();
-    for (name, peer) in status.peers.iter().filter(|(_, peer)| peer.state != SessionState::Established) {
+    let sessions = status.peers.iter().filter(|(_, peer)| !peer.is_range());
+    for (name, peer) in sessions.filter(|(_, peer)| peer.state != SessionState::Established) {
         let why = peer.conditions.first().map(|one| format!(": {}", one.message)).unwrap_or_default();
         problems.push(format!("peer {name}: {}{why}", peer.state.name()));
     }

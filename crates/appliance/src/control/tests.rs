@@ -124,6 +124,7 @@ fn seen(accepted: &Accepted, reconcile: &ReconcileStatus, speaker: Option<&Speak
         rejected: None,
         reconcile,
         speaker,
+        bfd: None,
         traffic: &traffic(),
         health: &HealthSnapshot::default(),
         overrides: &Overrides::default(),
@@ -132,6 +133,7 @@ fn seen(accepted: &Accepted, reconcile: &ReconcileStatus, speaker: Option<&Speak
         is_stopping: false,
         started_at: UNIX_EPOCH,
         kernel: "6.18.0",
+        now: Instant::now(),
     })
 }
 
@@ -175,6 +177,19 @@ fn a_vip_is_announced_once_an_established_peer_was_told() {
     }
 }
 
+/// How the session of [`speaker`] exports.
+pub(super) fn export() -> Export {
+    Export {
+        asn: 65_010,
+        families: weir_bgp::Families::BOTH,
+        next_hop_v4: Some(RouteNextHop::V4("10.0.0.2".parse().expect("an address"))),
+        next_hop_v6: None,
+        encoder: UpdateEncoder { four_octet_as: true, message_max: 4096 },
+        has_enhanced_refresh: false,
+        policy: Arc::default(),
+    }
+}
+
 fn speaker(state: weir_bgp::PeerState, prefix: Prefix) -> SpeakerStatus {
     let config = weir_bgp::PeerConfig::new(
         "tor1",
@@ -182,18 +197,10 @@ fn speaker(state: weir_bgp::PeerState, prefix: Prefix) -> SpeakerStatus {
         weir_bgp::RemoteAs::Exact(65_000),
     );
     let wanted = Wanted::new(&BTreeSet::from([Advertisement::plain(prefix)]));
-    let export = Export {
-        asn: 65_010,
-        families: weir_bgp::Families::BOTH,
-        next_hop_v4: Some(RouteNextHop::V4("10.0.0.2".parse().expect("an address"))),
-        next_hop_v6: None,
-        encoder: UpdateEncoder { four_octet_as: true, message_max: 4096 },
-        has_enhanced_refresh: false,
-    };
     let peer = weir_bgp::PeerStatus {
         state,
         remote_as: Some(65_000),
-        adj_rib_out: weir_bgp::AdjRibOutView::new(Arc::new(wanted), Some(export)),
+        adj_rib_out: weir_bgp::AdjRibOutView::new(Arc::new(wanted), Some(export())),
         ..weir_bgp::PeerStatus::new(&config)
     };
     SpeakerStatus { peers: BTreeMap::from([("tor1".into(), peer)]), ..SpeakerStatus::default() }
@@ -223,6 +230,7 @@ fn failures_and_refusals_are_problems() {
         rejected: Some(&rejected),
         reconcile: &reconcile,
         speaker: None,
+        bfd: None,
         traffic: &traffic(),
         health: &HealthSnapshot { is_overloaded: true, ..HealthSnapshot::default() },
         overrides: &Overrides::default(),
@@ -231,6 +239,7 @@ fn failures_and_refusals_are_problems() {
         is_stopping: true,
         started_at: SystemTime::now(),
         kernel: "6.18.0",
+        now: Instant::now(),
     });
     assert_eq!(
         told.problems[..4],

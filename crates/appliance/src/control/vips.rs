@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_api::v1::{
     Condition, Counter, PeerStatus, PreciseTime, SessionState, Timestamp, VipStatus, WithheldReason,
 };
-use weir_bgp::Prefix;
+use weir_bgp::{PeerState, Prefix, SpeakerStatus};
 
 use super::status::Parts;
 use crate::model::{Peer, Vip};
@@ -19,7 +19,7 @@ pub(super) fn vips(parts: &Parts<'_>, peers: &BTreeMap<String, PeerStatus>) -> B
         let takes = |peer: &Peer| if one.address.is_ipv4() { peer.families.ipv4 } else { peer.families.ipv6 };
         let takers = parts.accepted.document.peers.iter().filter(|(_, peer)| takes(peer));
         let takers = takers.map(|(name, _)| name.as_str()).collect();
-        (name.clone(), vip(one, parts.reconcile.vips.get(name), peers, &takers))
+        (name.clone(), vip(one, parts.reconcile.vips.get(name), parts.speaker, peers, &takers))
     })
     .collect()
 }
@@ -28,14 +28,15 @@ pub(super) fn vips(parts: &Parts<'_>, peers: &BTreeMap<String, PeerStatus>) -> B
 fn vip(
     vip: &Vip,
     outcome: Option<&VipOutcome>,
+    speaker: Option<&SpeakerStatus>,
     peers: &BTreeMap<String, PeerStatus>,
     takers: &BTreeSet<&str>,
 ) -> VipStatus {
     // Another address under an old name is another VIP, of which the reconciler has not said anything yet.
     let outcome = outcome.filter(|outcome| outcome.address == vip.address);
-    let prefix = Prefix::host(vip.address).to_string();
+    let prefix = Prefix::host(vip.address);
     let told: BTreeMap<String, bool> =
-        peers.iter().map(|(name, peer)| (name.clone(), is_told(peer, &prefix))).collect();
+        sessions(peers).map(|(name, _)| (name.clone(), is_told(speaker, name, &prefix))).collect();
     let announced = told.values().any(|told| *told);
     let Some(outcome) = outcome else { return unseen(vip, told, announced) };
     let mut withheld: Vec<WithheldReason> = outcome.withheld.iter().map(|reason| word(*reason)).collect();
@@ -75,9 +76,19 @@ fn unseen(vip: &Vip, peers: BTreeMap<String, bool>, announced: bool) -> VipStatu
     }
 }
 
-fn is_told(peer: &PeerStatus, prefix: &str) -> bool {
-    peer.state == SessionState::Established
-        && peer.prefixes.values().any(|family| family.advertised.iter().any(|one| one == prefix))
+/// A session of a range is what the document says of the range.
+fn in_document(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(range, _)| range)
+}
+
+/// Peers with a session of their own: a range has none.
+fn sessions(peers: &BTreeMap<String, PeerStatus>) -> impl Iterator<Item = (&String, &PeerStatus)> {
+    peers.iter().filter(|(_, peer)| !peer.is_range())
+}
+
+fn is_told(speaker: Option<&SpeakerStatus>, name: &str, prefix: &Prefix) -> bool {
+    let peer = speaker.and_then(|speaker| speaker.peers.get(name));
+    peer.is_some_and(|peer| peer.state == PeerState::Established && peer.adj_rib_out.contains(prefix))
 }
 
 fn word(reason: Reason) -> WithheldReason {
@@ -116,7 +127,7 @@ fn withheld_by(reason: WithheldReason, message: String) -> Condition {
 
 /// Wanted, but nobody was told: because nobody listens, or because those who do were not told.
 fn no_peer(vip: &Vip, peers: &BTreeMap<String, PeerStatus>, takers: &BTreeSet<&str>) -> Condition {
-    let takers: Vec<_> = peers.iter().filter(|(name, _)| takers.contains(name.as_str())).collect();
+    let takers: Vec<_> = peers.iter().filter(|(name, _)| takers.contains(in_document(name))).collect();
     let established: Vec<&str> = takers
         .iter()
         .filter(|(_, peer)| peer.state == SessionState::Established)

@@ -16,6 +16,7 @@ pub(crate) fn document() -> Value {
 /// The answer to a GET of `path`, `None` where there is nothing.
 pub(crate) fn get(path: &str) -> Option<Value> {
     let (status, document) = (status(), document());
+    let path = path.split_once('?').map_or(path, |(path, _query)| path);
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
     match segments.as_slice() {
         ["status"] => Some(status),
@@ -28,6 +29,25 @@ pub(crate) fn get(path: &str) -> Option<Value> {
                 "dataplane": status["dataplane"], "conditions": status["conditions"] },
             "overrides": overrides(&status, "appliance"),
             "generation": 4,
+        })),
+        ["bgp"] => Some(json!({
+            "spec": document["bgp"], "status": status["bgp"], "peers": status["peers"], "generation": 4,
+        })),
+        ["peers", peer, "adj-rib-out"] => status["peers"].get(peer).map(|_| json!({
+            "items": [
+                { "prefix": "192.0.2.1/32", "next_hop": "10.0.0.2", "as_path": "65010", "med": null,
+                    "communities": [], "large_communities": [], "link_bandwidth": null },
+                { "prefix": "198.51.100.10/32", "next_hop": "10.0.0.2", "as_path": "65010 65010", "med": 50,
+                    "communities": ["65010:100", "no-export"], "large_communities": ["65010:1:2"],
+                    "link_bandwidth": 3_125_000_000_u64 },
+            ],
+            "total": 2, "next": null,
+        })),
+        ["peers", peer, "adj-rib-in"] => status["peers"].get(peer).map(|_| json!({
+            "items": [{ "prefix": "0.0.0.0/0", "next_hops": ["2001:db8::1", "fe80::1"], "as_path": "65000", "origin": "igp",
+                "med": null, "communities": [], "large_communities": [], "is_stale": true,
+                "received_at": "2026-03-01T10:00:04.000Z" }],
+            "total": 1, "next": null,
         })),
         ["pools", pool, "backends"] => {
             let names = status["pools"][pool]["backends"].as_object()?.keys();

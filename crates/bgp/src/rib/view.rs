@@ -43,10 +43,21 @@ impl AdjRibOutView {
 
     /// The prefixes of a family with what was told of them, sorted.
     pub fn iter(&self, family: Family) -> impl Iterator<Item = AdvertisedRoute> + '_ {
+        self.iter_after(family, None)
+    }
+
+    /// As [`Self::iter`], beginning behind a prefix, be it there or not: what comes before costs nothing.
+    pub fn iter_after(
+        &self,
+        family: Family,
+        after: Option<Prefix>,
+    ) -> impl Iterator<Item = AdvertisedRoute> + '_ {
+        let from = after.map_or(0, |after| self.wanted.paths.partition_point(|(prefix, _)| *prefix <= after));
         let told = self.export.as_ref().filter(|export| export.families.contains(family));
         let told = told.and_then(|export| Some((export, export.next_hop(family)?)));
         told.into_iter().flat_map(move |(export, next_hop)| {
-            let of_family = self.wanted.paths.iter().filter(move |(prefix, _)| prefix.family() == family);
+            let of_family = self.wanted.paths.iter().skip(from);
+            let of_family = of_family.filter(move |(prefix, _)| prefix.family() == family);
             of_family.map(move |(prefix, attributes)| {
                 let told = Told::new(attributes, &export.policy);
                 AdvertisedRoute {

@@ -396,12 +396,14 @@ impl Driver {
             SessionEvent::Up => {
                 tracing::info!(%peer, remote = %self.config.remote, "peer up");
                 self.status.since = Some(SystemTime::now());
+                self.status.down_since = None;
                 self.status.established_at = Some(Instant::now());
                 self.status.negotiated = None;
             }
             SessionEvent::Down => {
                 tracing::info!(%peer, remote = %self.config.remote, "peer down");
                 self.status.since = None;
+                self.status.down_since = Some(SystemTime::now());
                 self.status.established_at = None;
             }
             SessionEvent::NotificationSent { notification, why } => {

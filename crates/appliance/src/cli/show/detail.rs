@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use serde_json::Value;
-use weir_api::v1::{Appliance, Backend, CheckDetail, Override, Peer, Pool, PreciseTime, Service, Spec, Vip};
+use weir_api::v1::{Appliance, Backend, CheckDetail, Override, Pool, PreciseTime, Service, Spec, Vip};
 
 use super::super::output::{Look, Tone, plain};
 use super::super::table::{Cell, Table};
@@ -89,33 +89,6 @@ fn checks(all: &[CheckDetail], now: SystemTime) -> Table {
     table
 }
 
-/// A BGP session.
-pub(super) fn peer(peer: &Peer, now: SystemTime, look: Look) -> String {
-    let status = &peer.status;
-    let mut page = views::peers([(peer.name.as_str(), status)], now).render(look);
-    let prefixes = status.prefixes.values().flat_map(|family| family.advertised.iter().cloned());
-    let hold_time = status.hold_time_seconds.map_or_else(String::new, |seconds| format!("{seconds} s"));
-    facts(
-        &mut page,
-        [
-            ("router id", status.remote_router_id.clone().unwrap_or_default()),
-            ("own address", status.local_address.map_or_else(String::new, |address| address.to_string())),
-            ("hold time", hold_time),
-            ("capabilities", status.capabilities.join(", ")),
-            ("told", prefixes.collect::<Vec<_>>().join(", ")),
-            ("times up", status.established_total.0.to_string()),
-            ("times down", status.down_total.0.to_string()),
-        ],
-    );
-    let mut words = Table::new(&["LAST WORDS"]);
-    for line in views::last_words(status, now) {
-        words.row([line.into()]);
-    }
-    section(&mut page, "History", &words, look);
-    tail(&mut page, &peer.spec, &peer.overrides, now, look);
-    page
-}
-
 /// The process, its host and its packet path.
 pub(super) fn appliance(appliance: &Appliance, now: SystemTime, look: Look) -> String {
     let (process, dataplane) = (&appliance.status.process, &appliance.status.dataplane);
@@ -161,7 +134,7 @@ pub(super) fn appliance(appliance: &Appliance, now: SystemTime, look: Look) -> S
 }
 
 /// What ends every page: overrides, and what the document says.
-fn tail(page: &mut String, spec: &Spec, overrides: &[Override], now: SystemTime, look: Look) {
+pub(super) fn tail(page: &mut String, spec: &Spec, overrides: &[Override], now: SystemTime, look: Look) {
     section(page, "Overrides", &views::overrides(overrides, now), look);
     if !spec.is_empty() {
         push(page, &format!("\n{}\n", look.tint(Tone::Head, "Document")));
@@ -169,7 +142,7 @@ fn tail(page: &mut String, spec: &Spec, overrides: &[Override], now: SystemTime,
     }
 }
 
-fn section(page: &mut String, title: &str, table: &Table, look: Look) {
+pub(super) fn section(page: &mut String, title: &str, table: &Table, look: Look) {
     if !table.is_empty() {
         push(page, &format!("\n{}\n", look.tint(Tone::Head, title)));
         page.push_str(&table.render(look));
@@ -177,7 +150,7 @@ fn section(page: &mut String, title: &str, table: &Table, look: Look) {
 }
 
 /// Names and values, a line each; what is empty is left out.
-fn facts<const N: usize>(page: &mut String, facts: [(&str, String); N]) {
+pub(super) fn facts<const N: usize>(page: &mut String, facts: [(&str, String); N]) {
     let known: Vec<_> = facts.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = known.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     if !page.is_empty() && !known.is_empty() {
