@@ -51,7 +51,7 @@ fuzz-short: export RUSTC_BOOTSTRAP = 1
 fuzz-short: setup-fuzz
 	@cd fuzz && cargo run --quiet --release --bin seed
 	@cd fuzz && set -e && for target in $$(cargo fuzz list | grep -v '^seed$$'); do \
-		cargo fuzz run $$target -- -max_total_time='$(FUZZ_SECONDS)' -max_len=4096 -timeout=5 -rss_limit_mb=512; done
+		cargo fuzz run --sanitizer none $$target -- -max_total_time='$(FUZZ_SECONDS)' -max_len=4096 -timeout=5 -rss_limit_mb=512; done
 
 .PHONY: fuzz
 fuzz: setup-fuzz

@@ -165,7 +165,10 @@ impl fmt::Display for Notification {
         }
         match (self.shutdown_text(), self.prefix_limit()) {
             (Some(text), _) => write!(f, ": {text}"),
-            (None, Some((family, limit))) => write!(f, ": limit {limit} of {family}"),
+            (None, Some((family, limit))) => match family.family() {
+                Some(family) => write!(f, ": limit {limit} of {family}"),
+                None => write!(f, ": limit {limit} of {family}"),
+            },
             (None, None) => Ok(()),
         }
     }
@@ -211,7 +214,10 @@ mod tests {
         let sent = Notification::prefixes_exceeded(AfiSafi { afi: 1, safi: 1 }, 3);
         assert_eq!(sent.data(), [0, 1, 1, 0, 0, 0, 3]);
         assert_eq!(sent.prefix_limit(), Some((AfiSafi { afi: 1, safi: 1 }, 3)));
-        assert_eq!(sent.to_string(), "cease (6), maximum number of prefixes reached (1): limit 3 of 1/1");
+        assert_eq!(
+            sent.to_string(),
+            "cease (6), maximum number of prefixes reached (1): limit 3 of ipv4-unicast"
+        );
         assert_eq!(Notification::cease(cease::MAX_PREFIXES).prefix_limit(), None);
         assert_eq!(Notification::new(6, 1, vec![0, 1, 1, 0, 0, 0]).prefix_limit(), None);
         assert_eq!(Notification::new(6, 2, vec![0, 1, 1, 0, 0, 0, 3]).prefix_limit(), None);
