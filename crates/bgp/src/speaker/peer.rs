@@ -37,6 +37,11 @@ const READ_LEN: usize = 64 * 1024;
 const READS_IN_A_ROW: usize = 4;
 /// Longest time a change of what is advertised waits for one peer's socket before it is reported as handed over.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// A list of received routes stands for this long for each route beyond the first few: a peer that changes one of very many
+/// routes all the time must not make us copy them all the time. It is several times what copying takes.
+const SHOWN_PER_ROUTE: Duration = Duration::from_micros(10);
+/// So many routes are copied at every change.
+const SHOWN_AT_ONCE: u32 = 256;
 /// Connections that may be closing at once: beyond it they are cut without their last word, the peer dials too often.
 const CLOSING_MAX: usize = 16;
 /// Longest time the last connections are waited for at the end.
@@ -105,6 +110,8 @@ struct Driver {
     /// Of [`Orders::paths_down`], how many were passed on.
     paths_down: u64,
     adj_rib_in_version: Option<u64>,
+    /// The list of received routes is not made anew before.
+    shown_until: Instant,
     is_stopped: bool,
 }
 
@@ -125,6 +132,7 @@ pub(super) async fn run(config: SessionConfig, seed: u64, ports: Ports) {
         handing_over: None,
         paths_down: 0,
         adj_rib_in_version: None,
+        shown_until: Instant::now(),
         is_stopped: false,
     };
     driver.obey();
@@ -157,7 +165,9 @@ impl Driver {
                 tokio::task::yield_now().await;
             }
             let hand_over = self.handing_over.map(|(_, deadline)| deadline);
-            let deadline = [self.session.poll_timeout(), hand_over].into_iter().flatten().min();
+            let is_shown = self.adj_rib_in_version == Some(self.session.adj_rib_in().version());
+            let show = (!is_shown).then_some(self.shown_until);
+            let deadline = [self.session.poll_timeout(), hand_over, show].into_iter().flatten().min();
             // CANCEL: every arm only waits for readiness or owns its result; what it would have seen is seen next time.
             tokio::select! {
                 changed = self.ports.orders.changed() => match changed {
@@ -470,9 +480,12 @@ impl Driver {
         status.stale_until = self.session.stale_until();
         status.warnings = self.session.warnings();
         let received = self.session.adj_rib_in();
-        if self.adj_rib_in_version != Some(received.version()) {
+        let now = Instant::now();
+        if self.adj_rib_in_version != Some(received.version()) && self.shown_until <= now {
             self.adj_rib_in_version = Some(received.version());
-            status.adj_rib_in = received.snapshot(Instant::now(), SystemTime::now());
+            status.adj_rib_in = received.snapshot(now, SystemTime::now());
+            let count = u32::try_from(status.adj_rib_in.len()).unwrap_or(u32::MAX);
+            self.shown_until = now + SHOWN_PER_ROUTE * count.saturating_sub(SHOWN_AT_ONCE);
         }
         let rib = self.session.rib();
         // The lists are long and change rarely; half-told ones are not worth their making.

@@ -7,7 +7,8 @@ use crate::config::{Families, Family, PeerConfig, RemoteAs};
 use crate::session::State;
 use crate::status::PeerStatus;
 use crate::wire::{
-    Capability, DecodeContext, FrameBuffer, Message, Notification, Open, encode_keepalive, iana,
+    AsPath, Capability, DecodeContext, FrameBuffer, Message, NextHop, Notification, Open, Origin, PathToSend,
+    UpdateEncoder, encode_keepalive, iana,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -293,6 +294,38 @@ async fn a_peer_that_is_not_there_is_tried_again_and_met() {
     let other = Speaker::start(config(65000, there, other)).await.unwrap();
     until(&other, "announced", |p| p.counters.received_ipv4.announced == 1).await;
     other.shutdown("").await;
+    speaker.shutdown("").await;
+}
+
+#[tokio::test]
+async fn a_long_list_of_received_routes_is_shown_whole_and_follows_every_change() {
+    let (here, there) = (free("127.0.0.1"), free("127.0.0.3"));
+    let peer = PeerConfig { passive: true, prefixes_max: 10_000, ..peer(there, 65000, here) };
+    let speaker = Speaker::start(config(65010, here, peer)).await.unwrap();
+    let mut raw = Raw::established(here, there).await;
+    let path = AsPath::own(65000, 1);
+    let path = PathToSend {
+        as_path: &path,
+        origin: Origin::Igp,
+        med: None,
+        communities: &[],
+        extended_communities: &[],
+        large_communities: &[],
+    };
+    let encoder = UpdateEncoder { four_octet_as: true, message_max: 4096 };
+    let next_hop = NextHop::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let all: Vec<_> =
+        (0..10_000).map(|n| Prefix::host(Ipv4Addr::from_bits(0xc000_0000 + n).into())).collect();
+    for prefix in &all {
+        let (message, _) = encoder.announce(path, next_hop, Family::Ipv4Unicast, &[*prefix]).unwrap();
+        raw.say(&message).await;
+    }
+    let shown = until(&speaker, "shown", |p| p.adj_rib_in.len() == all.len()).await;
+    assert!(shown.adj_rib_in.iter().map(|route| route.prefix).eq(all.iter().copied()));
+    raw.say(&encoder.withdraw(Family::Ipv4Unicast, &all[..1]).unwrap().0).await;
+    until(&speaker, "one less", |p| p.adj_rib_in.len() == all.len() - 1).await;
+    drop(raw);
+    until(&speaker, "nothing", |p| p.adj_rib_in.is_empty()).await;
     speaker.shutdown("").await;
 }
 
