@@ -12,7 +12,7 @@
 //!
 //! Which router is *the* neighbour, if there are several although the link should be point-to-point:
 //! - the one a session lives with, whatever else is heard;
-//! - without a session, one that was never heard before: that is how a changed address looks;
+//! - without a session, one that was never heard before the neighbour was heard last: that is how a changed address looks;
 //! - without a session, one that was heard before only if the present one is silent or was tried in vain for a while,
 //!   so that two routers do not make the target swing with each of their advertisements.
 
@@ -60,7 +60,16 @@ pub(super) struct Outgoing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Router {
     address: Ipv6Addr,
+    /// First heard, or first spoken with.
+    since: Instant,
+    /// Last heard.
     heard: Instant,
+}
+
+impl Router {
+    fn new(address: Ipv6Addr, now: Instant) -> Self {
+        Self { address, since: now, heard: now }
+    }
 }
 
 /// The neighbour on one interface.
@@ -71,8 +80,10 @@ pub(super) struct Discovery {
     fixed: Option<Ipv6Addr>,
     ours: Option<Ours>,
     neighbour: Option<Router>,
-    /// Since when the neighbour is the one.
+    /// Since when the neighbour is the one, or is tried again.
     chosen: Option<Instant>,
+    /// End of the last session.
+    released: Option<Instant>,
     last_heard: Option<Instant>,
     others: Vec<Router>,
     in_use: Option<Ipv6Addr>,
@@ -94,6 +105,7 @@ impl Discovery {
             ours: None,
             neighbour: None,
             chosen: None,
+            released: None,
             last_heard: None,
             others: Vec::new(),
             in_use: None,
@@ -116,6 +128,7 @@ impl Discovery {
         if self.ours.is_none() {
             self.neighbour = None;
             self.chosen = None;
+            self.released = None;
             self.others.clear();
             self.advertise_at = None;
             self.solicit_at = None;
@@ -130,16 +143,28 @@ impl Discovery {
     /// is the neighbour.
     pub(super) fn handle_in_use(&mut self, now: Instant, in_use: Option<Ipv6Addr>) {
         if self.in_use.is_some() && in_use.is_none() {
-            // Its silence counts from now on.
+            self.released = Some(now);
             self.chosen = Some(now);
-            self.neighbour.iter_mut().for_each(|router| router.heard = now);
         }
         self.in_use = in_use;
+        if in_use.is_none() {
+            self.follow(now);
+        }
         if let Some(address) = in_use
             && self.fixed.is_none()
             && self.neighbour.map(|router| router.address) != in_use
         {
-            self.choose(now, Router { address, heard: now });
+            self.choose(now, Router::new(address, now));
+        }
+    }
+
+    /// Without a session, follows a router that came up since the neighbour was heard last: it may be the same one with
+    /// another address.
+    fn follow(&mut self, now: Instant) {
+        let Some(neighbour) = self.neighbour.filter(|_| self.fixed.is_none()) else { return };
+        let newer = self.others.iter().filter(|other| other.since > neighbour.heard);
+        if let Some(newest) = newer.max_by_key(|other| other.heard).copied() {
+            self.choose(now, newest);
         }
     }
 
@@ -177,12 +202,12 @@ impl Discovery {
         let was_tried = self.chosen.is_none_or(|at| at + TRIED_AFTER <= now);
         if may_change && (self.neighbour.is_none() || is_new || was_tried) {
             self.last_heard = Some(now);
-            self.choose(now, Router { address: source, heard: now });
+            self.choose(now, Router::new(source, now));
             // It may be new here, and then waits for our word.
             self.answer(now);
         } else if is_new && self.others.len() < OTHERS_MAX {
             tracing::warn!(%source, "another router on a link that should be point-to-point");
-            self.others.push(Router { address: source, heard: now });
+            self.others.push(Router::new(source, now));
         }
     }
 
@@ -217,7 +242,9 @@ impl Discovery {
 
     /// When a neighbour that goes on being silent is forgotten.
     fn silent_at(&self) -> Option<Instant> {
-        self.neighbour.filter(|_| self.in_use.is_none()).map(|router| router.heard + SILENT_AFTER)
+        let neighbour = self.neighbour.filter(|_| self.in_use.is_none())?;
+        // One that a session lived with has its time from the session's end on.
+        Some(self.released.map_or(neighbour.heard, |at| at.max(neighbour.heard)) + SILENT_AFTER)
     }
 
     /// The next message to send. May change after every `handle_*`.

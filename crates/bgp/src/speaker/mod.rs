@@ -8,7 +8,7 @@
 //!              listener::run ────┘    └─────watch<PeerStatus>────┘
 //! ```
 //!
-//! `admission` says whose a connection is, `keys` which keys the listeners need, `pace` how often is too often: all pure.
+//! `admission` says whose a connection is, `keys` and `near` what the listeners require, `pace` how often is too often: all pure.
 //! Orders are state, not a queue: a peer that is busy sees the latest. Dropping every handle ends the speaker as
 //! [`SpeakerHandle::shutdown`] without a text does.
 
@@ -17,6 +17,7 @@ mod import;
 mod keys;
 mod link;
 mod listener;
+mod near;
 mod pace;
 mod peer;
 mod roster;

@@ -266,8 +266,9 @@ impl Driver {
 
     fn take_accepted(&mut self, accepted: Accepted) {
         let Accepted { stream, from } = accepted;
-        if let Err(error) = socket::prepare_accepted(&stream, from.ip(), self.config.has_gtsm) {
-            return self.note_transport(format!("options of the connection from {from}: {error}"));
+        let (md5, has_gtsm) = (self.config.md5.as_ref(), self.config.has_gtsm);
+        if let Err(error) = socket::prepare_accepted(&stream, from.ip(), md5, has_gtsm) {
+            return self.note_transport(format!("connection from {from} refused: {error}"));
         }
         // Two neighbours on one link: the one with which we speak already stays.
         let is_other = |link: &Link| link.remote_address().is_some_and(|remote| remote.ip() != from.ip());

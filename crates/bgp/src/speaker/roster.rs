@@ -13,8 +13,10 @@ use tokio::task::JoinSet;
 
 use super::admission::{Expected, owner};
 use super::keys::{self, Keyed, Keys};
+use super::near::{Rule, Whom};
 use super::pace::Pace;
 use super::peer::{self, Accepted, DiscoveryPorts, Orders, Ports};
+use crate::advertise::Prefix;
 use crate::config::{PeerConfig, Remote, SpeakerConfig};
 use crate::discovery::links::Links;
 use crate::discovery::task::{self as discovery, Found};
@@ -209,6 +211,11 @@ impl Roster {
         keys::wanted(members.map(|one| Keyed { config: &one.config, learnt: one.expected().neighbour }))
     }
 
+    /// Who must be near, now.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        self.members.iter().filter_map(|one| rule(&one.config, one.expected().index)).collect()
+    }
+
     /// Whether an interface or a neighbour is another one since this was asked last.
     pub(super) fn has_moved(&mut self) -> bool {
         let mut has_moved = false;
@@ -221,6 +228,18 @@ impl Roster {
         }
         has_moved
     }
+}
+
+/// Whether a peer must be near. Of an unnumbered one that must, this holds before its interface is known; one that need
+/// not is an exception to that, once it is.
+pub(super) fn rule(config: &PeerConfig, index: Option<u32>) -> Option<Rule> {
+    let whom = match &config.remote {
+        Remote::Address(address) => Whom::Prefix(Prefix::host(*address)),
+        Remote::Interface { .. } if config.has_gtsm => Whom::LinkLocal,
+        Remote::Interface { .. } => Whom::Interface(index?),
+        Remote::Range { prefix, .. } => Whom::Prefix(*prefix),
+    };
+    Some(Rule { whom, must_be_near: config.has_gtsm })
 }
 
 impl Member {

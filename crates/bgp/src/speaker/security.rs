@@ -70,14 +70,32 @@ pub fn refuse_tcp_ao() -> TcpAoError {
     }
 }
 
-/// Sets the key for peers within `prefix`, or removes it. The longest prefix wins, as with routes.
-pub(super) fn set_md5(socket: impl AsFd, prefix: &Prefix, key: Option<&Secret>) -> io::Result<()> {
-    let octets = md5sig(prefix, key);
-    match sockopt::set(socket, IPPROTO_TCP, TCP_MD5SIG_EXT, &octets) {
-        // Nothing to remove is as good as removed.
-        Err(error) if key.is_none() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        result => result,
+/// Sets the key for peers within `prefix`. The longest prefix wins, as with routes.
+pub(super) fn set_md5(socket: impl AsFd, prefix: &Prefix, key: &Secret) -> io::Result<()> {
+    sockopt::set(socket, IPPROTO_TCP, TCP_MD5SIG_EXT, &md5sig(prefix, Some(key)))
+}
+
+/// Removes the key for peers within `prefix`; `false` if there was none.
+pub(super) fn remove_md5(socket: impl AsFd, prefix: &Prefix) -> io::Result<bool> {
+    match sockopt::set(socket, IPPROTO_TCP, TCP_MD5SIG_EXT, &md5sig(prefix, None)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// Whether the handshake of an accepted connection was signed: only then it has inherited a key, which it keeps.
+///
+/// A key that was learnt a moment ago is no proof: the connection may have been waiting to be accepted since before.
+pub(super) fn was_signed(stream: impl AsFd, remote: IpAddr, key: &Secret) -> io::Result<bool> {
+    let prefix = Prefix::host(remote);
+    // There is no way to ask, but removing tells. Nothing can be forged in the microsecond between: whoever does not see the
+    // connection would have to guess where it is.
+    let was_signed = remove_md5(&stream, &prefix)?;
+    if was_signed {
+        set_md5(&stream, &prefix, key)?;
+    }
+    Ok(was_signed)
 }
 
 fn md5sig(prefix: &Prefix, key: Option<&Secret>) -> [u8; MD5SIG_LEN] {
@@ -145,9 +163,9 @@ mod tests {
             let socket = Socket::new(domain, Type::STREAM, None).unwrap();
             let prefix = prefix.parse().unwrap();
             let longest = Secret::new(vec![b'k'; Secret::LEN_MAX]).unwrap();
-            set_md5(&socket, &prefix, Some(&longest)).unwrap();
-            set_md5(&socket, &prefix, None).unwrap();
-            set_md5(&socket, &prefix, None).expect("nothing to remove is fine");
+            set_md5(&socket, &prefix, &longest).unwrap();
+            assert!(remove_md5(&socket, &prefix).unwrap());
+            assert!(!remove_md5(&socket, &prefix).unwrap());
         }
     }
 

@@ -2,16 +2,17 @@
 //! TCP as BGP wants it: where to listen, whence to connect, which options.
 //!
 //! A listening socket is shared by all peers of its family. It sends with TTL 255 as soon as one of them needs that, which
-//! hurts nobody; that a peer's segments must come with it is required of each accepted connection, and of every socket
-//! that dials.
+//! hurts nobody; that a peer's segments must come with it is the business of its filter (`near`), and of an option of each
+//! accepted connection and of every socket that dials.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::keys::Keys;
+use super::near::{self, Rule};
 use super::security;
 use crate::advertise::Prefix;
 use crate::config::Secret;
@@ -22,8 +23,13 @@ const BACKLOG: i32 = 128;
 const TRAFFIC_CLASS: u8 = 0xc0;
 
 /// A listening socket. One of IPv6 does not take IPv4, so that both can be listed. It knows its keys before the first
-/// peer may connect: no connection of a protected peer is ever accepted without a signature.
-pub(super) fn listen(address: SocketAddr, keys: &Keys, sends_far: bool) -> io::Result<TcpListener> {
+/// peer may connect, and its filter: nothing of a protected peer ever gets in without what protects it.
+pub(super) fn listen(
+    address: SocketAddr,
+    keys: &Keys,
+    rules: &[Rule],
+    sends_far: bool,
+) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -35,8 +41,9 @@ pub(super) fn listen(address: SocketAddr, keys: &Keys, sends_far: bool) -> io::R
         security::send_far(&socket, address.is_ipv4())?;
     }
     for (prefix, key) in keys.iter().filter(|(prefix, _)| prefix.address().is_ipv4() == address.is_ipv4()) {
-        security::set_md5(&socket, prefix, Some(key))?;
+        security::set_md5(&socket, prefix, key)?;
     }
+    set_filter(&SockRef::from(&socket), address.is_ipv4(), rules)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -67,7 +74,7 @@ pub(super) async fn dial(dialling: Dialling) -> io::Result<TcpStream> {
         socket.bind(scoped(local, remote))?;
     }
     if let Some(key) = &dialling.md5 {
-        security::set_md5(&socket, &Prefix::host(remote.ip()), Some(key))?;
+        security::set_md5(&socket, &Prefix::host(remote.ip()), key)?;
     }
     if dialling.has_gtsm {
         security::send_far(&options, remote.is_ipv4())?;
@@ -87,12 +94,40 @@ fn scoped(local: IpAddr, remote: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Puts the filter that follows from these rules on a listening socket, or takes it off.
+pub(super) fn set_filter(socket: &SockRef<'_>, is_ipv4: bool, rules: &[Rule]) -> io::Result<()> {
+    let Some(program) = near::program(is_ipv4, rules) else {
+        return match socket.detach_filter() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            result => result,
+        };
+    };
+    let filter = program.iter().map(|one| SockFilter::new(one.code, one.if_true, one.if_false, one.operand));
+    socket.attach_filter(&filter.collect::<Vec<_>>())
+}
+
 /// Options of an accepted connection. An error means that the peer could not be held to what was configured.
-pub(super) fn prepare_accepted(stream: &TcpStream, remote: IpAddr, has_gtsm: bool) -> io::Result<()> {
+pub(super) fn prepare_accepted(
+    stream: &TcpStream,
+    remote: IpAddr,
+    md5: Option<&Secret>,
+    has_gtsm: bool,
+) -> io::Result<()> {
+    if let Some(key) = md5
+        && !security::was_signed(stream, remote, key)?
+    {
+        return Err(io::Error::other("it was made before its key was known"));
+    }
+    let socket = SockRef::from(stream);
     if has_gtsm {
         security::require_near(stream, remote.is_ipv4())?;
     }
-    prepare(&SockRef::from(stream), remote);
+    // The listener's, which would be run for each segment.
+    match socket.detach_filter() {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    prepare(&socket, remote);
     Ok(())
 }
 

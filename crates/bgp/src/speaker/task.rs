@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -12,8 +13,9 @@ use tokio::task::JoinSet;
 use super::import::Import;
 use super::keys::{self, Keys};
 use super::listener::{self, Incoming};
+use super::near::Rule;
 use super::pace::Pace;
-use super::roster::{Admitted, Roster, Starter};
+use super::roster::{self, Admitted, Roster, Starter};
 use super::{Command, security, socket};
 use crate::advertise::Prefix;
 use crate::config::{Ending, Remote, SpeakerConfig};
@@ -30,11 +32,12 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 const STRANGERS_LOGGED: u32 = 3;
 const STRANGERS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The listening sockets, their tasks, and the keys they know.
+/// The listening sockets, their tasks, and what they require of whom.
 pub(super) struct Listeners {
     sockets: Vec<(SocketAddr, Arc<TcpListener>)>,
     _tasks: JoinSet<()>,
     keys: Keys,
+    rules: Vec<Rule>,
 }
 
 impl Listeners {
@@ -53,16 +56,17 @@ impl Listeners {
         });
         let (keys, _) = keys::wanted(keyed);
         let sends_far = config.peers.iter().any(|peer| peer.has_gtsm);
+        let rules: Vec<Rule> = config.peers.iter().filter_map(|peer| roster::rule(peer, None)).collect();
         let mut sockets = Vec::new();
         let mut tasks = JoinSet::new();
         for address in &config.listen {
-            let listener = socket::listen(*address, &keys, sends_far);
+            let listener = socket::listen(*address, &keys, &rules, sends_far);
             let listener =
                 listener.map_err(|source| StartError::Listen { address: *address, source }).map(Arc::new)?;
             tasks.spawn(listener::run(Arc::clone(&listener), incoming.clone()));
             sockets.push((*address, listener));
         }
-        Ok(Self { sockets, _tasks: tasks, keys })
+        Ok(Self { sockets, _tasks: tasks, keys, rules })
     }
 
     /// Makes the sockets know exactly these keys; what the kernel refuses is told.
@@ -70,12 +74,29 @@ impl Listeners {
         for (prefix, key) in keys::changes(&self.keys, &wanted) {
             let of_family = |address: &SocketAddr| address.is_ipv4() == prefix.address().is_ipv4();
             for (_, socket) in self.sockets.iter().filter(|(address, _)| of_family(address)) {
-                if let Err(error) = security::set_md5(socket, prefix, key) {
+                let result = match key {
+                    Some(key) => security::set_md5(socket, prefix, key),
+                    None => security::remove_md5(socket, prefix).map(drop),
+                };
+                if let Err(error) = result {
                     faults.push(format!("MD5 key of {prefix}: {error}"));
                 }
             }
         }
         self.keys = wanted;
+    }
+
+    /// Makes the sockets insist on exactly these neighbours being near.
+    fn set_rules(&mut self, wanted: Vec<Rule>, faults: &mut Vec<String>) {
+        if self.rules == wanted {
+            return;
+        }
+        for (address, socket) in &self.sockets {
+            if let Err(error) = socket::set_filter(&SockRef::from(&**socket), address.is_ipv4(), &wanted) {
+                faults.push(format!("filter of near neighbours on {address}: {error}"));
+            }
+        }
+        self.rules = wanted;
     }
 }
 
@@ -118,7 +139,7 @@ impl Task {
             refused: 0,
             stranger_log: Pace::new(STRANGERS_LOGGED, STRANGERS_INTERVAL),
         };
-        task.update_keys();
+        task.protect();
         task.publish();
         (task, receiver)
     }
@@ -142,7 +163,7 @@ impl Task {
                 },
                 () = changed.notified() => {
                     if self.roster.has_moved() {
-                        self.update_keys();
+                        self.protect();
                     }
                     // At once, not with the next publication: a route that is lost leads nowhere.
                     self.update_import();
@@ -201,12 +222,13 @@ impl Task {
         self.is_stale = true;
     }
 
-    fn update_keys(&mut self) {
+    fn protect(&mut self) {
         let Some(listeners) = &mut self.listeners else { return };
         let (keys, mut faults) = self.roster.keys();
         listeners.set_keys(keys, &mut faults);
+        listeners.set_rules(self.roster.rules(), &mut faults);
         for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
-            tracing::warn!(%fault, "keys");
+            tracing::warn!(%fault, "what protects sessions");
         }
         self.faults = faults.into();
     }

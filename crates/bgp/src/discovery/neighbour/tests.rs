@@ -161,16 +161,30 @@ fn the_neighbour_of_a_live_session_is_kept_and_others_are_told() {
     script.use_it(Some(ROUTER));
     for _ in 0..20 {
         script.hear(OTHER);
+        script.hear(ROUTER);
         script.pass(10);
     }
-    assert_eq!(script.neighbour().as_deref(), Some(ROUTER), "silent, but the session lives");
+    assert_eq!(script.neighbour().as_deref(), Some(ROUTER));
     assert_eq!(script.discovery.status().others, [address(OTHER)]);
     script.use_it(None);
     script.pass(29);
     script.hear(OTHER);
-    assert_eq!(script.neighbour().as_deref(), Some(ROUTER), "it has its time");
+    assert_eq!(script.neighbour().as_deref(), Some(ROUTER), "both speak, and it has its time");
     script.pass(2);
     script.hear(OTHER);
+    assert_eq!(script.neighbour().as_deref(), Some(OTHER));
+}
+
+#[test]
+fn an_address_that_changed_during_a_session_is_followed_when_it_ends() {
+    let mut script = Script::up(None);
+    script.hear(ROUTER);
+    script.use_it(Some(ROUTER));
+    script.pass(30);
+    script.hear(OTHER);
+    script.pass(9);
+    assert_eq!(script.neighbour().as_deref(), Some(ROUTER), "silent, but the session lives");
+    script.use_it(None);
     assert_eq!(script.neighbour().as_deref(), Some(OTHER));
 }
 
