@@ -25,6 +25,14 @@ pub enum ConfigError {
     PeerAddress { peer: String, remote: String },
     #[error("peer `{peer}`: address {remote} is already that of peer `{other}`")]
     PeerAddressTwice { peer: String, other: String, remote: String },
+    #[error(
+        "peer `{peer}`: interface {interface} is already that of peer `{other}`, and only one neighbour can be learnt"
+    )]
+    InterfaceTwice { peer: String, other: String, interface: String },
+    #[error(
+        "peer `{peer}`: it has no MD5 key, but {range} of peer `{other}` has, and the kernel would require that"
+    )]
+    KeyOfRange { peer: String, other: String, range: String },
     #[error("peer `{peer}`: it may announce no prefix at all")]
     PrefixesMax { peer: String },
     #[error("peer `{peer}`: port 0 cannot be connected to")]

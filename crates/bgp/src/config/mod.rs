@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::advertise::Prefix;
 use crate::error::ConfigError;
 use crate::fib::FibConfig;
 
@@ -64,8 +65,13 @@ impl SpeakerConfig {
         if let Some(Err(fault)) = self.fib.map(|fib| fib.validate()) {
             faults.push(ConfigError::Fib(fault));
         }
-        if self.peers.len() > PEERS_MAX {
-            faults.push(ConfigError::TooManyPeers { count: self.peers.len(), max: PEERS_MAX });
+        let sessions = self.peers.iter().map(|peer| match peer.remote {
+            Remote::Range { sessions_max, .. } => usize::from(sessions_max),
+            Remote::Address(_) | Remote::Interface { .. } => 1,
+        });
+        let count = sessions.sum();
+        if count > PEERS_MAX {
+            faults.push(ConfigError::TooManyPeers { count, max: PEERS_MAX });
         }
         let mut addresses: BTreeMap<String, &str> = BTreeMap::new();
         let mut names: BTreeMap<&str, ()> = BTreeMap::new();
@@ -74,6 +80,7 @@ impl SpeakerConfig {
             if names.insert(&peer.name, ()).is_some() {
                 faults.push(ConfigError::PeerName { peer: peer.name.clone() });
             }
+            self.validate_neighbours(peer, &mut faults);
             if let Some(other) = addresses.insert(peer.remote.to_string(), &peer.name) {
                 faults.push(ConfigError::PeerAddressTwice {
                     peer: peer.name.clone(),
@@ -83,6 +90,31 @@ impl SpeakerConfig {
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// What a peer may not have in common with another one.
+    fn validate_neighbours(&self, peer: &PeerConfig, faults: &mut Vec<ConfigError>) {
+        let other_names = |other: &PeerConfig| (peer.name.clone(), other.name.clone());
+        for other in self.peers.iter().filter(|other| other.name != peer.name) {
+            match (&peer.remote, &other.remote) {
+                // Whoever is heard on an interface is its neighbour; there can be only one, unless both are named.
+                (
+                    Remote::Interface { interface, address: None },
+                    Remote::Interface { interface: same, address },
+                ) if interface == same && (address.is_some() || peer.name < other.name) => {
+                    let (peer, other) = other_names(other);
+                    faults.push(ConfigError::InterfaceTwice { peer, other, interface: interface.clone() });
+                }
+                // The kernel takes the key of the longest prefix that has one.
+                (Remote::Address(_) | Remote::Range { .. }, Remote::Range { prefix, .. })
+                    if peer.md5.is_none() && other.md5.is_some() && lies_within(&peer.remote, prefix) =>
+                {
+                    let (peer, other) = other_names(other);
+                    faults.push(ConfigError::KeyOfRange { peer, other, range: prefix.to_string() });
+                }
+                (Remote::Address(_) | Remote::Interface { .. } | Remote::Range { .. }, _) => {}
+            }
+        }
     }
 
     fn validate_peer(&self, peer: &PeerConfig, faults: &mut Vec<ConfigError>) {
@@ -132,6 +164,17 @@ impl SpeakerConfig {
             faults.push(ConfigError::NextHop { peer: name() });
         }
     }
+}
+
+fn lies_within(remote: &Remote, range: &Prefix) -> bool {
+    let (address, length) = match remote {
+        Remote::Address(address) => (*address, u8::MAX),
+        Remote::Range { prefix, .. } => (prefix.address(), prefix.length()),
+        Remote::Interface { .. } => return false,
+    };
+    length > range.length()
+        && address.is_ipv4() == range.address().is_ipv4()
+        && Prefix::truncated(address, range.length()).is_ok_and(|truncated| truncated == *range)
 }
 
 fn validate_remote(peer: &PeerConfig, faults: &mut Vec<ConfigError>) {
@@ -223,6 +266,57 @@ mod tests {
             check(PeerConfig::new("tor1", "fe80::1".parse().unwrap(), RemoteAs::External)),
             "peer `tor1`: fe80::1 is neither a unicast address, nor an interface, nor a range"
         );
+    }
+
+    #[test]
+    fn sessions_of_ranges_count_as_peers() {
+        let range = |sessions_max| PeerConfig {
+            remote: Remote::Range { prefix: "10.0.0.0/8".parse().unwrap(), sessions_max },
+            ..peer()
+        };
+        assert_eq!(speaker(range(256)).validate(), Ok(()));
+        let faults = speaker(range(257)).validate().unwrap_err();
+        assert_eq!(faults[0].to_string(), "257 peers are more than the 256 supported");
+    }
+
+    #[test]
+    fn an_interface_has_one_neighbour_unless_they_are_named() {
+        let on = |name: &str, address: Option<&str>| PeerConfig {
+            remote: Remote::Interface {
+                interface: "eth1".into(),
+                address: address.map(|address| address.parse().unwrap()),
+            },
+            ..PeerConfig::unnumbered(name, "eth1", RemoteAs::External)
+        };
+        let check = |a: PeerConfig, b: PeerConfig| {
+            let mut config = speaker(a);
+            config.peers.push(b);
+            config.validate().err().map(|faults| faults[0].to_string())
+        };
+        assert_eq!(check(on("a", Some("fe80::1")), on("b", Some("fe80::2"))), None);
+        let twice = Some(
+            "peer `a`: interface eth1 is already that of peer `b`, and only one neighbour can be learnt"
+                .into(),
+        );
+        assert_eq!(check(on("b", Some("fe80::1")), on("a", None)), twice);
+    }
+
+    #[test]
+    fn a_peer_without_a_key_may_not_lie_in_a_range_with_one() {
+        let range = PeerConfig {
+            name: "range".into(),
+            remote: Remote::Range { prefix: "10.0.0.0/8".parse().unwrap(), sessions_max: 4 },
+            md5: Secret::new("key"),
+            ..peer()
+        };
+        let mut config = speaker(range);
+        config.peers.push(peer());
+        assert_eq!(
+            config.validate().unwrap_err()[0].to_string(),
+            "peer `tor1`: it has no MD5 key, but 10.0.0.0/8 of peer `range` has, and the kernel would require that"
+        );
+        config.peers[1].md5 = Secret::new("other");
+        assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]
