@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use weir_bgp::{Family, PeerConfig, PeerState, PeerStatus, RemoteAs, SpeakerConfig};
 use weir_lab::document::{APPLIANCE_AS, TOR_AS};
-use weir_lab::{BedLink, BgpBed, Daemon, Tor, TorSession, Transport, wait_until};
+use weir_lab::{BedLink, BgpBed, Daemon, Netns, TOR_LINK_LOCAL, Tor, TorSession, Transport, wait_until};
 
 use crate::PATIENCE;
 use crate::host::{Host, config, plain};
@@ -82,16 +82,16 @@ fn told(lab: &Lab) -> Result<()> {
     for tor in &lab.tors {
         let peer = tor.wait_peer("h1", "both prefixes", |peer| peer.adj_rib_in.len() == 2)?;
         for route in peer.adj_rib_in.iter() {
-            ensure!(route.next_hops == ["fe80::2".parse::<std::net::IpAddr>()?], "{route:?}");
+            ensure!(route.next_hops == ["fe80::1:2".parse::<std::net::IpAddr>()?], "{route:?}");
         }
         ensure!(peer.negotiated.context("negotiated")?.has_extended_next_hop);
-        ensure!(peer.interface.as_deref() == Some("h1") && peer.address == "fe80::2".parse().ok());
+        ensure!(peer.interface.as_deref() == Some("h1") && peer.address == "fe80::1:2".parse().ok());
     }
     for name in ["t1", "t2"] {
         let told = |peer: &PeerStatus| peer.adj_rib_out.len(Family::Ipv4Unicast) == 1;
         let peer = lab.host.wait_peer(name, "told", told)?;
         let discovery = peer.discovery.context("discovery")?;
-        ensure!(discovery.neighbour == "fe80::1".parse().ok() && discovery.own == "fe80::2".parse().ok());
+        ensure!(discovery.neighbour == "fe80::1".parse().ok() && discovery.own == "fe80::1:2".parse().ok());
         ensure!(discovery.sent > 0 && discovery.is_link_up && discovery.error.is_none(), "{discovery:?}");
     }
     Ok(())
@@ -113,18 +113,22 @@ fn again(lab: &Lab, what: &str, change: impl FnOnce() -> Result<()>) -> Result<P
     Ok(up)
 }
 
+/// Gives an end of a link another link-local address in place of the one it has.
+fn change_link_local(netns: &Netns, interface: &str, address: &str) -> Result<()> {
+    netns.ip(&format!("address flush dev {interface} scope link"))?;
+    netns.ip(&format!("address add {address}/64 dev {interface} nodad"))
+}
+
 fn another_address(lab: &Lab) -> Result<()> {
     let up = again(lab, "another address of the neighbour", || {
-        BgpBed::change_link_local(lab.bed.tor(1), "h1", "fe80::77".parse()?)
+        change_link_local(lab.bed.tor(1), "h1", "fe80::77")
     })?;
     ensure!(up.address == "fe80::77".parse().ok(), "{up:?}");
     Ok(())
 }
 
 fn another_address_of_ours(lab: &Lab) -> Result<()> {
-    let up = again(lab, "another address of ours", || {
-        BgpBed::change_link_local(lab.bed.host(1), "t1", "fe80::66".parse()?)
-    })?;
+    let up = again(lab, "another address of ours", || change_link_local(lab.bed.host(1), "t1", "fe80::66"))?;
     ensure!(up.local_address.map(|local| local.ip()) == "fe80::66".parse().ok(), "{up:?}");
     Ok(())
 }
@@ -132,7 +136,8 @@ fn another_address_of_ours(lab: &Lab) -> Result<()> {
 fn a_pulled_cable(lab: &Lab) -> Result<()> {
     // Pulled at the far end: what we see is that the carrier goes.
     let begun = Instant::now();
-    lab.bed.tor(1).ip("link set h1 down")?;
+    let link = BedLink { host: 1, tor: 1 };
+    lab.bed.unplug(link)?;
     lab.host.wait_peer("t1", "down", |peer| peer.state != PeerState::Established)?;
     let took = begun.elapsed();
     eprintln!("a pulled cable was noticed after {took:?}");
@@ -141,7 +146,7 @@ fn a_pulled_cable(lab: &Lab) -> Result<()> {
     lab.host.wait_peer("t1", "no neighbour", |peer| {
         peer.discovery.as_ref().is_some_and(|d| !d.is_link_up && d.neighbour.is_none())
     })?;
-    again(lab, "the cable is back", || lab.bed.tor(1).ip("link set h1 up"))?;
+    again(lab, "the cable is back", || lab.bed.plug(link, TOR_LINK_LOCAL))?;
     Ok(())
 }
 
@@ -163,7 +168,7 @@ fn a_stranger(lab: &Lab) -> Result<()> {
     let index = u32::from_str_radix(line.split_whitespace().nth(1).context("an index")?, 16)?;
     lab.bed.tor(2).enter(|| -> Result<()> {
         let from = SocketAddrV6::new("fe80::bad".parse()?, 0, 0, index);
-        let to = SocketAddrV6::new("fe80::2".parse()?, 179, 0, index);
+        let to = SocketAddrV6::new("fe80::1:2".parse()?, 179, 0, index);
         let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None)?;
         socket.bind(&from.into())?;
         socket.set_read_timeout(Some(PATIENCE))?;

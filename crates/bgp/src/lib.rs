@@ -13,7 +13,8 @@
 //!                                                                                   NOTIFICATION a mistake deserves
 //! ```
 //!
-//! What is spoken: eBGP over IPv4 and IPv6 between numbered peers (RFC 4271, 4760, 5492, 6793, 7606, 2918, 7313, 9003,
+//! What is spoken: eBGP over IPv4 and IPv6 with numbered peers, with the neighbours on interfaces ([`discovery`]), and with
+//! whoever connects from a range (RFC 4271, 4760, 5492, 6793, 7606, 2918, 7313, 9003,
 //! 9072, 6286, 7607, 8212). Of what a peer tells only a default route is ever used: [`import`] selects, [`fib`] puts it into
 //! the kernel's table. How sessions end, and what peers keep meanwhile (RFC 4724, 8538), is decided by the caller's
 //! [`Ending`] and by what both sides agreed on.

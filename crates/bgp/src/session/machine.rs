@@ -67,7 +67,13 @@ impl Session {
             Action::StopConnectRetry => self.link_mut(slot).timers.connect_retry = None,
             Action::SendOpen => self.with_connection(slot, |c| c.is_open_due = true),
             Action::SendKeepalive => self.with_connection(slot, |c| c.is_keepalive_due = true),
-            Action::ArmOpenHold => self.link_mut(slot).timers.hold = Some(now + timers::OPEN_HOLD),
+            Action::ArmOpenHold => {
+                let wait = match slot {
+                    Slot::Dialled => timers::OPEN_HOLD,
+                    Slot::Accepted => timers::OPEN_HOLD_ACCEPTED,
+                };
+                self.link_mut(slot).timers.hold = Some(now + wait);
+            }
             Action::ArmHold => match self.hold_time(slot) {
                 Some(hold) => self.link_mut(slot).timers.hold = Some(now + hold),
                 // Without a hold time only an Established session waits for ever; before it the first wait runs on.

@@ -8,6 +8,9 @@ use super::state::Input;
 /// Hold time while the peer's OPEN is awaited. RFC 4271 §8.2.2 suggests four minutes; while a connection waits we do not dial,
 /// so one that the peer opened and forgot would keep the session down that long. An OPEN takes milliseconds.
 pub(super) const OPEN_HOLD: Duration = Duration::from_secs(30);
+/// The same on a connection that the peer made, whose OPEN is on its way or nobody is there: those who connect and say nothing
+/// should not hold anything for long.
+pub(super) const OPEN_HOLD_ACCEPTED: Duration = Duration::from_secs(10);
 /// Least send hold time. RFC 9687 suggests eight minutes; a withdraw that cannot leave for half a minute is worth a
 /// reset here, because the reset does withdraw.
 const SEND_HOLD_MIN: Duration = Duration::from_secs(30);
