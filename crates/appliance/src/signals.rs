@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Signals as values: stop (SIGTERM, SIGINT) and reload (SIGHUP).
+//! Signals as values: stop (SIGTERM, SIGINT), restart (SIGUSR2) and reload (SIGHUP).
+//!
+//! A service manager sends the same signal whether it stops or restarts a unit, so the unit's hook sends SIGUSR2 when
+//! another process follows (`cli::service_stop`).
 
 use std::io;
 
@@ -10,6 +13,8 @@ use tokio::signal::unix::{self, SignalKind};
 pub enum Request {
     /// Go down cleanly; the second one: without waiting.
     Stop,
+    /// Go down and leave forwarding and routes to the next process.
+    Restart,
     /// Read the document again.
     Reload,
 }
@@ -20,6 +25,7 @@ pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hang_up: unix::Signal,
+    user: unix::Signal,
 }
 
 impl Signals {
@@ -29,6 +35,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hang_up: unix::signal(SignalKind::hangup())?,
+            user: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -41,6 +48,8 @@ impl Signals {
             Some(()) = self.interrupt.recv() => Request::Stop,
             // CANCEL: as above.
             Some(()) = self.hang_up.recv() => Request::Reload,
+            // CANCEL: as above.
+            Some(()) = self.user.recv() => Request::Restart,
             // The runtime delivers no more signals: it is being shut down.
             else => Request::Stop,
         }

@@ -4,17 +4,17 @@
 //! ```text
 //!  up    signals ► instance lock ► hash seed ► store ► API listens ► next hops ► dataplane opens or adopts
 //!        ► first pass: forward, attach ► speaker ► announce                          (the latches of /readyz in turn)
-//!  down  withdraw VIPs ► wait the drain ► speaker says goodbye ► detach ► neighbours ► API            exit 0
+//!  down  ending.rs: a stop withdraws and detaches, a restart leaves all to the next process ► API    exit 0
 //! ```
 //!
 //! A start that fails leaves nothing attached that was not before. A part that ends by itself ends the process with exit
 //! code 1 and leaves links and pins in place: packets flow on, and the next start adopts them. A panic aborts the process
 //! (`panic = "abort"`), which comes to the same; a service manager starts it again.
 
+mod ending;
 mod reload;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,13 +48,6 @@ use crate::{systemd, translate};
 
 pub use reload::{RELOAD_QUEUE_DEPTH, ReloadRequest, Reloaded};
 use reload::{reload, resolved};
-
-/// How long a clean stop waits for the VIPs to be withdrawn.
-const WITHDRAW_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long the rest of a clean stop may take: the goodbye to the peers, the verdicts, the detach.
-const GOODBYE_MAX: Duration = Duration::from_secs(20);
-/// What peers read in the NOTIFICATION of a clean stop (RFC 9003).
-const SHUTDOWN_TEXT: &str = "weir is stopping";
 
 /// Why the appliance did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +113,20 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
         Ok(running) => running.until_stopped(&mut signals, &stores, &next_hops).await,
         Err(error) => Err(error),
     };
-    // After a crash the neighbours stay for the next start; after any orderly end they go.
-    next_hops.shutdown().await;
-    outcome
+    // Without the shutdown the neighbours stay for the next start, as after a crash.
+    if !matches!(outcome, Ok(End::Restarted)) {
+        next_hops.shutdown().await;
+    }
+    outcome.map(drop)
+}
+
+/// How a process ended that was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// For good.
+    Stopped,
+    /// For another one that follows.
+    Restarted,
 }
 
 /// What outlives the process.
@@ -220,8 +224,9 @@ async fn start(
     let verdicts = tokio::spawn(async move { verdicts.run().await });
     systemd::ready();
     tokio::spawn(systemd::follow(heartbeat, status.clone()));
+    tokio::spawn(watch_forwarding(status.clone(), bfd.clone()));
     tracing::info!(adopted = is_adopted, "running");
-    let drain_wait = document.appliance.drain_wait;
+    let times = Times { leave: document.bgp.drain.time, drain_wait: document.appliance.drain_wait };
     Ok(Running {
         control,
         status,
@@ -235,8 +240,19 @@ async fn start(
         admin,
         api,
         stop_api,
-        drain_wait,
+        times,
     })
+}
+
+/// Lets BFD know whether the program is on its uplink, until the reconciler ends: without it no path through here works.
+async fn watch_forwarding(mut status: watch::Receiver<Arc<ReconcileStatus>>, bfd: BfdControl) {
+    loop {
+        let is_attached = status.borrow_and_update().is_attached;
+        bfd.forwarding_lost(!is_attached);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// What the health monitor is started with.
@@ -265,6 +281,15 @@ struct Running {
     admin: watch::Sender<Admin>,
     api: JoinHandle<()>,
     stop_api: oneshot::Sender<()>,
+    times: Times,
+}
+
+/// What a clean stop takes its time for.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// VIPs are announced with the least preference.
+    leave: Duration,
+    /// Nothing is announced, and packets are still served.
     drain_wait: Duration,
 }
 
@@ -275,94 +300,33 @@ impl Running {
         signals: &mut Signals,
         stores: &Stores,
         next_hops: &NextHopHandle,
-    ) -> Result<(), RunError> {
+    ) -> Result<End, RunError> {
         let Stores { state, documents, .. } = stores;
         let served = serve(signals, &mut self.reconcile, &mut self.reloads, documents, next_hops).await;
-        if let Some(error) = served {
-            self.keep_verdicts(state).await;
-            return Err(RunError::Ended(error));
-        }
+        let end = match served {
+            Ok(end) => end,
+            Err(error) => {
+                self.keep_verdicts(state).await;
+                return Err(RunError::Ended(error));
+            }
+        };
         self.control.stopping();
         // Nobody reads a document any more: who asked hears so at once, and does not hold up the end of the API.
         self.reloads.close();
         while self.reloads.try_recv().is_ok() {}
-        let outcome = self.stop(signals, state).await;
+        let outcome = match end {
+            End::Stopped => self.stop(signals, state).await,
+            End::Restarted => {
+                self.restart(state).await;
+                Ok(())
+            }
+        };
         drop(self.stop_api);
         if let Err(error) = self.api.await {
             tracing::error!(%error, "the API did not end well");
         }
-        outcome
+        outcome.map(|()| end)
     }
-
-    /// Withdraws, waits, says goodbye, detaches. A second signal cuts both waits short.
-    async fn stop(&mut self, signals: &mut Signals, state: &StateDir) -> Result<(), RunError> {
-        tracing::info!(drain_wait_s = self.drain_wait.as_secs_f64(), "stopping: withdrawing");
-        systemd::stopping(WITHDRAW_WAIT_MAX + self.drain_wait + GOODBYE_MAX);
-        // Before the reconciler hears of the stop: a moment later the answer may be gone.
-        let before = Told::of(&self.status.borrow());
-        self.admin.send_replace(Admin { is_stopping: true });
-        let status = &mut self.status;
-        let withdrawn = async {
-            // The answer of `wait_for` holds the reconciler off its status: it must not outlive this block. An error
-            // means that the reconciler has ended: then there is nothing to wait for.
-            status.wait_for(|status| is_withdrawn(status)).await.is_ok()
-        };
-        let withdrawn = unless_stopped(signals, tokio::time::timeout(WITHDRAW_WAIT_MAX, withdrawn)).await;
-        if withdrawn != Some(Ok(true)) {
-            tracing::warn!("not waiting for the withdraw any longer");
-        }
-        // Also what was announced by a pass that was under way when the stop came.
-        let was_announced = before.is_any || Told::of(&self.status.borrow()).withdrawn > before.withdrawn;
-        let drained = async {
-            if was_announced && withdrawn.is_some() {
-                tokio::time::sleep(self.drain_wait).await;
-            }
-        };
-        if withdrawn.is_none() || unless_stopped(signals, drained).await.is_none() {
-            tracing::warn!("second signal: not waiting for the drain");
-        }
-        self.speaker.shutdown(SHUTDOWN_TEXT).await;
-        // Never before: peers take AdminDown for a failure, and then neither our words nor graceful restart count.
-        self.bfd.admin_down().await;
-        // The detach takes the checks' way through the tunnel: what they say after it means nothing.
-        self.keep_verdicts(state).await;
-        let (reply, detached) = oneshot::channel();
-        let gone = || RunError::Detach(PortError::Gone { part: "the reconciler" });
-        self.commands.send(Command::Detach(reply)).await.map_err(|_| gone())?;
-        detached.await.map_err(|_| gone())?.map_err(RunError::Detach)?;
-        tracing::info!("stopped: withdrawn and detached");
-        Ok(())
-    }
-
-    /// For the next start, whatever becomes of this one.
-    async fn keep_verdicts(&self, state: &StateDir) {
-        self.verdicts.abort();
-        if let Err(error) = HealthFile::new(state, self.monitor.clone()).write().await {
-            tracing::warn!(%error, "verdicts of checks are not kept");
-        }
-    }
-}
-
-/// What the speaker was told of VIPs.
-struct Told {
-    /// Whether any is announced.
-    is_any: bool,
-    /// Withdraws so far.
-    withdrawn: u64,
-}
-
-impl Told {
-    fn of(status: &ReconcileStatus) -> Self {
-        Self {
-            is_any: status.vips.values().any(|vip| vip.is_told),
-            withdrawn: status.vips.values().map(|vip| vip.withdrawn).sum(),
-        }
-    }
-}
-
-/// Whether the reconciler has heard of the stop and withdrawn every VIP.
-fn is_withdrawn(status: &ReconcileStatus) -> bool {
-    status.vips.values().all(|vip| !vip.is_told && vip.withheld.contains(&Reason::Admin))
 }
 
 /// The parts that `/readyz` waits for.
@@ -403,19 +367,20 @@ fn undo(reconciler: &mut KernelReconciler, is_adopted: bool) {
     }
 }
 
-/// Runs until told to stop (`None`) or until the reconciler ends.
+/// Runs until told to end, or until the reconciler ends by itself.
 async fn serve(
     signals: &mut Signals,
     reconcile: &mut JoinHandle<Result<(), PortError>>,
     reloads: &mut mpsc::Receiver<ReloadRequest>,
     store: &Store,
     next_hops: &NextHopHandle,
-) -> Option<PortError> {
+) -> Result<End, PortError> {
     loop {
         tokio::select! {
             // CANCEL: a signal not seen stays pending.
             request = signals.next() => match request {
-                Request::Stop => return None,
+                Request::Stop => return Ok(End::Stopped),
+                Request::Restart => return Ok(End::Restarted),
                 Request::Reload => drop(reload(store, next_hops).await),
             },
             // CANCEL: a request that was not received stays in the queue.
@@ -426,19 +391,9 @@ async fn serve(
             // CANCEL: the handle is polled again in the next turn.
             ended = &mut *reconcile => {
                 let gone = PortError::Gone { part: "the reconciler" };
-                return Some(ended.map_or(gone.clone(), |outcome| outcome.err().unwrap_or(gone)));
+                return Err(ended.map_or(gone.clone(), |outcome| outcome.err().unwrap_or(gone)));
             }
         }
-    }
-}
-
-/// Waits for `done`; `None` when a signal to stop came first.
-async fn unless_stopped<T>(signals: &mut Signals, done: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        // CANCEL: only a wait is lost.
-        done = done => Some(done),
-        // CANCEL: a signal not seen stays pending.
-        () = signals.stop() => None,
     }
 }
 

@@ -115,3 +115,66 @@ fn peer(name: &str, peer: &Peer, md5: Option<Secret>) -> PeerConfig {
 fn families(families: model::Families) -> weir_bgp::Families {
     weir_bgp::Families { ipv4: families.ipv4, ipv6: families.ipv6 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const KINDS: &str = include_str!("../tests/check/good/peers_of_every_kind.toml");
+
+    fn config(text: &str, is_restarting: bool) -> SpeakerConfig {
+        let document = parse("weir.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let key = Secret::new("s3cr3t").expect("a key");
+        speaker(&document, BTreeMap::from([("tor1".to_owned(), key)]), is_restarting)
+    }
+
+    fn peer_of<'c>(config: &'c SpeakerConfig, name: &str) -> &'c PeerConfig {
+        config.peers.iter().find(|peer| peer.name == name).expect("it is there")
+    }
+
+    #[test]
+    fn every_key_of_a_peer_reaches_the_speaker() {
+        let config = config(KINDS, true);
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.graceful_restart, None, "the document says off");
+        assert_eq!(config.fib, Some(FibConfig { table: 254, protocol: 87, metric: 2048 }));
+        let both = weir_bgp::Families::BOTH;
+        let tor1 = peer_of(&config, "tor1");
+        assert_eq!(tor1.md5, Secret::new("s3cr3t"));
+        assert!(tor1.has_gtsm && tor1.has_graceful_restart);
+        assert_eq!((tor1.families, tor1.import_default), (both, both));
+        assert_eq!(tor1.next_hop_v6, Some("2001:db8::10".parse().expect("an address")));
+        let export = ExportPolicy {
+            med: Some(u32::MAX),
+            prepend: 0,
+            communities: vec![65_010 << 16 | 7, 0xffff_ff01],
+            large_communities: vec![[4_200_000_000, 1, 2]],
+            link_bandwidth: LinkBandwidth::Transitive,
+        };
+        assert_eq!(tor1.export, export);
+        let tor2 = peer_of(&config, "tor2");
+        assert_eq!(tor2.remote, weir_bgp::Remote::Interface { interface: "eth1".into(), address: None });
+        assert_eq!((tor2.families, tor2.md5.as_ref(), tor2.has_gtsm), (both, None, false));
+        assert_eq!(tor2.import_default, weir_bgp::Families { ipv4: false, ipv6: true });
+        assert_eq!(tor2.export.link_bandwidth, LinkBandwidth::NonTransitive);
+        let link_local = Some("fe80::1".parse().expect("an address"));
+        let fixed = weir_bgp::Remote::Interface { interface: "eth2".into(), address: link_local };
+        assert_eq!(peer_of(&config, "tor3").remote, fixed);
+        let tor4 = peer_of(&config, "tor4");
+        assert_eq!(tor4.families, weir_bgp::Families { ipv4: true, ipv6: false }, "IPv4 over IPv6, RFC 8950");
+        let tors = peer_of(&config, "tors");
+        let prefix = "10.0.5.0/24".parse().expect("a prefix");
+        assert_eq!(tors.remote, weir_bgp::Remote::Range { prefix, sessions_max: 4 });
+        assert_eq!(tors.prefixes_max, 100);
+    }
+
+    #[test]
+    fn graceful_restart_is_offered_unless_the_document_says_no() {
+        const LEAST: &str = include_str!("../tests/check/good/least.toml");
+        for is_restarting in [false, true] {
+            let expected = GracefulRestart { is_restarting, ..GracefulRestart::default() };
+            assert_eq!(config(LEAST, is_restarting).graceful_restart, Some(expected));
+        }
+    }
+}

@@ -122,6 +122,12 @@ fn detach_one(instance: &Path) -> Result<usize> {
     Ok(Dataplane::remove_left(instance)?)
 }
 
+/// Whether a start with this document would take over what is pinned.
+pub(super) fn would_adopt(document: &Path) -> bool {
+    let Ok(document) = config::load(document) else { return false };
+    Dataplane::would_adopt(&translate::dataplane(&document, [0; 32])).unwrap_or(false)
+}
+
 fn fits(args: &Fits) -> Result<Exit> {
     let answer = if args.agent {
         let file = args.config.as_deref().unwrap_or(Path::new(AGENT_DOCUMENT));

@@ -24,6 +24,7 @@ mod generate;
 mod output;
 mod reload;
 pub mod run;
+mod service_stop;
 mod show;
 mod status;
 mod table;
@@ -97,6 +98,9 @@ enum Command {
     Reload(reload::Args),
     /// Look after what a daemon left pinned, without a daemon
     Dataplane(dataplane::Args),
+    /// End the daemon of a unit: for its ExecStop
+    #[command(hide = true)]
+    ServiceStop(service_stop::Args),
     /// Write completions for a shell to standard output
     Completions(generate::CompletionsArgs),
     /// Write man pages, completions and the reference of this command line to a folder
@@ -105,11 +109,12 @@ enum Command {
 }
 
 /// Commands that talk to no daemon, with the options for talking to one that they do not need.
-const LOCAL: [(&str, &[&str]); 6] = [
+const LOCAL: [(&str, &[&str]); 7] = [
     ("run", &["server", "output"]),
     ("agent", &["server", "output"]),
     ("check", &["server"]),
     ("dataplane", &["server", "output"]),
+    ("service-stop", &["server", "output"]),
     ("completions", &["server", "output"]),
     ("generate", &["server", "output"]),
 ];
@@ -143,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => generate::completions(&args, command()),
         Command::Generate(args) => generate::main(&args, command()),
         Command::Dataplane(args) => dataplane::main(&args),
+        Command::ServiceStop(args) => service_stop::main(&args),
     };
     outcome.unwrap_or_else(|error| failed(&error, remote.output)).into()
 }

@@ -117,4 +117,12 @@ impl Announcer for SpeakerAnnouncer {
         let outcome = self.0.set_advertisements(wanted.clone()).await;
         outcome.map_err(|SpeakerGone| PortError::Gone { part: "the speaker" })
     }
+
+    fn handle_complete(&mut self) {
+        self.0.release_end_of_rib();
+    }
+
+    fn set_forwarding(&mut self, is_preserved: bool) {
+        self.0.set_forwarding(is_preserved);
+    }
 }

@@ -20,7 +20,7 @@ use super::checks::{PoolReading, Sending, Targets};
 use super::first_results::FirstResults;
 use super::gate::{Decision, Facts, Gates, ServiceFacts, Verdict, WithheldBy};
 pub use super::gate::{Reason, Why};
-use crate::model::{self, Attributes, Community, Document, Generation};
+use crate::model::{self, Attributes, Community, Document, Drain, Generation};
 use crate::overrides::Overrides;
 
 /// What the process itself allows.
@@ -28,6 +28,8 @@ use crate::overrides::Overrides;
 pub struct Admin {
     /// The appliance is going down: no VIP is announced any more.
     pub is_stopping: bool,
+    /// It is in a hurry: VIPs are withdrawn at once.
+    pub is_hurried: bool,
 }
 
 /// Everything that shall be.
@@ -91,6 +93,10 @@ pub struct VipWish {
     pub withheld: BTreeSet<Reason>,
     /// Whether it shall be announced with the least preference.
     pub is_deprioritised: bool,
+    /// What changes while it is announced to be withdrawn soon; `None`: it is not.
+    pub leaving: Option<Drain>,
+    /// How it leaves, if somebody withholds it.
+    pub drain: Drain,
     /// The sentences to all this.
     pub whys: Vec<Why>,
 }
@@ -101,6 +107,10 @@ impl VipWish {
         let mut attributes = self.attributes.clone();
         if self.is_deprioritised {
             attributes.communities.insert(Community::GRACEFUL_SHUTDOWN);
+        }
+        if let Some(drain) = &self.leaving {
+            attributes.prepend = attributes.prepend.saturating_add(drain.prepend);
+            attributes.med = drain.med.or(attributes.med);
         }
         Advertisement {
             prefix: Prefix::host(self.address),
@@ -116,9 +126,10 @@ impl VipWish {
         let Decision { verdict, whys, wake_at: _ } = decision;
         self.withheld = match verdict {
             Verdict::Withhold => whys.iter().map(|why| why.reason).collect(),
-            Verdict::Announce | Verdict::Deprioritise => BTreeSet::new(),
+            Verdict::Announce | Verdict::Deprioritise | Verdict::Leave => BTreeSet::new(),
         };
-        self.is_deprioritised = verdict == Verdict::Deprioritise;
+        self.is_deprioritised = matches!(verdict, Verdict::Deprioritise | Verdict::Leave);
+        self.leaving = (verdict == Verdict::Leave).then_some(self.drain);
         self.whys = whys;
     }
 }
@@ -215,6 +226,7 @@ fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) ->
             policy: vip.announce.clone(),
             services: services.iter().map(|(name, one)| service_facts(snapshot, name, one, pools)).collect(),
             withheld_by: withheld_by(snapshot, name),
+            drain_time: if snapshot.admin.is_hurried { Duration::ZERO } else { document.bgp.drain.time },
         };
         let wish = VipWish {
             address: vip.address,
@@ -224,6 +236,8 @@ fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) ->
             facts,
             withheld: BTreeSet::new(),
             is_deprioritised: false,
+            leaving: None,
+            drain: document.bgp.drain,
             whys: Vec::new(),
         };
         (name.clone(), wish)

@@ -50,6 +50,10 @@ pub(super) struct World {
     pub(super) kernel: BTreeMap<String, (Service, Target)>,
     pub(super) is_attached: bool,
     pub(super) advertised: BTreeSet<IpAddr>,
+    /// The set is whole, it was told.
+    pub(super) is_complete: bool,
+    /// Packets would go on without the process, it was told.
+    pub(super) is_preserved: bool,
     /// When each VIP was last withdrawn.
     pub(super) withdrawn_at: BTreeMap<IpAddr, Instant>,
     /// What the promise is checked against.
@@ -298,6 +302,14 @@ impl Announcer for Shared {
             Fate::Gone => Err(PortError::Gone { part: "the speaker" }),
             Fate::Fails | Fate::FailsHalfWay(_) => Err(failed()),
         }
+    }
+
+    fn handle_complete(&mut self) {
+        self.world().is_complete = true;
+    }
+
+    fn set_forwarding(&mut self, is_preserved: bool) {
+        self.world().is_preserved = is_preserved;
     }
 }
 

@@ -46,7 +46,7 @@ use crate::overrides::Overrides;
 use crate::store::Accepted;
 use apply::Pass;
 use checks::Targets;
-use desired::{Admin, Desired, Snapshot, VipWish, desired};
+use desired::{Admin, Desired, Reason, Snapshot, VipWish, desired};
 use first_results::FirstResults;
 use gate::{Gates, Outcome};
 use plan::{Observed, StepKind};
@@ -185,11 +185,23 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             let (was_told, is_told) = (told_before.contains(&vip.address), told.contains(&vip.address));
             self.gates.handle_outcome(vip.address, Outcome { was_told, is_told, is_in_place }, ended);
         }
+        self.tell_of_restarts(&desired, &pass);
         self.publish(&desired, pass, &against, &told, started, retry_in);
         // By the time at which the pass looked: what has drained meanwhile is still to be removed.
         let drained = plan::wake_at(&desired, &self.observed, started);
         let retry = retry_in.map(|wait| ended + wait);
         [retry, drained, gates_wake, self.first_results.wake_at()].into_iter().flatten().min()
+    }
+
+    /// What peers that keep routes over a restart go by.
+    fn tell_of_restarts(&mut self, desired: &Desired, pass: &Pass) {
+        let Some(announcer) = &mut self.announcer else { return };
+        announcer.set_forwarding(self.observed.is_preserved());
+        let is_waiting = desired.vips.values().any(|vip| vip.withheld.contains(&Reason::FirstResults));
+        let is_told = |(step, _): &(StepKind, _)| !matches!(step, StepKind::Withdraw | StepKind::Announce);
+        if !is_waiting && pass.failed.iter().all(is_told) {
+            announcer.handle_complete();
+        }
     }
 
     /// Runs passes until it is told to detach, or a sibling has ended.

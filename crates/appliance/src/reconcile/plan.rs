@@ -182,6 +182,11 @@ impl Observed {
         }
     }
 
+    /// Whether packets would go on without this process: the program is attached, and it is known what the tables hold.
+    pub fn is_preserved(&self) -> bool {
+        self.is_attached && self.possible.len() == 1
+    }
+
     /// Whether the dataplane is known to hold just `target`.
     pub fn holds(&self, target: &Arc<Target>) -> bool {
         // With thousands of backends the comparison is worth avoiding.

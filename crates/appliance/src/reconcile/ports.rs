@@ -50,6 +50,11 @@ pub trait Announcer: Send {
         &mut self,
         wanted: &BTreeSet<Advertisement>,
     ) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// Every VIP was decided once and the peers were told: peers that kept routes over a restart need not wait any longer.
+    /// Said again and again it changes nothing.
+    fn handle_complete(&mut self);
+    /// Whether packets would go on if this process ended now. Until told otherwise they would.
+    fn set_forwarding(&mut self, is_preserved: bool);
 }
 
 /// Why a sibling did not do what it was asked.

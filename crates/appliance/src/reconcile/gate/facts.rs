@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a gate goes by: the policy, the services' backends, and what operators say.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::why::{self, Why};
 use crate::model::{AnnouncePolicy, High, Mark, Require};
@@ -16,6 +16,8 @@ pub struct Facts {
     pub services: Vec<ServiceFacts>,
     /// Who withholds it, if anybody does.
     pub withheld_by: Option<WithheldBy>,
+    /// How long it is announced with the least preference before somebody who withholds it is obeyed; zero: not at all.
+    pub drain_time: Duration,
 }
 
 /// The backends of one service.

@@ -12,6 +12,8 @@
 //!                                                   │deprioritised│
 //!                                                   └─────────────┘
 //! ```
+//! An operator who takes out a VIP that is up or deprioritised gets it by way of *leaving*: with the least preference for
+//! `drain_time`, so that peers turn away while it still works, then down. Nothing usable, or forwarding lost, cuts that short.
 //!
 //! *Fit* means: every service that matters has its first results and reaches the upper mark. *Short* means: below the
 //! lower mark, but not nothing. The hold is `up_hold`, doubled for each withdrawal of the last minutes (the brake); it
@@ -55,6 +57,8 @@ pub enum Verdict {
     Announce,
     /// With the least preference: nothing is usable, and the policy says so.
     Deprioritise,
+    /// With the least preference for a moment: it is about to be withdrawn on purpose.
+    Leave,
     /// Not at all.
     Withhold,
 }
@@ -76,6 +80,8 @@ pub struct Gate {
     state: State,
     /// Has been announced by this process: from then on coming back takes the hold.
     is_known_to_peers: bool,
+    /// Is announced, as far as is known.
+    is_told: bool,
     /// Since when it has been fit without a break, and how long that has to last.
     fit: Option<Fit>,
     brake: Brake,
@@ -89,6 +95,10 @@ enum State {
         short_since: Option<Instant>,
     },
     Deprioritised,
+    /// Announced with the least preference, to be withdrawn then.
+    Leaving {
+        until: Instant,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +110,13 @@ struct Fit {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { state: State::Down, is_known_to_peers: false, fit: None, brake: Brake::default() }
+        Self {
+            state: State::Down,
+            is_known_to_peers: false,
+            is_told: false,
+            fit: None,
+            brake: Brake::default(),
+        }
     }
 }
 
@@ -116,6 +132,7 @@ impl Gate {
     pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
         let Outcome { was_told, is_told, is_in_place } = outcome;
         self.is_known_to_peers |= is_told;
+        self.is_told = is_told;
         if is_in_place {
             return;
         }
@@ -129,7 +146,9 @@ impl Gate {
                     self.state = State::Down;
                 }
             }
-            State::Down => {}
+            // It was about to go anyway, so the brake hears nothing of it.
+            State::Leaving { .. } if !is_told => self.state = State::Down,
+            State::Leaving { .. } | State::Down => {}
         }
     }
 
@@ -143,9 +162,12 @@ impl Gate {
     }
 
     fn turn(&mut self, facts: &Facts, now: Instant) {
-        self.state = match self.state {
+        if facts.withheld_by.is_some() {
             // What operators say is no withdrawal to the brake.
-            _ if facts.withheld_by.is_some() => State::Down,
+            self.state = self.leave(facts, now);
+            return;
+        }
+        self.state = match self.state {
             State::Down => self.up_or(State::Down, now),
             State::Deprioritised if facts.level() <= Level::LinkDown => State::Down,
             State::Deprioritised if facts.is_fit() => self.up_or(State::Deprioritised, now),
@@ -155,20 +177,39 @@ impl Gate {
                 OnAllDown::Deprioritise => State::Deprioritised,
                 OnAllDown::Keep => State::Up { short_since: Some(now) },
             },
-            State::Up { short_since } => match facts.level() {
-                Level::NoService | Level::LinkDown => self.withdraw(State::Down, now),
-                Level::Nothing => self.all_down(facts, short_since, now),
-                Level::Short => {
-                    let since = short_since.unwrap_or(now);
-                    if now >= since + facts.policy.down_hold {
-                        self.all_down(facts, Some(since), now)
-                    } else {
-                        State::Up { short_since: Some(since) }
-                    }
-                }
-                Level::Enough => State::Up { short_since: None },
-            },
+            State::Up { short_since } => self.up(facts, short_since, now),
+            // Taken back in time: as if nothing had been.
+            State::Leaving { .. } => self.up(facts, None, now),
         };
+    }
+
+    /// Where a VIP stands that was announced as usual.
+    fn up(&mut self, facts: &Facts, short_since: Option<Instant>, now: Instant) -> State {
+        match facts.level() {
+            Level::NoService | Level::LinkDown => self.withdraw(State::Down, now),
+            Level::Nothing => self.all_down(facts, short_since, now),
+            Level::Short => {
+                let since = short_since.unwrap_or(now);
+                if now >= since + facts.policy.down_hold {
+                    self.all_down(facts, Some(since), now)
+                } else {
+                    State::Up { short_since: Some(since) }
+                }
+            }
+            Level::Enough => State::Up { short_since: None },
+        }
+    }
+
+    /// The way down that an operator asks for: by way of the least preference where it is announced and serves.
+    fn leave(&self, facts: &Facts, now: Instant) -> State {
+        let latest = now + facts.drain_time;
+        let until = match self.state {
+            State::Down => return State::Down,
+            State::Leaving { until } => until.min(latest),
+            State::Up { .. } | State::Deprioritised => latest,
+        };
+        let serves = self.is_told && facts.level() > Level::Nothing;
+        if serves && now < until { State::Leaving { until } } else { State::Down }
     }
 
     /// Up when it has been fit for long enough, and at once the first time.
@@ -201,6 +242,11 @@ impl Gate {
                 let (mut whys, wake_at) = self.against(facts, now);
                 whys.insert(0, why::deprioritised());
                 Decision { verdict: Verdict::Deprioritise, whys, wake_at }
+            }
+            State::Leaving { until } => {
+                let mut whys: Vec<Why> = facts.withheld_by.iter().map(why::withheld_by).collect();
+                whys.push(why::leaving(until));
+                Decision { verdict: Verdict::Leave, whys, wake_at: Some(until) }
             }
             State::Down => {
                 let (whys, wake_at) = self.against(facts, now);

@@ -215,6 +215,54 @@ fn a_stop_withdraws_at_once() {
 }
 
 #[test]
+fn with_a_drain_time_peers_get_to_turn_away_first() {
+    let leaving = |usable| Facts { drain_time: 2 * SECOND, ..withheld_by_operator(facts(usable, 3)) };
+    let mut bench = Bench::up();
+    let noon = bench.now;
+    let decision = bench.decision(&leaving(3));
+    assert_eq!((decision.verdict, decision.wake_at), (Verdict::Leave, Some(noon + 2 * SECOND)));
+    let told = [
+        "withheld by eve: maintenance",
+        "announced with the least preference (GRACEFUL_SHUTDOWN) until 12:00:02 UTC, then withdrawn",
+    ];
+    assert_eq!(messages(&decision, noon), told);
+    assert_eq!(bench.after(SECOND, &leaving(1)), Verdict::Leave, "the time is not begun anew");
+    assert_eq!(bench.after(SECOND, &leaving(3)), Verdict::Withhold);
+    assert_eq!(bench.after(SECOND, &leaving(3)), Verdict::Withhold, "not again");
+    assert_eq!(bench.decide(&facts(3, 3)), Verdict::Announce);
+}
+
+#[test]
+fn a_vip_that_leaves_stays_when_it_is_taken_back() {
+    let leaving = Facts { drain_time: 2 * SECOND, ..withheld_by_operator(facts(3, 3)) };
+    let mut bench = Bench::up();
+    assert_eq!(bench.decide(&leaving), Verdict::Leave);
+    assert_eq!(bench.after(SECOND, &facts(3, 3)), Verdict::Announce);
+    assert_eq!(bench.decide(&leaving), Verdict::Leave);
+    assert_eq!(bench.decide(&facts(0, 3)), Verdict::Withhold, "but not whatever became of its backends");
+}
+
+#[test]
+fn what_cannot_serve_does_not_linger() {
+    let leaving = |usable| Facts { drain_time: 2 * SECOND, ..withheld_by_operator(facts(usable, 3)) };
+    let mut bench = Bench::up();
+    assert_eq!(bench.decide(&leaving(3)), Verdict::Leave);
+    assert_eq!(bench.decide(&leaving(0)), Verdict::Withhold, "nothing usable");
+    let mut bench = Bench::up();
+    assert_eq!(bench.decide(&leaving(3)), Verdict::Leave);
+    bench.lose_forwarding();
+    assert_eq!(bench.decide(&leaving(3)), Verdict::Withhold, "no forwarding");
+    assert_eq!(bench.decide(&facts(3, 3)), Verdict::Withhold, "the hold of what was lost");
+    assert_eq!(bench.after(5 * SECOND, &facts(3, 3)), Verdict::Announce, "which the brake does not lengthen");
+    let mut bench = Bench::up();
+    assert_eq!(bench.decide(&leaving(3)), Verdict::Leave);
+    let hurried = Facts { drain_time: Duration::ZERO, ..leaving(3) };
+    assert_eq!(bench.decide(&hurried), Verdict::Withhold, "a second signal");
+    let mut bench = Bench::new();
+    assert_eq!(bench.decide(&leaving(3)), Verdict::Withhold, "what was never announced");
+}
+
+#[test]
 fn our_own_faults_withdraw_at_once_whatever_the_policy_is() {
     for on_all_down in [OnAllDown::Withdraw, OnAllDown::Deprioritise, OnAllDown::Keep] {
         let mut down = with(facts(0, 3), |policy| policy.on_all_down = on_all_down);
@@ -397,15 +445,19 @@ struct Moment {
     wait: Duration,
     usable: u32,
     is_withheld: bool,
+    drain_time: Duration,
 }
 
 fn moments() -> impl Strategy<Value = Vec<Moment>> {
-    let moment =
-        (0..4_000_u64, 0..6_u32, prop::bool::weighted(0.05)).prop_map(|(ms, usable, is_withheld)| Moment {
+    let drain_time = prop_oneof![Just(0_u64), 1..3_000_u64];
+    let moment = (0..4_000_u64, 0..6_u32, prop::bool::weighted(0.05), drain_time).prop_map(
+        |(ms, usable, is_withheld, drain_ms)| Moment {
             wait: Duration::from_millis(ms),
             usable,
             is_withheld,
-        });
+            drain_time: Duration::from_millis(drain_ms),
+        },
+    );
     prop::collection::vec(moment, 1..200)
 }
 
@@ -420,11 +472,12 @@ proptest! {
         let mut before = Verdict::Withhold;
         let (mut fit_since, mut short_since): (Option<Instant>, Option<Instant>) = (None, None);
         let mut is_first = true;
-        for Moment { wait, usable, is_withheld } in moments {
+        for Moment { wait, usable, is_withheld, drain_time } in moments {
             let mut now = with(facts(usable, 5), |of| *of = policy.clone());
             if is_withheld {
                 now = withheld_by_operator(now);
             }
+            now.drain_time = drain_time;
             // As the reconciler does: it also looks when a gate asked for it.
             bench.now += wait;
             let decision = bench.decision(&now);
@@ -443,6 +496,10 @@ proptest! {
                 }
                 Verdict::Withhold => prop_assert!(!decision.whys.is_empty()),
                 Verdict::Deprioritise => prop_assert!(false, "not by this policy"),
+                Verdict::Leave => {
+                    prop_assert!(is_withheld && usable > 0 && before != Verdict::Withhold);
+                    prop_assert!(decision.wake_at.is_some_and(|at| at <= bench.now + now.drain_time));
+                }
             }
             prop_assert!(decision.wake_at.is_none_or(|at| at > bench.now), "a wake-up in the past would spin");
             prop_assert!(fit.is_none_or(|fit| fit < HOLD_MAX || is_withheld || decision.verdict == Verdict::Announce));

@@ -142,6 +142,15 @@ pub(super) fn deprioritised() -> Why {
     )
 }
 
+pub(super) fn leaving(until: Instant) -> Why {
+    Why {
+        reason: Reason::Admin,
+        text: "announced with the least preference (GRACEFUL_SHUTDOWN) until ".to_owned(),
+        until: Some(until),
+        rest: ", then withdrawn".to_owned(),
+    }
+}
+
 pub(super) fn settling(until: Instant, withdrawals: usize) -> Why {
     let minutes = WINDOW.as_secs() / 60;
     let rest = match withdrawals {

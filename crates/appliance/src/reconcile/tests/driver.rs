@@ -106,7 +106,8 @@ async fn inputs_wake_the_loop() {
     running.until("withheld", |status| !is_v1_told(status)).await;
     running.overrides.send_replace(Arc::default());
     running.until("announced again", is_v1_told).await;
-    running.admin.send_replace(Admin { is_stopping: true });
+    assert!(running.shared.world().is_complete && running.shared.world().is_preserved);
+    running.admin.send_replace(Admin { is_stopping: true, is_hurried: false });
     running.until("withdrawn", |status| !is_v1_told(status)).await;
     let v1 = running.status.borrow().vips["v1"].clone();
     assert_eq!((v1.announced, v1.withdrawn), (2, 2));
@@ -127,6 +128,7 @@ async fn failed_steps_are_tried_again() {
     running.documents.send_replace(accepted(document, 2));
     running.until("failed", |status| status.retry_in.is_some()).await;
     assert_eq!(running.status.borrow().applied, Some(Generation(1)));
+    assert!(!running.shared.world().is_preserved, "nobody knows what the tables hold");
     running.shared.world().forwarding_fate = Fate::Works;
     running.until("tried again", |status| status.applied == Some(Generation(2))).await;
     assert!(running.status.borrow().failed_passes >= 1);
@@ -226,7 +228,7 @@ async fn a_speaker_that_ends_before_a_stop_is_through_does_not_keep_the_dataplan
     let mut running = start(hops, &truth);
     running.until("announced", is_v1_told).await;
     running.shared.world().announce_fate = Fate::Gone;
-    running.admin.send_replace(Admin { is_stopping: true });
+    running.admin.send_replace(Admin { is_stopping: true, is_hurried: false });
     running.until("failed", |status| !status.failed.is_empty()).await;
     let (reply, answer) = oneshot::channel();
     running.commands.send(Command::Detach(reply)).await.expect("the loop runs");

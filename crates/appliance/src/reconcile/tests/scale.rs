@@ -82,6 +82,10 @@ impl Announcer for Nothing {
     async fn set_advertisements(&mut self, _: &BTreeSet<Advertisement>) -> Result<(), PortError> {
         Ok(())
     }
+
+    fn handle_complete(&mut self) {}
+
+    fn set_forwarding(&mut self, _: bool) {}
 }
 
 fn document() -> Document {

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The order of steps, one story a test.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use weir_bgp::{Advertisement, Prefix};
 
 use super::model::{
     Bench, DRAIN_WAIT, address, all_resolved, backend_address, empty_document, hop, link_down, no_route,
     one_vip, vip_address, with_pool, with_service, with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
+use crate::model::{Attributes, Community, Drain};
 use crate::reconcile::desired::Condition;
 use crate::reconcile::fake::Fate;
 use crate::reconcile::plan::StepKind;
@@ -135,6 +139,37 @@ async fn stopping_withdraws_vips_and_keeps_forwarding() {
     assert_eq!(bench.withheld("v1"), ["admin"]);
     bench.now += Duration::from_secs(60);
     assert_eq!(bench.calls().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_vip_that_leaves_is_told_so_and_goes_when_its_time_is_over() {
+    let mut document = one_vip();
+    document.bgp.drain = Drain { time: Duration::from_secs(2), prepend: 3, med: Some(1000) };
+    let attributes = &mut document.vips.get_mut("v1").expect("it is there").announce.attributes;
+    *attributes =
+        Attributes { med: Some(10), prepend: 1, communities: BTreeSet::from([Community::Large([1, 2, 3])]) };
+    document.uplinks.get_mut("eth0").expect("it is there").capacity = Some(25_000_000_000);
+    let mut bench = Bench::new(document);
+    bench.calls().await;
+    let told = |bench: &Bench| {
+        let of_v1 = |one: &&Advertisement| one.prefix.address() == vip_address(1);
+        bench.observed.advertised.iter().find(of_v1).cloned()
+    };
+    let usual = Advertisement {
+        med: Some(10),
+        prepend: 1,
+        large_communities: vec![[1, 2, 3]],
+        link_bandwidth: Some(3_125_000_000),
+        ..Advertisement::plain(Prefix::host(vip_address(1)))
+    };
+    assert_eq!(told(&bench), Some(usual.clone()));
+    bench.admin.is_stopping = true;
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1 198.51.100.1"]);
+    let leaving = Advertisement { med: Some(1000), prepend: 4, communities: vec![0xffff_0000], ..usual };
+    assert_eq!(told(&bench), Some(leaving));
+    bench.now += Duration::from_secs(2);
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1"]);
+    assert_eq!(bench.withheld("v1"), ["admin"]);
 }
 
 #[tokio::test]
