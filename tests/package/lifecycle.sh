@@ -75,13 +75,13 @@ is "what was asked" "$(calls)" ""
 say "upgrade, both run, what is pinned fits: handed over"
 printf 'weir.service\nweir-agent.service\n' >"$root/active"
 upgrade
-is "what was asked" "$(calls)" "systemctl kill --kill-whom=main --signal=KILL weir.service;invoke restart weir.service;systemctl kill --kill-whom=main --signal=KILL weir-agent.service;invoke restart weir-agent.service;"
+is "what was asked" "$(calls)" "invoke restart weir.service;systemctl kill --kill-whom=main --signal=KILL weir-agent.service;invoke restart weir-agent.service;"
 
 say "upgrade, pins of another layout: a clean restart, not a kill"
 echo weir.service >"$root/active"
 mkdir -p "$root/sys/fs/bpf/weir/default/v0"
 upgrade
-is "what was asked" "$(calls)" "invoke restart weir.service;"
+is "what was asked" "$(calls)" "invoke stop weir.service;invoke restart weir.service;"
 grep -q 'stopping cleanly' "$root/tmp/dpkg.log" || fail "the script does not say so"
 
 say "upgrade, the new version refuses the document: the old process goes on"

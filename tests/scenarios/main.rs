@@ -15,6 +15,7 @@ mod a_killed_appliance_is_routed_around;
 mod a_killed_daemon_remembers_failed_backends;
 mod a_reload_touches_only_what_changed;
 mod a_restart_adopts_what_is_pinned;
+mod a_restart_keeps_the_routes;
 mod a_restart_remembers_verdicts;
 mod a_session_reset_comes_back;
 mod agents_open_only_our_tunnels;

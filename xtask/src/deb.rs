@@ -168,7 +168,7 @@ mod tests {
             bounding
         };
         let (appliance, agent) = (capabilities(UNITS[0]), capabilities(UNITS[1]));
-        assert_eq!((appliance.len(), agent.len()), (4, 3));
+        assert_eq!((appliance.len(), agent.len()), (5, 3));
         assert!(agent.iter().all(|capability| appliance.contains(capability)));
         assert!(!appliance.contains(&"CAP_SYS_ADMIN".to_owned()));
     }

@@ -130,7 +130,7 @@ fn json_has_the_load_of_checks_and_the_warnings() {
     let warnings = answer["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 2);
     assert_eq!(warnings[0]["path"], "vips.www.announce.low");
-    assert_eq!((warnings[0]["line"].as_u64(), warnings[0]["column"].as_u64()), (Some(21), Some(7)));
+    assert_eq!((warnings[0]["line"].as_u64(), warnings[0]["column"].as_u64()), (Some(22), Some(7)));
     assert!(warnings.iter().all(|warning| warning["hint"].as_str().is_some_and(|hint| !hint.is_empty())));
 }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a valid document costs and what in it is probably not meant: nothing here refuses it. Pure.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::error::Problem;
+use super::host::Host;
 use super::limits;
 use super::report::Report;
 use crate::model::{AdminState, AnnouncePolicy, Document, High, Mark, OnAllDown, Pool, Require};
@@ -44,9 +47,12 @@ impl CheckLoad {
 }
 
 /// What an operator should know before this document is in force.
-pub(super) fn warnings(report: &Report, document: &Document) -> Vec<Problem> {
+///
+/// What depends on the host is looked at where it was observed.
+pub(super) fn warnings(report: &Report, document: &Document, host: Option<&Host>) -> Vec<Problem> {
     let mut warnings = Warnings { report, found: Vec::new() };
     load(&mut warnings, document);
+    sessions::warn(&mut warnings, document, host);
     for (name, vip) in &document.vips {
         marks(&mut warnings, document, name, &vip.announce);
     }
@@ -155,7 +161,9 @@ mod tests {
 
     fn warned(text: &str) -> Vec<(String, String)> {
         let (document, report) = parse_text("weir.toml", text).unwrap();
-        warnings(&report, &document).into_iter().map(|w| (w.path, w.message)).collect()
+        // Those about sessions have tests of their own.
+        let found = warnings(&report, &document, None).into_iter().filter(|w| !w.path.starts_with("peers"));
+        found.map(|w| (w.path, w.message)).collect()
     }
 
     /// The least document with a check on its pool and a policy on its VIP.

@@ -4,10 +4,11 @@
 //! [`Host::observe`] looks, [`check`] judges and is pure but for reading those files. Next hops are not judged here:
 //! they come and go while the appliance runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::io;
 use std::net::IpAddr;
+use std::path::Path;
+use std::{fs, io};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -34,6 +35,12 @@ pub(super) struct Host {
     pub(super) interfaces: BTreeMap<String, bool>,
     /// Own addresses and the interface of each.
     pub(super) addresses: BTreeMap<IpAddr, String>,
+    /// Interfaces on which the kernel takes default routes from router advertisements.
+    pub(super) advertised: BTreeSet<String>,
+    /// Metrics of the IPv4 default routes of the table `main`.
+    pub(super) defaults_v4: BTreeSet<u32>,
+    /// The same for IPv6.
+    pub(super) defaults_v6: BTreeSet<u32>,
 }
 
 impl Host {
@@ -50,8 +57,59 @@ impl Host {
                 host.addresses.insert(IpAddr::V6(v6.ip()), entry.interface_name);
             }
         }
+        let interfaces = host.interfaces.keys();
+        host.advertised = interfaces.filter(|name| takes_advertisements(name)).cloned().collect();
+        // What cannot be read is not there: these are for warnings alone.
+        host.defaults_v4 = defaults_v4(&fs::read_to_string("/proc/net/route").unwrap_or_default());
+        host.defaults_v6 = defaults_v6(&fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default());
         Ok(host)
     }
+}
+
+/// Whether the kernel takes a default route from router advertisements on an interface.
+fn takes_advertisements(interface: &str) -> bool {
+    let setting = |name: &str| -> Option<u32> {
+        let file = Path::new("/proc/sys/net/ipv6/conf").join(interface).join(name);
+        fs::read_to_string(file).ok()?.trim().parse().ok()
+    };
+    let is_accepting = match setting("accept_ra") {
+        // Not where packets are forwarded, or even there.
+        Some(1) => setting("forwarding") == Some(0),
+        Some(2) => true,
+        Some(_) | None => false,
+    };
+    is_accepting && setting("accept_ra_defrtr") != Some(0)
+}
+
+/// Metrics of the default routes of `/proc/net/route`: interface, destination, gateway, flags, two counters, metric, mask.
+fn defaults_v4(text: &str) -> BTreeSet<u32> {
+    let metric = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [_, "00000000", _, _, _, _, metric, "00000000", ..] => metric.parse().ok(),
+            _ => None,
+        }
+    };
+    text.lines().filter_map(metric).collect()
+}
+
+/// Metrics of the default routes of `/proc/net/ipv6_route`, which is hexadecimal: destination and length, source and length,
+/// next hop, metric, two counters, flags, interface. Those that reject packets are the kernel's own.
+fn defaults_v6(text: &str) -> BTreeSet<u32> {
+    const REJECT: u32 = 0x0200;
+    let number = |word: &str| u32::from_str_radix(word, 16).ok();
+    let metric = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [destination, "00", _, _, _, metric, _, _, flags, _]
+                if destination.bytes().all(|b| b == b'0') =>
+            {
+                number(metric).filter(|_| number(flags).is_some_and(|flags| flags & REJECT == 0))
+            }
+            _ => None,
+        }
+    };
+    text.lines().filter_map(metric).collect()
 }
 
 /// Checks a document against a host.
@@ -217,10 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn default_routes_are_read_with_their_metrics() {
+        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                  eth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+                  eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        assert_eq!(defaults_v4(v4), BTreeSet::from([100]));
+        let zero = "0".repeat(32);
+        let v6 = format!(
+            "{zero} 00 {zero} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth0\n\
+             {zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200       lo\n\
+             fe800000000000000000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001     eth0\n"
+        );
+        assert_eq!(defaults_v6(&v6), BTreeSet::from([1024]));
+    }
+
+    #[test]
     fn a_mistyped_interface_is_guessed() {
         let mut report = Report::new("weir.toml", TEXT);
         let (document, _) = super::super::parse_text("weir.toml", TEXT).unwrap();
-        let host = Host { interfaces: [("eth1".to_owned(), true)].into(), addresses: BTreeMap::new() };
+        let host = Host { interfaces: [("eth1".to_owned(), true)].into(), ..Host::default() };
         uplinks(&mut report, &document, &host, DownLinks::Refuse);
         assert_eq!(report.into_result().unwrap_err().problems[0].help, "did you mean `eth1`?");
     }

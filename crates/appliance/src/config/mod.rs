@@ -60,10 +60,8 @@ pub struct Examined {
 /// Reads and checks a document as [`load`] does, or as [`load_on_host`] when `host` says how, and looks at what it costs.
 pub fn examine(path: &Path, host: Option<DownLinks>) -> Result<Examined, LoadErrors> {
     let (document, mut report) = parse_text(&path.display().to_string(), &read_text(path)?)?;
-    if let Some(down_links) = host {
-        compare(&mut report, &document, down_links);
-    }
-    let warnings = advice::warnings(&report, &document);
+    let observed = host.and_then(|down_links| compare(&mut report, &document, down_links));
+    let warnings = advice::warnings(&report, &document, observed.as_ref());
     report.into_result()?;
     Ok(Examined { load: CheckLoad::of(&document), warnings, document })
 }
@@ -90,11 +88,16 @@ pub fn parse_on_host(file: &str, text: &str, down_links: DownLinks) -> Result<Do
     report.into_result().map(|()| document)
 }
 
-fn compare(report: &mut Report, document: &Document, down_links: DownLinks) {
+/// Compares the document with this host, and gives what was seen of it.
+fn compare(report: &mut Report, document: &Document, down_links: DownLinks) -> Option<host::Host> {
     match host::Host::observe() {
-        Ok(observed) => host::check(report, document, &observed, down_links),
+        Ok(observed) => {
+            host::check(report, document, &observed, down_links);
+            Some(observed)
+        }
         Err(error) => {
-            report.at("", format!("cannot list the interfaces of this host: {error}"), "run it again")
+            report.at("", format!("cannot list the interfaces of this host: {error}"), "run it again");
+            None
         }
     }
 }

@@ -98,6 +98,7 @@ enum State {
     /// Announced with the least preference, to be withdrawn then.
     Leaving {
         until: Instant,
+        short_since: Option<Instant>,
     },
 }
 
@@ -179,7 +180,7 @@ impl Gate {
             },
             State::Up { short_since } => self.up(facts, short_since, now),
             // Taken back in time: as if nothing had been.
-            State::Leaving { .. } => self.up(facts, None, now),
+            State::Leaving { short_since, .. } => self.up(facts, short_since, now),
         };
     }
 
@@ -203,13 +204,15 @@ impl Gate {
     /// The way down that an operator asks for: by way of the least preference where it is announced and serves.
     fn leave(&self, facts: &Facts, now: Instant) -> State {
         let latest = now + facts.drain_time;
-        let until = match self.state {
+        let (until, short_since) = match self.state {
             State::Down => return State::Down,
-            State::Leaving { until } => until.min(latest),
-            State::Up { .. } | State::Deprioritised => latest,
+            State::Leaving { until, short_since } => (until.min(latest), short_since),
+            State::Up { short_since } => (latest, short_since),
+            State::Deprioritised => (latest, None),
         };
+        let short_since = (facts.level() == Level::Short).then(|| short_since.unwrap_or(now));
         let serves = self.is_told && facts.level() > Level::Nothing;
-        if serves && now < until { State::Leaving { until } } else { State::Down }
+        if serves && now < until { State::Leaving { until, short_since } } else { State::Down }
     }
 
     /// Up when it has been fit for long enough, and at once the first time.
@@ -243,7 +246,7 @@ impl Gate {
                 whys.insert(0, why::deprioritised());
                 Decision { verdict: Verdict::Deprioritise, whys, wake_at }
             }
-            State::Leaving { until } => {
+            State::Leaving { until, .. } => {
                 let mut whys: Vec<Why> = facts.withheld_by.iter().map(why::withheld_by).collect();
                 whys.push(why::leaving(until));
                 Decision { verdict: Verdict::Leave, whys, wake_at: Some(until) }

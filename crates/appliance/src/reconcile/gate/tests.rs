@@ -228,8 +228,8 @@ fn with_a_drain_time_peers_get_to_turn_away_first() {
     assert_eq!(messages(&decision, noon), told);
     assert_eq!(bench.after(SECOND, &leaving(1)), Verdict::Leave, "the time is not begun anew");
     assert_eq!(bench.after(SECOND, &leaving(3)), Verdict::Withhold);
-    assert_eq!(bench.after(SECOND, &leaving(3)), Verdict::Withhold, "not again");
-    assert_eq!(bench.decide(&facts(3, 3)), Verdict::Announce);
+    assert_eq!(bench.after(3 * SECOND, &leaving(3)), Verdict::Withhold, "not again");
+    assert_eq!(bench.decide(&facts(3, 3)), Verdict::Announce, "it was fit all the time");
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) fn tell(fabric: &mut Fabric, report: &mut Report) -> Result<()> {
 fn start(fabric: &mut Fabric) -> Result<String> {
     fabric.start_agents()?;
     for appliance in &mut fabric.appliances {
+        // The story tells how fast a dead daemon is routed around; with graceful restart its routes would stay.
+        appliance.edit_document("[bgp]\n", "[bgp]\ngraceful_restart = \"off\"\n")?;
         appliance.spawn()?;
     }
     for appliance in &mut fabric.appliances {
