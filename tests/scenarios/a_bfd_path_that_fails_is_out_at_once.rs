@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_lab::document::{self, Checks, Subnet, TOR_AS};
-use weir_lab::{Fabric, Layout, wait_until};
+use weir_lab::{Fabric, Layout, hops, wait_until};
 
 use crate::{PATIENCE, weir};
 
@@ -153,11 +153,64 @@ fn the_spread_of_freezes_and_kills() {
     judge("frozen, graceful restart on", freezes(&fabric, 20).expect("rounds"));
 }
 
+/// Default routes that the appliance took from the ToR: all but the fabric's own.
+fn imported(fabric: &Fabric) -> Result<usize> {
+    let lb1 = fabric.appliances[0].netns();
+    Ok(hops(lb1, 4, "default")?.len() + hops(lb1, 6, "default")?.len() - 2)
+}
+
+/// A fabric whose ToR announces default routes that the appliance takes.
+fn importing() -> Result<Fabric> {
+    let mut fabric = numbered("")?;
+    fabric.appliances[0].stop()?;
+    let lb1 = &fabric.appliances[0];
+    lb1.edit_document("bfd = true\n", "bfd = true\nimport_default = true\n")?;
+    let router = format!("router bgp {TOR_AS}");
+    let (v4, v6) = Subnet::Appliance(1).host();
+    for (family, host) in [("ipv4", v4.to_string()), ("ipv6", v6.to_string())] {
+        let family = format!("address-family {family} unicast");
+        let originate = format!("neighbor {host} default-originate");
+        fabric.frr.configure(&[
+            "configure terminal",
+            &router,
+            "bgp graceful-restart",
+            &family,
+            &originate,
+        ])?;
+    }
+    fabric.appliances[0].start()?;
+    watched(&fabric)?;
+    wait_until("both default routes", PATIENCE, || {
+        let imported = imported(&fabric)?;
+        ensure!(imported == 2, "{imported}");
+        Ok(())
+    })?;
+    Ok(fabric)
+}
+
+/// The ToR's bgpd dies alone: its bfdd says Down for it, which is no failure of the path. What was imported stays while the
+/// peer restarts.
+#[test]
+#[ignore = "needs root and netns"]
+fn a_restart_of_the_tors_bgp_is_no_failure() {
+    let mut fabric = importing().expect("the fabric");
+    fabric.frr.kill_bgpd().expect("it dies");
+    wait_until("BFD's end by the peer", PATIENCE, || {
+        let log = fabric.appliances[0].log();
+        ensure!(log.matches("ended by the peer with its BGP").count() == 2, "not yet");
+        Ok(())
+    })
+    .expect("told");
+    let log = fabric.appliances[0].log();
+    assert!(!log.contains("BFD: the path is down"), "{log}");
+    assert_eq!(imported(&fabric).expect("routes"), 2, "kept while it restarts");
+}
+
 /// The peer's wish is no failure; its death is, and takes what was imported from it.
 #[test]
 #[ignore = "needs root and netns"]
 fn the_tors_goodbye_and_the_death_of_its_bfd() {
-    let mut fabric = numbered("").expect("the fabric");
+    let mut fabric = importing().expect("the fabric");
     let before = tor_sessions(&fabric).expect("sessions");
     let shutdown = |word: &str| {
         fabric.frr.configure(&["configure terminal", "bfd", "profile lab", word]).expect("configured");
@@ -196,6 +249,12 @@ fn the_tors_goodbye_and_the_death_of_its_bfd() {
     })
     .expect("we end them");
     let ended = killed.elapsed();
+    wait_until("what was imported to go", GONE_LIMIT, || {
+        let imported = imported(&fabric)?;
+        ensure!(imported == 0, "{imported}");
+        Ok(())
+    })
+    .expect("dropped");
     eprintln!("bfdd killed -> both sessions ended by us: {ended:?}");
     assert!(ended < GONE_LIMIT + BUSY, "{ended:?}");
     // Not strict: without BFD they come back.

@@ -32,5 +32,6 @@ pub use config::{SessionConfig, Timing, Wanted};
 pub use driver::{Bfd, BfdConfig, BfdHandle};
 pub use error::{ConfigError, SetError, StartError};
 pub use packet::{Diagnostic, State};
+pub use session::Failure;
 pub use sessions::{Discard, Discards};
 pub use status::{Scheduling, SessionStatus, Snapshot};

@@ -42,6 +42,29 @@ pub struct Transition {
     pub remote_diagnostic: Diagnostic,
 }
 
+/// Why a session left Up though both ends wanted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// Our reason: silence, or the peer's word.
+    pub diagnostic: Diagnostic,
+    /// The peer's reason at that moment.
+    pub remote_diagnostic: Diagnostic,
+    /// The peer's C bit: its BFD does not end with its control plane (RFC 5882 §4.3).
+    pub remote_is_independent: bool,
+}
+
+impl Failure {
+    /// Whether the peer has ended its BFD, and may have done so because it restarts: it told us itself, names no failure of
+    /// the path, and its BFD shares the fate of its control plane (RFC 5882 §4.3.2).
+    pub fn is_peer_ending(&self) -> bool {
+        let names_none = matches!(
+            self.remote_diagnostic,
+            Diagnostic::NONE | Diagnostic::NEIGHBOUR_SIGNALED_DOWN | Diagnostic::ADMINISTRATIVELY_DOWN
+        );
+        self.diagnostic == Diagnostic::NEIGHBOUR_SIGNALED_DOWN && names_none && !self.remote_is_independent
+    }
+}
+
 /// A Poll Sequence (RFC 5880 §6.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poll {
@@ -66,6 +89,8 @@ pub struct Remote {
     pub desired_min_tx: Duration,
     /// How fast it can receive.
     pub required_min_rx: Duration,
+    /// Its BFD does not end with its control plane (C bit).
+    pub is_independent: bool,
 }
 
 const REMOTE_UNKNOWN: Remote = Remote {
@@ -75,6 +100,7 @@ const REMOTE_UNKNOWN: Remote = Remote {
     detect_mult: 0,
     desired_min_tx: Duration::ZERO,
     required_min_rx: REMOTE_MIN_RX_INITIAL,
+    is_independent: false,
 };
 
 /// What became of a packet that was for this session.
@@ -112,6 +138,7 @@ pub struct Session {
     ups: u64,
     downs: u64,
     failures: u64,
+    last_failure: Option<Failure>,
     random: Random,
 }
 
@@ -145,6 +172,7 @@ impl Session {
             ups: 0,
             downs: 0,
             failures: 0,
+            last_failure: None,
             random: Random::new(seed),
         };
         session.set_wanted(wanted, now);
@@ -161,6 +189,7 @@ impl Session {
             detect_mult: packet.detect_mult,
             desired_min_tx: packet.desired_min_tx,
             required_min_rx: packet.required_min_rx,
+            is_independent: packet.control_plane_independent,
         };
         self.last_rx = Some(now);
         if packet.is_final {
@@ -323,6 +352,11 @@ impl Session {
         self.failures
     }
 
+    /// Why it failed last.
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.last_failure
+    }
+
     /// Whether it ever was Up.
     pub fn was_up(&self) -> bool {
         self.ups > 0
@@ -397,7 +431,14 @@ impl Session {
         let is_left = from == State::Up;
         self.downs += u64::from(is_left);
         let is_wish = self.wanted != Wanted::Up || self.remote.state == State::AdminDown;
-        self.failures += u64::from(is_left && !is_wish);
+        if is_left && !is_wish {
+            self.failures += 1;
+            self.last_failure = Some(Failure {
+                diagnostic: self.diagnostic,
+                remote_diagnostic: self.remote.diagnostic,
+                remote_is_independent: self.remote.is_independent,
+            });
+        }
     }
 
     /// Brings what is in force in line with what is advertised, at once or by a Poll Sequence (RFC 5880 §6.8.3).

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::{Timing, Wanted};
 use crate::packet::{Diagnostic, State};
+use crate::session::Failure;
 use crate::sessions::Discards;
 
 /// How the thread that sends and receives is scheduled.
@@ -64,6 +65,8 @@ pub struct SessionStatus {
     /// How often it left Up though both ends wanted it: each of them is a verdict on the path. A reader that is late sees
     /// from this number what it has missed.
     pub failures: u64,
+    /// Why it failed last.
+    pub last_failure: Option<Failure>,
     /// It shall be up and never was: the peer does not speak BFD here, speaks multihop (docs/adr/0019), or drops our packets.
     pub is_never_up: bool,
     /// What the peer says of its own state; Down before it said anything.

@@ -112,6 +112,11 @@ impl Frr {
         })
     }
 
+    /// Kills bgpd outright; what it put into the kernel stays with zebra for a while.
+    pub fn kill_bgpd(&mut self) -> Result<()> {
+        self.bgpd.kill()
+    }
+
     /// Process number of bgpd.
     pub fn bgpd_pid(&self) -> u32 {
         self.bgpd.pid()

@@ -4,6 +4,8 @@
 //!
 //! - A session that left Up though both ends wanted it is a failed path: BGP on it ends at once, graceful restart or not.
 //! - The peer's AdminDown says nothing of the path, and leaves BGP alone (§3.2); a failure follows none of our own wishes either.
+//! - A peer whose BGP has ended, and that then ends its BFD with its own word, restarts: its routes are kept as they would be
+//!   without BFD (§4.3.2). Silence, or a failure that it names, is the end of them.
 //! - A session that never comes up does not hold BGP back, but is told.
 
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use super::status::Protection;
 
 /// How long BGP may be Established before BFD has to be Up too: a session begins at one packet a second.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a peer's word that it ends its BFD waits for the end of its BGP. The peer lives, so nothing is lost meanwhile.
+pub(super) const WORD_WAIT: Duration = Duration::from_millis(100);
 
 /// Peers whose path failed between two snapshots, in the order of their names.
 ///
@@ -29,6 +34,17 @@ pub(super) fn failed<'s>(before: Option<&Snapshot>, after: &'s Snapshot) -> Vec<
     let sessions = after.sessions.iter();
     let failed = sessions.filter(|(name, session)| session.failures > failures_before(name, session));
     failed.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Whether the last failure may be part of a restart of the peer. It is one if its BGP has ended too, which is known
+/// [`WORD_WAIT`] later: both words leave the peer in the same moment, and either may be heard first.
+pub(super) fn may_be_restart(session: &SessionStatus) -> bool {
+    session.last_failure.is_some_and(|failure| failure.is_peer_ending())
+}
+
+/// Whether BGP with a peer stands.
+pub(super) fn is_standing(peer: Option<&PeerStatus>) -> bool {
+    peer.is_some_and(|peer| peer.state == PeerState::Established)
 }
 
 /// Whether a BGP session is protected by its BFD session.
@@ -57,7 +73,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::SystemTime;
 
-    use weir_bfd::{Diagnostic, Discards, Scheduling, Timing};
+    use weir_bfd::{Diagnostic, Discards, Failure, Scheduling, Timing};
     use weir_bgp::{PeerConfig, RemoteAs};
 
     use super::*;
@@ -75,6 +91,7 @@ mod tests {
             ups,
             downs: failures,
             failures,
+            last_failure: None,
             is_never_up: ups == 0,
             remote_state: State::Down,
             remote_diagnostic: Diagnostic::NONE,
@@ -136,6 +153,26 @@ mod tests {
         assert!(failed(Some(&one), &none).is_empty() && failed(Some(&none), &one).is_empty());
         let two = snapshot(&[("a", session(1, 1, 1, State::Down)), ("b", session(2, 1, 1, State::Down))]);
         assert_eq!(failed(None, &two), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_word_of_a_peer_that_lives_may_be_a_restart() {
+        let word = Failure {
+            diagnostic: Diagnostic::NEIGHBOUR_SIGNALED_DOWN,
+            remote_diagnostic: Diagnostic::NEIGHBOUR_SIGNALED_DOWN,
+            remote_is_independent: false,
+        };
+        let silence = Failure { diagnostic: Diagnostic::DETECTION_EXPIRED, ..word };
+        let deaf = Failure { remote_diagnostic: Diagnostic::DETECTION_EXPIRED, ..word };
+        let reset = Failure { remote_diagnostic: Diagnostic::FORWARDING_PLANE_RESET, ..word };
+        let independent = Failure { remote_is_independent: true, ..word };
+        for (failure, expected) in
+            [(word, true), (silence, false), (deaf, false), (reset, false), (independent, false)]
+        {
+            let session = SessionStatus { last_failure: Some(failure), ..session(1, 1, 1, State::Down) };
+            assert_eq!(may_be_restart(&session), expected, "{failure:?}");
+        }
+        assert!(!may_be_restart(&session(1, 1, 0, State::Up)));
     }
 
     #[test]

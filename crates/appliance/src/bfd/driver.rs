@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use weir_bfd::{Bfd, BfdConfig, BfdHandle, Scheduling, SessionConfig, Snapshot, Wanted};
 use weir_bgp::{PathDown, SpeakerHandle, SpeakerStatus};
 
-use super::coupling::{failed, protection};
+use super::coupling::{WORD_WAIT, failed, is_standing, may_be_restart, protection};
 use super::sessions::{asked_for, wanted};
 use super::status::{BfdPeer, BfdStatus, Protection};
 use super::{BFD_DOWN, BFD_NEVER_UP, BFD_NOT_REAL_TIME, BFD_NOT_STARTED};
@@ -49,6 +49,8 @@ pub(super) struct Driver {
     publish: watch::Sender<Arc<BfdStatus>>,
     /// What was set last.
     sessions: BTreeMap<String, SessionConfig>,
+    /// Peers that said themselves that their BFD ends, and when it shows whether their BGP did too.
+    words: BTreeMap<String, Instant>,
 }
 
 impl Driver {
@@ -60,7 +62,8 @@ impl Driver {
         publish: watch::Sender<Arc<BfdStatus>>,
     ) -> Self {
         let speaker_status = speaker.status();
-        Self { peers, speaker, speaker_status, conditions, orders, publish, sessions: BTreeMap::new() }
+        let (sessions, words) = (BTreeMap::new(), BTreeMap::new());
+        Self { peers, speaker, speaker_status, conditions, orders, publish, sessions, words }
     }
 
     /// Runs until told to end, or until nobody is left who could tell.
@@ -103,7 +106,9 @@ impl Driver {
         self.sessions.clear();
         loop {
             self.settle(&handle);
-            // CANCEL: all three are states of which the latest wins.
+            self.settle_words();
+            let word_at = self.words.values().min().copied();
+            // CANCEL: three are states of which the latest wins, and a wait that is cut short begins anew.
             tokio::select! {
                 biased;
                 changed = snapshots.changed() => {
@@ -120,6 +125,7 @@ impl Driver {
                     // Whoever could say goodbye is gone: so ends a process that failed, and peers shall see it as that.
                     Err(_) => return Over::Ended,
                 },
+                () = sleep_until(word_at) => {}
                 changed = self.speaker_status.changed() => {
                     if changed.is_err() {
                         // Without a speaker there is nothing to protect.
@@ -151,11 +157,33 @@ impl Driver {
     }
 
     /// Tells the speaker which paths have failed.
-    fn look(&self, before: Option<&Snapshot>, after: &Snapshot) {
-        for peer in failed(before, after) {
-            tracing::warn!(peer, "BFD: the path is down, its BGP session ends");
-            self.speaker.path_down(peer, PathDown::Bfd);
+    fn look(&mut self, before: Option<&Snapshot>, after: &Snapshot) {
+        for name in failed(before, after) {
+            if after.sessions.get(name).is_some_and(may_be_restart) {
+                let at = Instant::now() + WORD_WAIT;
+                self.words.entry(name.to_owned()).or_insert(at);
+            } else {
+                self.path_down(name);
+            }
         }
+    }
+
+    /// Decides about the words that have waited long enough.
+    fn settle_words(&mut self) {
+        let now = Instant::now();
+        while let Some(name) = self.words.iter().find(|(_, at)| **at <= now).map(|(name, _)| name.clone()) {
+            self.words.remove(&name);
+            if is_standing(self.speaker_status.borrow().peers.get(&name)) {
+                self.path_down(&name);
+            } else {
+                tracing::info!(peer = name, "BFD: ended by the peer with its BGP, as by a restart");
+            }
+        }
+    }
+
+    fn path_down(&self, peer: &str) {
+        tracing::warn!(peer, "BFD: the path is down, its BGP session ends");
+        self.speaker.path_down(peer, PathDown::Bfd);
     }
 
     async fn goodbye(&self, handle: BfdHandle) -> Over {
@@ -213,6 +241,13 @@ impl Driver {
         } else {
             self.conditions.raise(code, Severity::Warning, message(listed(&names)));
         }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

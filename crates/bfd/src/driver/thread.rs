@@ -261,6 +261,7 @@ fn status(entry: &Entry, since: SystemTime, link: Option<&Link>) -> SessionStatu
         ups: session.ups(),
         downs: session.downs(),
         failures: session.failures(),
+        last_failure: session.last_failure(),
         is_never_up: entry.config.wanted == Wanted::Up && !session.was_up(),
         remote_state: remote.state,
         remote_diagnostic: remote.diagnostic,

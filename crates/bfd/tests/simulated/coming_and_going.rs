@@ -58,6 +58,10 @@ fn one_deaf_end_takes_both_down() {
     assert_eq!(world.session(B).diagnostic(), Diagnostic::NEIGHBOUR_SIGNALED_DOWN);
     assert_eq!(world.session(B).remote().diagnostic, Diagnostic::DETECTION_EXPIRED);
     assert_eq!([counts(&world, A), counts(&world, B)], [(1, 1, 1); 2], "the path failed for both");
+    for host in [A, B] {
+        let failure = world.session(host).last_failure().expect("one");
+        assert!(!failure.is_peer_ending(), "{failure:?}");
+    }
     // It hears, so it offers Init; it must never get further.
     world.run(ms(20_000));
     assert_eq!(world.state(A), State::Down);
@@ -96,6 +100,7 @@ fn a_restart_is_seen_at_once_and_healed() {
     let time = world.run_until(ms(1000), |world| world.state(A) == State::Down);
     assert!(time < ms(5), "{time:?}");
     assert_eq!(world.session(A).diagnostic(), Diagnostic::NEIGHBOUR_SIGNALED_DOWN);
+    assert!(world.session(A).last_failure().is_some_and(|failure| failure.is_peer_ending()));
     world.bring_up();
     assert_ne!(world.session(A).remote().discriminator, before);
     // What was still on the way to the dead process.
