@@ -536,6 +536,31 @@ fn a_router_that_no_link_reaches_is_left_aside_and_tried_again() {
 
 #[test]
 #[ignore = "needs root and netns"]
+fn one_good_router_among_many_bad_ones_is_used() {
+    in_lab(async || {
+        let bad = |family: &str, n: usize| match family {
+            "v4" => format!("10.200.0.{n}"),
+            _ => format!("2001:db8::{n:x}"),
+        };
+        let many = |family: &str, good: &str| {
+            let texts: Vec<String> = (1..crate::import::NEXT_HOPS_MAX).map(|n| bad(family, n)).collect();
+            texts.iter().map(String::as_str).chain([good]).map(hop).collect::<BTreeSet<_>>()
+        };
+        let fib = start();
+        fib.set(
+            Defaults::from([(V4, many("v4", "10.7.0.1")), (V6, many("v6", "fd07::1"))]),
+            Completeness::Whole,
+        );
+        let status = until(&fib, |status| installed(status, V4) == 1 && installed(status, V6) == 1).await;
+        assert!(status.families.values().all(|family| family.refused.len() == 15), "{status:?}");
+        assert_eq!(ours(V4), "default via 10.7.0.1 dev up0 metric 20");
+        assert_eq!(ours(V6), "default via fd07::1 dev up0 metric 20");
+        fib.end(AtEnd::Remove).await;
+    });
+}
+
+#[test]
+#[ignore = "needs root and netns"]
 fn another_table_is_served_as_well() {
     in_lab(async || {
         let fib = Fib::start(FibConfig { table: 1000, ..FibConfig::default() }, ADOPTION_MAX).unwrap();

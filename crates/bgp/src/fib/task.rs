@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::plan::{Change, ObservedRoute, Route, is_same, plan};
 use super::{AtEnd, FibConfig, FibFamily, FibProblem, FibStatus, InstalledNextHop, RefusedNextHop, Wish};
 use crate::config::Family;
-use crate::import::Defaults;
+use crate::import::{Defaults, NEXT_HOPS_MAX};
 
 /// Our routes are read again this often, whatever events said.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
@@ -26,8 +26,8 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
 const EVENT_PAUSE: Duration = Duration::from_millis(20);
 /// Wait before sockets that closed are opened again.
 const REOPEN_WAIT: Duration = Duration::from_secs(1);
-/// Readings of one pass: the first, one after the changes, and some in which refused next hops are left aside.
-const ROUNDS_MAX: usize = 6;
+/// Readings of one pass: the first, one after the changes, and one for every next hop that turns out to be refused.
+const ROUNDS_MAX: usize = NEXT_HOPS_MAX + 4;
 /// Attempts to remove everything at the end.
 const END_ATTEMPTS_MAX: usize = 3;
 
@@ -140,6 +140,8 @@ impl Task {
     }
 
     async fn pass(&mut self) {
+        // Wished while something else woke us: what changes now was not changed by others. The sender's end tells in `wait`.
+        self.is_settled &= !self.wishes.has_changed().unwrap_or(false);
         let wish = self.wishes.borrow_and_update().clone();
         let mut outcome = Outcome::default();
         let was_settled = self.is_settled;
