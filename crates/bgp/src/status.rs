@@ -12,8 +12,8 @@ use crate::config::{Families, Family, PeerConfig, Remote, RemoteAs};
 use crate::fib::FibStatus;
 pub use crate::rib::AdjRibOutView;
 pub use crate::session::State as PeerState;
-use crate::wire::iana::error_words;
-use crate::wire::{Capability, MessageType};
+use crate::wire::iana::{cease, error_code, error_words};
+use crate::wire::{Capability, MessageType, Notification};
 
 /// The whole speaker.
 #[derive(Debug, Clone, Default)]
@@ -345,8 +345,19 @@ impl NotificationCounts {
     /// Stands for all that are not registered.
     pub const OTHER: (u8, u8) = (0, 0);
 
-    /// Counts one more.
-    pub fn add(&mut self, code: u8, subcode: u8) {
+    /// Counts one more. A Hard Reset counts as such and not as what it wraps, unless that is a prefix limit: of these an
+    /// operator must hear, whatever they came in.
+    pub fn count(&mut self, notification: &Notification) {
+        self.add(notification.code(), notification.subcode());
+        let wrapped = notification.hard_reset().map(|inner| (inner.code(), inner.subcode()));
+        if let Some((code, subcode)) =
+            wrapped.filter(|inner| *inner == (error_code::CEASE, cease::MAX_PREFIXES))
+        {
+            self.add(code, subcode);
+        }
+    }
+
+    fn add(&mut self, code: u8, subcode: u8) {
         let (name, detail) = error_words(code, subcode);
         let is_known = name.is_some() && (subcode == 0 || detail.is_some());
         let key = if is_known { (code, subcode) } else { Self::OTHER };
@@ -451,5 +462,13 @@ mod tests {
         }
         assert_eq!(counts.iter().collect::<Vec<_>>(), [((0, 0), 3), ((4, 0), 1), ((6, 2), 2)]);
         assert_eq!((counts.get(6, 2), counts.get(6, 9)), (2, 0));
+    }
+
+    #[test]
+    fn a_prefix_limit_is_counted_inside_a_hard_reset_too() {
+        let mut counts = NotificationCounts::default();
+        counts.count(&Notification::hard_reset_of(&Notification::cease(1)));
+        counts.count(&Notification::hard_reset_of(&Notification::shutdown("bye")));
+        assert_eq!((counts.get(6, 1), counts.get(6, 2), counts.get(6, 9)), (1, 0, 2));
     }
 }

@@ -422,14 +422,14 @@ impl Driver {
                 tracing::info!(%peer, %notification, %why, "notification sent");
                 let text = format!("{notification}{why}");
                 let (code, subcode) = (notification.code(), notification.subcode());
-                self.status.notifications_sent.add(code, subcode);
+                self.status.notifications_sent.count(&notification);
                 let at = SystemTime::now();
                 self.status.last_sent = Some(TimedNotification { at, code, subcode, text });
             }
             SessionEvent::NotificationReceived(notification) => {
                 tracing::info!(%peer, %notification, "notification received");
                 let (code, subcode) = (notification.code(), notification.subcode());
-                self.status.notifications_received.add(code, subcode);
+                self.status.notifications_received.count(&notification);
                 let (at, text) = (SystemTime::now(), notification.to_string());
                 self.status.last_received = Some(TimedNotification { at, code, subcode, text });
             }
