@@ -43,7 +43,7 @@ pub(crate) struct LinkState {
     pub(crate) link_locals: Vec<Ipv6Addr>,
 }
 
-/// All interfaces by name; `None` until they were read, or if they cannot be.
+/// All interfaces by name; `None` until they were read.
 pub(crate) type Links = Option<Arc<BTreeMap<String, LinkState>>>;
 
 /// Publishes what it reads until nobody listens.
@@ -58,8 +58,8 @@ pub(crate) async fn run(links: watch::Sender<Links>) {
 async fn follow(links: &watch::Sender<Links>) {
     loop {
         if let Err(error) = follow_once(links).await {
+            // What was known last stands: our own trouble is no reason to end sessions.
             tracing::warn!(%error, "interfaces cannot be read");
-            links.send_if_modified(|links| links.take().is_some());
         }
         tokio::time::sleep(RETRY).await;
     }
