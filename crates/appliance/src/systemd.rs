@@ -29,14 +29,10 @@ pub fn reloading() {
     }
 }
 
-/// The stop has begun and may take this long.
-pub fn stopping(longest: Duration) {
+/// The end has begun and may take this long; `status` says in a line what it is about.
+pub fn stopping(longest: Duration, status: &str) {
     let microseconds = u32::try_from(longest.as_micros()).unwrap_or(u32::MAX);
-    tell(&[
-        NotifyState::Stopping,
-        NotifyState::Status("withdrawn, waiting for the drain"),
-        NotifyState::ExtendTimeoutUsec(microseconds),
-    ]);
+    tell(&[NotifyState::Stopping, NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(microseconds)]);
 }
 
 /// Passes on the turns of the reconcile loop as signs of life, and its outcomes as a line of status, until the loop ends.

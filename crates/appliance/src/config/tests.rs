@@ -109,6 +109,15 @@ fn values_reach_the_model() {
 }
 
 #[test]
+fn tcp_ao_is_refused_in_the_words_of_who_asked_the_kernel() {
+    let text = EXAMPLE.replace("# ao_file", "ao_file");
+    let problems = parse("weir.toml", &text).unwrap_err().problems;
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(problem.path, "peers.tor1.ao_file");
+    assert_eq!(problem.message, weir_bgp::speaker::refuse_tcp_ao().to_string());
+}
+
+#[test]
 fn a_hundred_errors_are_listed_and_the_rest_counted() {
     let text: String = (0..300).map(|i| format!("unknown{i} = 1\n")).collect();
     let errors = parse("weir.toml", &text).unwrap_err();

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  stop     GRACEFUL_SHUTDOWN ► withdraw ► wait the drain ► Hard Reset or Cease ► BFD AdminDown ► verdicts ► detach
-//!  restart                                                  connections end     ► BFD AdminDown ► verdicts
+//!  restart                                       verdicts ► connections end     ► BFD AdminDown
 //!                                                           routes at the peers, program, tables, neighbours stay
 //! ```
 //! A restart keeps routes only where forwarding goes on: with the program off its uplink it says goodbye as a stop does.
@@ -34,7 +34,8 @@ impl Running {
             drain_wait_s = drain_wait.as_secs_f64(),
             "stopping: withdrawing"
         );
-        systemd::stopping(leave + WITHDRAW_WAIT_MAX + drain_wait + GOODBYE_MAX);
+        let longest = leave + WITHDRAW_WAIT_MAX + drain_wait + GOODBYE_MAX;
+        systemd::stopping(longest, "withdrawn, waiting for the drain");
         // Before the reconciler hears of the stop: a moment later the answer may be gone.
         let before = Told::of(&self.status.borrow());
         self.admin.send_replace(Admin { is_stopping: true, is_hurried: false });
@@ -76,7 +77,9 @@ impl Running {
     pub(super) async fn restart(&mut self, state: &StateDir) {
         let is_forwarding = self.status.borrow().is_attached;
         tracing::info!(is_forwarding, "restarting: program and tables stay");
-        systemd::stopping(GOODBYE_MAX);
+        systemd::stopping(GOODBYE_MAX, "restarting, packets flow on");
+        // The way of the checks through the tunnel goes with the reconciler: what they say after it means nothing.
+        self.keep_verdicts(state).await;
         // That the reconciler hears the speaker go is no failure of it, and nothing is announced any more.
         self.reconcile.abort();
         let text = RESTART_TEXT.to_owned();
@@ -84,7 +87,6 @@ impl Running {
         self.speaker.end(ending).await;
         // After BGP, as with a stop.
         self.bfd.admin_down().await;
-        self.keep_verdicts(state).await;
         tracing::info!("ended for a restart: packets flow on");
     }
 

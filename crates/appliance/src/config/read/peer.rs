@@ -2,6 +2,7 @@
 //! `[peers.*]`: one neighbour, or a range of them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,6 +105,12 @@ const PEER: Shape = Shape {
             "no signatures",
             "File with the key of TCP MD5 signatures (RFC 2385): 1 to 80 bytes, no rights for others. Read at start, never shown",
         ),
+        Key::optional(
+            "ao_file",
+            Values::Text("path"),
+            "no signatures",
+            "Refused by this version, which asks the kernel whether it has TCP-AO (RFC 5925) and says so; use `md5_file`",
+        ),
         Key::or(
             "ttl_security",
             Values::Text("boolean"),
@@ -140,7 +147,7 @@ const PEER: Shape = Shape {
             "How the `capacity` of the uplinks is told, so that peers weight their ECMP: some speakers drop the non-transitive form",
         ),
     ],
-    later: &["password_file", "md5", "ao", "ao_file", "auth", "gtsm", "multihop", "import", "policy"],
+    later: &["password_file", "md5", "ao", "auth", "gtsm", "multihop", "import", "policy"],
 };
 
 const LINK_BANDWIDTHS: &[(&str, LinkBandwidth)] = &[
@@ -169,6 +176,8 @@ pub(in crate::config) struct PeerDraft {
     pub(in crate::config) next_hop_v4: Option<Option<Ipv4Addr>>,
     pub(in crate::config) next_hop_v6: Option<Option<Ipv6Addr>>,
     md5_file: Option<Option<PathBuf>>,
+    /// Nothing that is written is taken.
+    ao_file: Option<Option<Infallible>>,
     ttl_security: Option<bool>,
     bfd: Option<Option<Bfd>>,
     graceful_restart: Option<bool>,
@@ -215,6 +224,7 @@ fn read_peer(report: &mut Report, section: &Section<'_>) -> PeerDraft {
         next_hop_v4: section.optional(report, "next_hop_v4", value::address_v4),
         next_hop_v6: section.optional(report, "next_hop_v6", value::address_v6),
         md5_file: section.optional(report, "md5_file", value::path),
+        ao_file: section.optional(report, "ao_file", refuse_tcp_ao),
         ttl_security: section.or(report, "ttl_security", false, value::boolean),
         bfd: section.or(report, "bfd", None, bfd::bfd),
         graceful_restart: section.or(report, "graceful_restart", true, value::boolean),
@@ -309,7 +319,10 @@ impl PeerDraft {
             passive: self.passive?,
             next_hop_v4: self.next_hop_v4?,
             next_hop_v6: self.next_hop_v6?,
-            md5_file: self.md5_file?,
+            md5_file: match (self.md5_file?, self.ao_file?) {
+                (md5_file, None) => md5_file,
+                (_, Some(never)) => match never {},
+            },
             ttl_security: self.ttl_security?,
             bfd: self.bfd?,
             graceful_restart: self.graceful_restart?,
@@ -336,6 +349,15 @@ fn remote_as(value: &DeValue<'_>) -> Result<RemoteAs, Wrong> {
             Err(Wrong::new(format!("found {}, expected an AS number or `\"external\"`", found(other)), HELP))
         }
     }
+}
+
+/// Signatures that cannot be made: the kernel's fault, or ours.
+fn refuse_tcp_ao(written: &DeValue<'_>) -> Result<Infallible, Wrong> {
+    value::path(written)?;
+    Err(Wrong::new(
+        weir_bgp::speaker::refuse_tcp_ao().to_string(),
+        "write `md5_file`, with a key that the peer has too",
+    ))
 }
 
 /// An address that means something on one link only.
