@@ -11,11 +11,13 @@
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
 #   make fuzz         FUZZ_INPUTS inputs over all decoders (default 100 million), with a table of what came out
 #   make bench        what rows do and what packets cost, to target/bench/; BENCH_ROUNDS=3 for a quick look
+#   make bench-bgp    Weir, BIRD and GoBGP side by side as speakers, to target/bench/bgp.json; BGP_ROUNDS=1 for a quick look
 
 SHELL := /bin/bash
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 KEEP ?=
 BENCH_ROUNDS ?= 15
+BGP_ROUNDS ?= 5
 FUZZ_SECONDS ?= 30
 FUZZ_INPUTS ?= 100000000
 
@@ -35,6 +37,11 @@ bench: setup-build
 	@cargo bench -p weir-dataplane --bench dataplane --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(BENCH_ROUNDS)'
 
+.PHONY: bench-bgp
+bench-bgp: setup-lab
+	@cargo bench -p weir-appliance --bench bgp --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
+		-- --rounds '$(BGP_ROUNDS)'
+
 .PHONY: deb test-deb
 deb test-deb: setup-deb
 	@cargo xtask $@
@@ -44,7 +51,7 @@ test-all: export WEIR_DIFF_PACKETS = 10000000
 test-all: export WEIR_BGP_DIFF_CASES = 4000000
 test-all: export WEIR_BGP_MUTATIONS = 2000000
 test-all: TEST_OPTIONS = --measures
-test-all: check test demo test-deb fuzz bench
+test-all: check test demo test-deb fuzz bench bench-bgp
 
 # The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.
 fuzz-short: export RUSTC_BOOTSTRAP = 1

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Given two appliances under a steady stream of requests and with connections kept open,
+//! Given two appliances without graceful restart, under a steady stream of requests and with connections kept open,
 //! When the daemon of one is killed outright (SIGKILL),
 //! Then it is gone from the ToR's kernel within a second, no request that begins after that fails, its program goes on
 //! forwarding what still arrives, and no kept connection breaks.
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use weir_lab::{Kept, Load, Tally, document};
 
-use crate::{PATIENCE, fabric};
+use crate::{PATIENCE, fabric_without_graceful_restart};
 
 #[test]
 #[ignore = "needs root and netns"]
 fn a_dead_daemon_is_out_of_the_routes_within_a_second() {
-    let mut fabric = fabric();
+    let mut fabric = fabric_without_graceful_restart();
     let mut kept = Kept::open(&fabric.client, &document::targets(), 20).expect("connections");
     let load = Load::start(&fabric.client, &document::targets()).expect("a load");
     load.wait_more(200, PATIENCE).expect("requests");

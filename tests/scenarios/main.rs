@@ -12,6 +12,7 @@ mod a_drained_backend_finishes_its_downloads;
 mod a_drained_backend_gets_no_new_flows;
 mod a_frozen_daemon_blames_no_backend;
 mod a_killed_appliance_is_routed_around;
+mod a_killed_daemon_keeps_its_routes;
 mod a_killed_daemon_remembers_failed_backends;
 mod a_reload_touches_only_what_changed;
 mod a_restart_adopts_what_is_pinned;
@@ -53,6 +54,18 @@ fn weir() -> PathBuf {
 /// Two appliances and three backends, announced and carrying traffic.
 fn fabric() -> Fabric {
     Fabric::up(&Layout { checks: Checks::Quick, ..Layout::demo(weir()) }).expect("the fabric comes up")
+}
+
+/// The same, but peers forget an appliance as soon as its sessions end.
+fn fabric_without_graceful_restart() -> Fabric {
+    let layout = Layout { checks: Checks::Quick, ..Layout::demo(weir()) };
+    let mut fabric = Fabric::build(&layout).expect("the fabric is built");
+    for appliance in &fabric.appliances {
+        let edited = appliance.edit_document("asn = 65010\n", "asn = 65010\ngraceful_restart = \"off\"\n");
+        edited.expect("the document is written");
+    }
+    fabric.run().expect("the fabric comes up");
+    fabric
 }
 
 /// One appliance and two backends, announced and carrying traffic.

@@ -7,6 +7,7 @@
 
 mod a_host_that_ends_is_forgotten;
 mod a_new_link_local_address_is_found;
+mod a_range_takes_whoever_connects;
 mod default_routes_follow_the_routers;
 mod host;
 mod keys_and_hop_limits_guard_a_session;

@@ -129,21 +129,27 @@ impl Fabric {
         Ok(Fabric { appliances, backends, frr, passing, client, tor, _pins: pins, logs })
     }
 
-    /// Builds the network, starts all agents and appliances, and waits until the ToR routes to every appliance and each of
-    /// them has found every backend well: only then do all choose alike.
+    /// [`Fabric::build`] and [`Fabric::run`].
     pub fn up(layout: &Layout) -> Result<Fabric> {
         let mut fabric = Fabric::build(layout)?;
-        fabric.start_agents()?;
-        for appliance in &mut fabric.appliances {
+        fabric.run()?;
+        Ok(fabric)
+    }
+
+    /// Starts all agents and appliances, and waits until the ToR routes to every appliance and each of them has found every
+    /// backend well: only then do all choose alike.
+    pub fn run(&mut self) -> Result<()> {
+        self.start_agents()?;
+        for appliance in &mut self.appliances {
             appliance.spawn()?;
         }
-        for appliance in &mut fabric.appliances {
+        for appliance in &mut self.appliances {
             appliance.wait_ready()?;
         }
-        let all: Vec<u8> = (1..=layout.appliances).collect();
-        fabric.wait_routes(&all, CONVERGENCE_LIMIT)?;
-        fabric.wait_usable(CONVERGENCE_LIMIT)?;
-        Ok(fabric)
+        let count = u8::try_from(self.appliances.len()).context("at most nine")?;
+        let all: Vec<u8> = (1..=count).collect();
+        self.wait_routes(&all, CONVERGENCE_LIMIT)?;
+        self.wait_usable(CONVERGENCE_LIMIT)
     }
 
     /// Waits until every appliance says that all its backends are usable.

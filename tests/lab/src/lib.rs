@@ -70,7 +70,7 @@ pub use observed::{seconds, seconds_now, sentence};
 pub use ping::ping;
 pub use process::Process;
 pub use rogue::{Misbehaviour, Rogue};
-pub use routes::{Hop, hops};
+pub use routes::{Hop, RouteWatch, hops};
 pub use tor::{Daemon, Learnt, Notice, Tor, TorSession, Transport};
 pub use tunnel::TunnelSyn;
 pub use wait::wait_until;

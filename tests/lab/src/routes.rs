@@ -2,12 +2,16 @@
 //! What a namespace's kernel would do with a packet: its routes to a prefix, hop by hop.
 
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::command::output;
+use crate::logs::LogDir;
 use crate::netns::Netns;
+use crate::process::Process;
+use crate::wait::wait_until;
 
 /// One way of a route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +42,37 @@ pub fn hops(netns: &Netns, family: u8, prefix: &str) -> Result<Vec<Hop>> {
     ]))?;
     let routes: Value = serde_json::from_str(&text).context("read `ip route`")?;
     Ok(read(&routes))
+}
+
+/// Notes every change of a namespace's routes, until it is dropped.
+#[derive(Debug)]
+pub struct RouteWatch {
+    process: Process,
+}
+
+impl RouteWatch {
+    /// Begins to watch.
+    pub fn start(netns: &Netns, logs: &LogDir) -> Result<RouteWatch> {
+        let mut command = netns.command("ip");
+        command.args(["-o", "monitor", "route"]);
+        let log = logs.file(&format!("{}-routes.log", netns.name()));
+        let process = Process::spawn("ip monitor", &mut command, &log)?;
+        let watch = RouteWatch { process };
+        // It listens once it notes something.
+        wait_until("ip monitor to listen", Duration::from_secs(10), || {
+            netns.ip("route add blackhole 203.0.113.255\nroute del blackhole 203.0.113.255")?;
+            ensure!(watch.process.log().contains("203.0.113.255"), "it has noted nothing");
+            Ok(())
+        })?;
+        Ok(watch)
+    }
+
+    /// How often a route to this prefix was removed. A replacement is no removal.
+    pub fn removals(&self, prefix: &str) -> usize {
+        let host = prefix.trim_end_matches("/32").trim_end_matches("/128");
+        let log = self.process.log();
+        log.lines().filter(|line| line.starts_with("Deleted ") && line.contains(host)).count()
+    }
 }
 
 fn read(routes: &Value) -> Vec<Hop> {
