@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use weir_bgp::{Advertisement, PeerConfig, Prefix, RemoteAs, Speaker, SpeakerConfig};
@@ -31,6 +32,8 @@ pub fn speak(arguments: &[String]) -> Result<()> {
             .iter()
             .map(|peer| PeerConfig {
                 passive: true,
+                // The measuring peers send one KEEPALIVE, and no round is as long as this.
+                hold_time: Duration::from_secs(600),
                 ..PeerConfig::new(peer.to_string(), *peer, RemoteAs::Exact(TOR_AS))
             })
             .collect(),
