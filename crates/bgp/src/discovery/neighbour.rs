@@ -13,6 +13,7 @@
 //! Which router is *the* neighbour, if there are several although the link should be point-to-point:
 //! - the one a session lives with, whatever else is heard;
 //! - without a session, one that was never heard before the neighbour was heard last: that is how a changed address looks;
+//!   once a second at the most;
 //! - without a session, one that was heard before only if the present one is silent or was tried in vain for a while,
 //!   so that two routers do not make the target swing with each of their advertisements.
 
@@ -37,6 +38,9 @@ const SOLICITATION_INTERVAL: Duration = Duration::from_secs(4);
 const SILENT_AFTER: Duration = Duration::from_secs(40);
 /// Time in which a neighbour is tried before another one that is heard as well gets its turn.
 const TRIED_AFTER: Duration = Duration::from_secs(30);
+/// Least time between two changes of the neighbour to one that came up since: whoever invents addresses must not make us
+/// connect to each of them.
+const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Other routers that are remembered; further ones are not, the link is misused anyway.
 const OTHERS_MAX: usize = 8;
 
@@ -82,6 +86,8 @@ pub(super) struct Discovery {
     neighbour: Option<Router>,
     /// Since when the neighbour is the one, or is tried again.
     chosen: Option<Instant>,
+    /// When the neighbour was exchanged for another one last.
+    changed: Option<Instant>,
     /// End of the last session.
     released: Option<Instant>,
     last_heard: Option<Instant>,
@@ -105,6 +111,7 @@ impl Discovery {
             ours: None,
             neighbour: None,
             chosen: None,
+            changed: None,
             released: None,
             last_heard: None,
             others: Vec::new(),
@@ -195,12 +202,15 @@ impl Discovery {
         }
         let known = self.others.iter_mut().find(|router| router.address == source);
         let is_new = known.is_none();
+        let mut came_since = true;
         if let Some(router) = known {
             router.heard = now;
+            came_since = self.neighbour.is_some_and(|neighbour| router.since > neighbour.heard);
         }
         let may_change = self.fixed.is_none() && self.in_use.is_none();
         let was_tried = self.chosen.is_none_or(|at| at + TRIED_AFTER <= now);
-        if may_change && (self.neighbour.is_none() || is_new || was_tried) {
+        let is_calm = self.changed.is_none_or(|at| at + CHANGE_INTERVAL <= now);
+        if may_change && (self.neighbour.is_none() || (came_since && is_calm) || was_tried) {
             self.last_heard = Some(now);
             self.choose(now, Router::new(source, now));
             // It may be new here, and then waits for our word.
@@ -215,9 +225,11 @@ impl Discovery {
         self.others.retain(|other| other.address != router.address);
         if let Some(before) = self.neighbour.replace(router)
             && before.address != router.address
-            && self.others.len() < OTHERS_MAX
         {
-            self.others.push(before);
+            self.changed = Some(now);
+            if self.others.len() < OTHERS_MAX {
+                self.others.push(before);
+            }
         }
         self.chosen = Some(now);
         self.solicit_at = None;

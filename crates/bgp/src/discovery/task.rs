@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Discovery on one interface: wait, feed the core, send what it says, publish. No rule of discovery is here.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,9 +33,10 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Whether a session from `local` has lost its link.
-    pub(crate) fn has_lost(&self, local: Ipv6Addr) -> bool {
-        self.index.is_none() || !self.all_own.contains(&local)
+    /// Whether a session from `local` has lost its link: it is down, our address is gone, or it is another interface of the
+    /// same name and address, made so fast that nothing between was seen.
+    pub(crate) fn has_lost(&self, local: &SocketAddrV6) -> bool {
+        self.index != Some(local.scope_id()) || !self.all_own.contains(local.ip())
     }
 }
 
@@ -230,5 +231,21 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_lost_with_its_link_its_address_or_its_interface() {
+        let own: Ipv6Addr = "fe80::a".parse().unwrap();
+        let found = |index, own: &[Ipv6Addr]| Found { index, all_own: own.into(), ..Found::default() };
+        let local = SocketAddrV6::new(own, 179, 0, 3);
+        assert!(!found(Some(3), &["fe80::b".parse().unwrap(), own]).has_lost(&local));
+        assert!(found(None, &[]).has_lost(&local), "the link is down");
+        assert!(found(Some(3), &["fe80::b".parse().unwrap()]).has_lost(&local), "the address is gone");
+        assert!(found(Some(4), &[own]).has_lost(&local), "another interface of the same name and address");
     }
 }

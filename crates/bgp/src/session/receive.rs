@@ -19,15 +19,30 @@ impl Session {
             self.counters.received(family).end_of_rib += 1;
             return self.end_of_rib_received(family);
         }
-        self.note_findings(update);
+        // What went through us is dropped before anything of it is looked at: our own prefixes come back, at times with our own
+        // address as next hop, and that is nobody's mistake.
+        let is_looped = update.has_loop(self.config.asn);
+        if !is_looped {
+            self.note_findings(update);
+        }
         for prefix in update.withdrawals() {
             self.counters.received(prefix.family()).withdrawn += 1;
             self.adj_rib_in.withdraw(&prefix);
         }
-        if let Err(excess) = self.read_announced(now, slot, update) {
+        if is_looped {
+            self.drop_looped(update);
+        } else if let Err(excess) = self.read_announced(now, slot, update) {
             self.exceed(now, slot, excess);
         }
         self.settle_stale();
+    }
+
+    /// Such routes are nothing the peer has told, but they replace what it told before.
+    fn drop_looped(&mut self, update: &Update) {
+        for prefix in update.announced() {
+            self.counters.received(prefix.family()).looped += 1;
+            self.adj_rib_in.withdraw(&prefix);
+        }
     }
 
     fn note_findings(&mut self, update: &Update) {
@@ -60,19 +75,15 @@ impl Session {
         next_hops: Vec<IpAddr>,
     ) -> Result<(), TooMany> {
         let Some(family) = prefixes.first().map(Prefix::family) else { return Ok(()) };
-        // Our own prefixes come back to us; they are nothing the peer has told, but they replace what it told before.
-        let is_looped = update.has_loop(self.config.asn);
         let fault = if update.is_treated_as_withdraw() { None } else { self.fault(slot, family, &next_hops) };
         if let Some(fault) = fault {
             self.counters.treated_as_withdraw += 1;
             self.counters.last_finding = Some(format!("{fault}, treated as withdraw"));
             tracing::debug!(peer = %self.config.peer.name, %fault, "route not usable");
         }
-        let is_withdrawn = update.is_treated_as_withdraw() || fault.is_some();
-        if is_withdrawn || is_looped {
+        if update.is_treated_as_withdraw() || fault.is_some() {
             for prefix in prefixes {
-                let counts = self.counters.received(family);
-                *if is_withdrawn { &mut counts.withdrawn } else { &mut counts.looped } += 1;
+                self.counters.received(family).withdrawn += 1;
                 self.adj_rib_in.withdraw(prefix);
             }
             return Ok(());

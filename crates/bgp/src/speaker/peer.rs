@@ -224,7 +224,7 @@ impl Driver {
         let found = discovery.found.borrow_and_update().clone();
         let now = Instant::now();
         let locals = [&self.dialled, &self.accepted].map(|link| link.as_ref().and_then(Link::local_address));
-        let is_lost = |local: SocketAddr| matches!(local.ip(), IpAddr::V6(own) if found.has_lost(own));
+        let is_lost = |local: SocketAddr| matches!(local, SocketAddr::V6(own) if found.has_lost(&own));
         let has_lost = locals.into_iter().flatten().any(is_lost);
         if has_lost {
             self.note_transport("the link is down, or our address on it is gone".into());

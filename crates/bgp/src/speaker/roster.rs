@@ -29,6 +29,10 @@ const DYNAMIC_KEPT: Duration = Duration::from_secs(60);
 /// less often; more than that is a flood, and must not cost the others.
 const CONNECTIONS_BURST: u32 = 8;
 const CONNECTIONS_INTERVAL: Duration = Duration::from_secs(1);
+/// Peers of a full range that may take the place of dead ones at once, and the time until another may: each costs a task and
+/// a line in the log, and who changes addresses is strange.
+const REPLACED_BURST: u32 = 8;
+const REPLACED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What starting a driver needs.
 pub(super) struct Starter {
@@ -58,6 +62,8 @@ struct Member {
     port: Option<Port>,
     /// Of an unnumbered peer.
     found: Option<watch::Receiver<Found>>,
+    /// Of a range: how often a dead session makes room for a new one.
+    replaced: Pace,
 }
 
 /// One session of a range.
@@ -99,7 +105,8 @@ impl Roster {
                     Some(starter.drive(config.clone(), PeerStatus::new(config), ports))
                 }
             };
-            Member { config: config.clone(), port, found }
+            let replaced = Pace::new(REPLACED_BURST, REPLACED_INTERVAL);
+            Member { config: config.clone(), port, found, replaced }
         });
         Self { members: members.collect(), dynamic: Vec::new() }
     }
@@ -117,7 +124,7 @@ impl Roster {
         let port = match self.members[position].config.remote {
             Remote::Address(_) | Remote::Interface { .. } => self.members[position].port.as_mut(),
             Remote::Range { sessions_max, .. } => {
-                self.dynamic_port(starter, position, usize::from(sessions_max), from.ip())
+                self.dynamic_port(starter, now, position, usize::from(sessions_max), from.ip())
             }
         };
         let Some(port) = port else { return Admitted::TooMany };
@@ -131,6 +138,7 @@ impl Roster {
     fn dynamic_port(
         &mut self,
         starter: &mut Starter,
+        now: Instant,
         range: usize,
         sessions_max: usize,
         address: IpAddr,
@@ -142,15 +150,21 @@ impl Roster {
                 let of_range = || self.dynamic.iter().enumerate().filter(|(_, one)| one.range == range);
                 if of_range().count() >= sessions_max {
                     // The one that has been dead for longest makes room.
-                    let dead = of_range().filter_map(|(at, one)| Some((one.dead_since?, at))).min();
-                    self.dynamic.swap_remove(dead?.1);
+                    let dead = of_range().filter_map(|(at, one)| Some((one.dead_since?, at))).min()?.1;
+                    if !self.members[range].replaced.take(now) {
+                        return None;
+                    }
+                    self.dynamic.swap_remove(dead);
                 }
                 let port = starter.drive_dynamic(&self.members[range].config, address);
                 self.dynamic.push(Dynamic { range, address, port, dead_since: None });
                 self.dynamic.len() - 1
             }
         };
-        self.dynamic.get_mut(position).map(|one| &mut one.port)
+        let one = self.dynamic.get_mut(position)?;
+        // It lives again, whatever its last status says: it must not be forgotten before the driver has seen the connection.
+        one.dead_since = None;
+        Some(&mut one.port)
     }
 
     /// Forgets peers of ranges that were gone for long. Their drivers end when their channel does.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Speakers on loopback: with each other, and with a peer played by hand over a real socket.
 
+mod ranges;
+
 use super::*;
 use crate::advertise::Prefix;
 use crate::config::{Families, Family, PeerConfig, RemoteAs};

@@ -142,7 +142,7 @@ impl Notification {
 pub fn sanitised(text: &str) -> String {
     text.chars()
         .filter(|c| {
-            let is_mark = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            let is_mark = matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
                 | '\u{feff}');
             !c.is_control() && !is_mark
         })
@@ -184,7 +184,7 @@ mod tests {
         let sent = Notification::shutdown(&format!("a{long}"));
         assert_eq!(sent.data().len(), 1 + 127, "128 octets would split a character");
         assert_eq!(sent.shutdown_text().unwrap(), format!("a{}", "ä".repeat(63)));
-        let nasty = Notification::shutdown("one\r\n\x1b[2Jtwo\u{202e}three");
+        let nasty = Notification::shutdown("one\r\n\x1b[2Jtwo\u{202e}th\u{61c}ree");
         assert_eq!(nasty.shutdown_text().unwrap(), "one[2Jtwothree");
         assert_eq!(Notification::shutdown("").data(), [0]);
     }

@@ -29,6 +29,8 @@ pub struct Update {
     pub findings: Vec<Finding>,
     /// The gravest of them all.
     pub treatment: Option<Treatment>,
+    /// There are attributes, known or not.
+    has_attributes: bool,
 }
 
 impl Update {
@@ -46,7 +48,14 @@ impl Update {
             attribute::check_next_hop(code::NEXT_HOP, IpAddr::V4(next_hop), context, &mut findings);
         }
         check_mandatory(&attributes, !nlri.is_empty(), &mut findings);
-        Ok(Self { withdrawn, attributes, nlri, findings: findings.kept, treatment: findings.worst })
+        Ok(Self {
+            withdrawn,
+            attributes,
+            nlri,
+            findings: findings.kept,
+            treatment: findings.worst,
+            has_attributes: !block.is_empty(),
+        })
     }
 
     /// Whether the announced prefixes count as withdrawn.
@@ -64,7 +73,8 @@ impl Update {
             == PathAttributes { mp_unreach: self.attributes.mp_unreach.clone(), ..Default::default() };
         match unreach {
             _ if !is_alone => None,
-            None => Some(Family::Ipv4Unicast),
+            // An attribute of which nothing is kept is one all the same.
+            None => (!self.has_attributes).then_some(Family::Ipv4Unicast),
             Some(unreach) if unreach.nlri.is_empty() => unreach.family.family(),
             Some(_) => None,
         }

@@ -155,6 +155,37 @@ fn a_new_address_is_followed_while_no_session_lives() {
 }
 
 #[test]
+fn invented_addresses_change_the_target_once_a_second_at_the_most() {
+    let mut script = Script::up(None);
+    script.hear(ROUTER);
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..1000u16 {
+        script.hear(&format!("fe80::1:{n:x}"));
+        seen.extend(script.neighbour());
+        script.now += Duration::from_millis(5);
+    }
+    assert!((4..=6).contains(&seen.len()), "{seen:?}");
+    assert_eq!(script.discovery.status().others.len(), OTHERS_MAX);
+    // The flood over, it is found again.
+    script.pass(41);
+    script.hear(ROUTER);
+    assert_eq!(script.neighbour().as_deref(), Some(ROUTER));
+}
+
+#[test]
+fn a_second_change_within_a_second_is_followed_with_the_next_word() {
+    let mut script = Script::up(None);
+    script.hear(ROUTER);
+    script.hear(OTHER);
+    script.now += Duration::from_millis(500);
+    script.hear("fe80::d");
+    assert_eq!(script.neighbour().as_deref(), Some(OTHER));
+    script.pass(3);
+    script.hear("fe80::d");
+    assert_eq!(script.neighbour().as_deref(), Some("fe80::d"));
+}
+
+#[test]
 fn the_neighbour_of_a_live_session_is_kept_and_others_are_told() {
     let mut script = Script::up(None);
     script.hear(ROUTER);

@@ -71,6 +71,36 @@ fn loops_are_not_counted_against_the_limit() {
 }
 
 #[test]
+fn a_loop_is_dropped_before_anything_of_it_is_judged() {
+    let mut script = established(4);
+    script.hear(&update(&[65000], &["192.0.2.0/24"]));
+    // Our own prefix told back to us, on a shared subnet with our own address as next hop, and with a bad MED.
+    let mut attributes = vec![0x40, 1, 1, 0, 0x40, 2, 10, 2, 2, 0, 0, 0xfd, 0xe8, 0, 0, 0xfd, 0xf2];
+    attributes.extend_from_slice(&[0x40, 3, 4, 10, 0, 0, 2, 0x80, 4, 1, 0]);
+    let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+    script.hear(&raw(2, &[&[0, 0][..], &length, &attributes, &[24, 192, 0, 2]].concat()));
+    let counters = script.session.counters();
+    assert_eq!((counters.treated_as_withdraw, counters.last_finding.as_deref()), (0, None));
+    assert_eq!((counters.received_ipv4.looped, counters.received_ipv4.withdrawn), (1, 0));
+    assert!(kept(&script).is_empty(), "what the peer told before is gone");
+}
+
+#[test]
+fn as_many_prefixes_as_allowed_may_change_and_be_told_again() {
+    let mut script = established(2);
+    for _ in 0..3 {
+        script.hear(&update(&[65000], &["10.0.0.0/8", "11.0.0.0/8", "10.0.0.0/8"]));
+        script.hear(&update(&[65000, 65001], &["11.0.0.0/8"]));
+    }
+    // One for another, in one message: what is withdrawn goes first.
+    let mut exchange = update(&[65000], &["12.0.0.0/8"])[19..].to_vec();
+    exchange.splice(0..2, [0, 2, 8, 10]);
+    script.hear(&raw(2, &exchange));
+    assert_eq!(kept(&script), ["11.0.0.0/8 65000 65001", "12.0.0.0/8 65000"]);
+    assert_eq!(script.session.state(), State::Established);
+}
+
+#[test]
 fn one_prefix_too_many_ends_the_session_and_the_peer_waits_outside() {
     let mut script = established(4);
     script.hear(&update(&[65000], &["10.0.0.0/8", "11.0.0.0/8"]));

@@ -197,6 +197,8 @@ fn end_of_rib_is_an_update_that_says_nothing() {
     assert_eq!(family(&[&[0x80, 15, 3, 0, 2, 1]], &[]), Some(Family::Ipv6Unicast));
     assert_eq!(family(&[&[0x80, 15, 3, 0, 25, 70]], &[]), None);
     assert_eq!(family(&[ORIGIN], &[]), None);
+    assert_eq!(family(&[&[0xc0, 200, 1, 7]], &[]), None, "an attribute that nobody knows is not nothing");
+    assert_eq!(family(&[&[0x40, 6, 0]], &[]), None);
     assert_eq!(family(&[ORIGIN, AS_PATH, NEXT_HOP], NLRI), None);
 }
 
