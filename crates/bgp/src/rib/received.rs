@@ -2,7 +2,8 @@
 //! What one peer has told (Adj-RIB-In): for display, and for whoever picks default routes out of it. Pure.
 //!
 //! Bounded: a number of prefixes per family, and of each path as much as is shown. While the peer restarts its routes are
-//! stale: kept until told again, until End-of-RIB, or until the session says that time is over (RFC 4724 §4.2).
+//! stale: kept until told again, until End-of-RIB, or until the session says that time is over (RFC 4724 §4.2). While the peer
+//! tells everything of a family again (RFC 7313 §4), what is not told by its end goes; until then it is as good as ever.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -90,6 +91,8 @@ struct Entry {
     path: Arc<ReceivedPath>,
     received_at: Instant,
     is_stale: bool,
+    /// The peer tells everything of its family again, and this not yet.
+    is_awaited: bool,
 }
 
 fn index(family: Family) -> usize {
@@ -135,7 +138,7 @@ impl AdjRibIn {
                 return Err(TooMany { family, max });
             }
         }
-        let entry = Entry { path: Arc::clone(path), received_at: now, is_stale: false };
+        let entry = Entry { path: Arc::clone(path), received_at: now, is_stale: false, is_awaited: false };
         match self.routes.insert(prefix, entry) {
             None => self.count(family).0 += 1,
             Some(old) => self.count(family).1 -= u32::from(old.is_stale),
@@ -166,6 +169,18 @@ impl AdjRibIn {
         }
     }
 
+    /// The peer begins to tell everything of `family` again (BoRR).
+    pub fn begin_refresh(&mut self, family: Family) {
+        for (prefix, entry) in &mut self.routes {
+            entry.is_awaited |= prefix.family() == family;
+        }
+    }
+
+    /// That was everything (EoRR): what was not told again since its begin is gone. Without a begin nothing is.
+    pub fn end_refresh(&mut self, family: Family) {
+        self.retain(|prefix, entry| !(entry.is_awaited && prefix.family() == family));
+    }
+
     fn retain(&mut self, is_kept: impl Fn(&Prefix, &Entry) -> bool) {
         let before = self.routes.len();
         let mut counts = [(0, 0); 2];
@@ -185,7 +200,7 @@ impl AdjRibIn {
     pub fn peer_restarts(&mut self, kept: Families) {
         self.retain(|prefix, entry| kept.contains(prefix.family()) && !entry.is_stale);
         for entry in self.routes.values_mut() {
-            entry.is_stale = true;
+            (entry.is_stale, entry.is_awaited) = (true, false);
         }
         for count in &mut self.counts {
             count.1 = count.0;

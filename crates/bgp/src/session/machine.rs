@@ -10,7 +10,7 @@ use super::{Carried, Connection, STABLE_AFTER, Session, SessionEvent, Slot};
 use crate::config::Families;
 use crate::rib::Export;
 use crate::wire::iana::{MESSAGE_LEN_MAX, MESSAGE_LEN_MAX_EXTENDED, cease, error_code};
-use crate::wire::{MessageType, NextHop, Notification, Refresh, RefreshKind, UpdateEncoder};
+use crate::wire::{MessageType, NextHop, Notification, UpdateEncoder};
 
 impl Session {
     pub(super) fn input(&mut self, now: Instant, slot: Slot, input: Input, carried: Carried) {
@@ -103,10 +103,8 @@ impl Session {
                 }
             }
             Action::ReadRefresh => {
-                if let Carried::Refresh(Refresh { kind: RefreshKind::Request, family }) = carried
-                    && let Some(family) = family.family()
-                {
-                    self.rib.refresh(family);
+                if let Carried::Refresh(refresh) = carried {
+                    self.read_refresh(slot, *refresh);
                 }
             }
             Action::Notify(reason) => self.notify(slot, reason, carried),

@@ -10,7 +10,7 @@ use super::{Carried, Negotiated, Session, Slot};
 use crate::advertise::Prefix;
 use crate::config::{Families, Family};
 use crate::rib::{ReceivedPath, TooMany};
-use crate::wire::{Notification, Treatment, Update};
+use crate::wire::{Notification, Refresh, RefreshKind, Treatment, Update};
 
 impl Session {
     /// Reads an UPDATE of the Established session; too many prefixes end it.
@@ -35,6 +35,22 @@ impl Session {
             self.exceed(now, slot, excess);
         }
         self.settle_stale();
+    }
+
+    /// Answers a request for everything, or takes note of where the peer is in its own answer (RFC 2918, RFC 7313).
+    pub(super) fn read_refresh(&mut self, slot: Slot, refresh: Refresh) {
+        let connection = self.link(slot).connection.as_ref();
+        let has_borders =
+            connection.and_then(|c| c.negotiated.as_ref()).is_some_and(|n| n.has_enhanced_refresh);
+        match (refresh.kind, refresh.family.family()) {
+            (RefreshKind::Request, Some(family)) => self.rib.refresh(family),
+            (RefreshKind::Begin, Some(family)) if has_borders => self.adj_rib_in.begin_refresh(family),
+            (RefreshKind::End, Some(family)) if has_borders => {
+                self.adj_rib_in.end_refresh(family);
+                self.settle_stale();
+            }
+            (RefreshKind::Begin | RefreshKind::End | RefreshKind::Other(_), _) | (_, None) => {}
+        }
     }
 
     /// Such routes are nothing the peer has told, but they replace what it told before.

@@ -86,6 +86,35 @@ fn a_loop_is_dropped_before_anything_of_it_is_judged() {
 }
 
 #[test]
+fn what_is_not_told_again_between_the_borders_of_a_refresh_goes() {
+    let border = |kind: u8, afi: u8| raw(5, &[0, afi, kind, 1]);
+    for has_borders in [true, false] {
+        let mut theirs = open(65000);
+        theirs.capabilities.retain(|c| *c != Capability::EnhancedRouteRefresh);
+        theirs.capabilities.extend(has_borders.then_some(Capability::EnhancedRouteRefresh));
+        let mut script = Script::started(config(65010, "192.0.2.1", "10.0.0.1", 65000));
+        script.dial("10.0.0.2:5000", "10.0.0.1:179");
+        script.meet(&theirs);
+        script.hear(&update(&[65000], &["10.0.0.0/8", "11.0.0.0/8"]));
+        script.hear(&border(2, 1));
+        assert_eq!(kept(&script).len(), 2, "an end without a begin means nothing");
+        script.hear(&border(1, 2));
+        script.hear(&border(2, 1));
+        assert_eq!(kept(&script).len(), 2, "another family");
+        script.hear(&border(1, 1));
+        let routes = script.session.adj_rib_in().snapshot(script.now, SystemTime::now());
+        assert!(routes.iter().all(|route| !route.is_stale), "as good as ever meanwhile");
+        script.hear(&update(&[65000], &["11.0.0.0/8", "12.0.0.0/8"]));
+        assert_eq!(kept(&script).len(), 3);
+        script.hear(&border(2, 1));
+        let left = ["10.0.0.0/8 65000", "11.0.0.0/8 65000", "12.0.0.0/8 65000"];
+        assert_eq!(kept(&script), left[usize::from(has_borders)..], "borders agreed on: {has_borders}");
+        script.hear(&raw(5, &[0, 1, 77, 1]));
+        assert_eq!(script.session.state(), State::Established, "an unknown subtype is ignored");
+    }
+}
+
+#[test]
 fn as_many_prefixes_as_allowed_may_change_and_be_told_again() {
     let mut script = established(2);
     for _ in 0..3 {
