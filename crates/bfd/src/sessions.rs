@@ -24,7 +24,7 @@ use crate::random::Random;
 use crate::session::{Heard, Session, Transition};
 
 /// Hop limit that nobody but a neighbour can produce (RFC 5881 §5).
-const HOP_LIMIT: u8 = 255;
+pub(crate) const HOP_LIMIT: u8 = 255;
 
 /// How long a session says goodbye at most: two packets at the slow rate. Also the longest wait of a stop.
 pub const GOODBYE_TIME_MAX: Duration = Duration::from_secs(2);

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The two sockets that hear port 3784, one a family, and what they tell beside the octets: hop limit and interface.
+//!
+//! The port can be reached by whoever reaches an address of this host. What a router has touched is therefore dropped by the
+//! kernel before it takes room in the queue, where the packets of the neighbours would be lost to a flood from afar.
 
 use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use libc::{BPF_ABS, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::error::StartError;
-use crate::sessions::Datagram;
+use crate::sessions::{Datagram, HOP_LIMIT};
 
 /// Destination port of single-hop control packets (RFC 5881 §4).
 pub(super) const PORT: u16 = 3784;
@@ -23,6 +27,10 @@ const PAYLOAD_MAX: usize = 128;
 
 /// Room for hop limit and packet information of either family.
 const CONTROL_LEN: usize = 128;
+
+/// Offsets in the header of the network layer.
+const V4_TTL_AT: u32 = 8;
+const V6_HOP_LIMIT_AT: u32 = 7;
 
 /// Bytes of datagrams that wait while the thread does not run.
 const BUFFER: usize = 256 * 1024;
@@ -93,8 +101,24 @@ fn bind(domain: Domain) -> std::io::Result<Socket> {
         Ipv6Addr::UNSPECIFIED.into()
     };
     socket.set_recv_buffer_size(BUFFER)?;
+    hear_near_only(&socket, domain)?;
     socket.bind(&SocketAddr::new(any, PORT).into())?;
     Ok(socket)
+}
+
+/// Makes the kernel drop what has not the hop limit of a neighbour (RFC 5881 §5).
+fn hear_near_only(socket: &Socket, domain: Domain) -> std::io::Result<()> {
+    let hop_limit_at = if domain == Domain::IPV4 { V4_TTL_AT } else { V6_HOP_LIMIT_AT };
+    let one = |code: u32, if_false: u8, operand: u32| {
+        // Codes of classic BPF have eight bits.
+        SockFilter::new(u16::try_from(code).unwrap_or_default(), 0, if_false, operand)
+    };
+    socket.attach_filter(&[
+        one(BPF_LD | BPF_B | BPF_ABS, 0, libc::SKF_NET_OFF.cast_unsigned().wrapping_add(hop_limit_at)),
+        one(BPF_JMP | BPF_JEQ | BPF_K, 1, u32::from(HOP_LIMIT)),
+        one(BPF_RET | BPF_K, 0, u32::MAX),
+        one(BPF_RET | BPF_K, 0, 0),
+    ])
 }
 
 /// Takes one datagram; `false` when there is none.
@@ -132,4 +156,37 @@ fn receive_one(socket: &Socket, take: &mut impl FnMut(&Datagram<'_>)) -> bool {
 fn source_address(address: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_comes_from_afar_never_reaches_the_queue() {
+        for (domain, address) in [(Domain::IPV4, "127.0.0.1"), (Domain::IPV6, "::1")] {
+            let any = SocketAddr::new(address.parse().expect("an address"), 0);
+            let socket = |domain| Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
+            let (ours, theirs) = (socket(domain), socket(domain));
+            hear_near_only(&ours, domain).expect("a filter");
+            ours.bind(&any.into()).expect("a port");
+            let to = ours.local_addr().expect("bound");
+            for hop_limit in [64, 254, 1, 255] {
+                match domain {
+                    Domain::IPV4 => theirs.set_ttl_v4(hop_limit),
+                    _ => theirs.set_unicast_hops_v6(hop_limit),
+                }
+                .expect("a hop limit");
+                theirs.send_to(&hop_limit.to_be_bytes(), &to).expect("sent");
+            }
+            ours.set_read_timeout(Some(Duration::from_secs(10))).expect("a patience");
+            let heard = std::net::UdpSocket::from(ours);
+            let mut octets = [0; 8];
+            assert_eq!(heard.recv(&mut octets).expect("the near one"), 4);
+            assert_eq!(octets[..4], 255u32.to_be_bytes(), "the others came first");
+            heard.set_nonblocking(true).expect("a mode");
+            assert!(heard.recv(&mut octets).is_err(), "and it was alone");
+        }
+    }
 }
