@@ -172,10 +172,10 @@ impl Roster {
         for one in &mut self.dynamic {
             // A connection that waits for the driver counts as alive.
             let is_idle = one.port.accepted.capacity() == one.port.accepted.max_capacity();
-            match is_idle && !one.port.status.borrow().state.is_connected() {
-                true => one.dead_since = Some(one.dead_since.unwrap_or(now)),
-                false => one.dead_since = None,
-            }
+            let status = one.port.status.borrow();
+            let is_dead = is_idle && !status.state.is_connected();
+            let since = one.dead_since.unwrap_or_else(|| dead_from(now, status.stale_until));
+            one.dead_since = is_dead.then_some(since);
         }
         self.dynamic.retain(|one| one.dead_since.is_none_or(|since| since + DYNAMIC_KEPT > now));
     }
@@ -256,6 +256,11 @@ pub(super) fn rule(config: &PeerConfig, index: Option<u32>) -> Option<Rule> {
     Some(Rule { whom, must_be_near: config.has_gtsm })
 }
 
+/// A peer that restarts is dead when its routes are: until then they are kept, and its driver keeps them.
+fn dead_from(now: Instant, stale_until: Option<Instant>) -> Instant {
+    stale_until.map_or(now, |until| until.max(now))
+}
+
 impl Member {
     fn expected(&self) -> Expected {
         let Some(found) = &self.found else { return Expected::default() };
@@ -316,4 +321,18 @@ impl Starter {
 /// A seed for jitter that differs between speakers and runs; the hasher's keys are random.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restarting_peer_is_not_forgotten_before_its_routes() {
+        let now = Instant::now();
+        let later = now + 2 * DYNAMIC_KEPT;
+        assert_eq!(dead_from(now, None), now);
+        assert_eq!(dead_from(now, Some(later)), later);
+        assert_eq!(dead_from(later, Some(now)), later);
+    }
 }
