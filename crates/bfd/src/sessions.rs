@@ -48,7 +48,7 @@ pub struct Datagram<'a> {
 /// Why a datagram was dropped. Each is a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Discard {
-    /// Its hop limit is not 255, so it may come from afar.
+    /// Its hop limit is not 255, so it may come from afar. The driver's sockets drop such before anybody counts.
     HopLimit,
     /// Shorter than a packet.
     TooShort,

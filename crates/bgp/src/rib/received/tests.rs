@@ -102,7 +102,7 @@ fn the_time_of_receipt_is_told_by_the_calendar() {
 
 proptest! {
     #[test]
-    fn counts_agree_with_the_routes(steps in prop::collection::vec((0u8..7, 0u8..12), 0..200)) {
+    fn counts_agree_with_the_routes(steps in prop::collection::vec((0u8..9, 0u8..12), 0..200)) {
         let (mut rib, now) = (AdjRibIn::new(4), Instant::now());
         for (step, number) in steps {
             let text = if number % 2 == 0 { format!("10.0.{number}.0/24") } else { format!("2001:db8:{number}::/48") };
@@ -113,6 +113,8 @@ proptest! {
                 3 => rib.withdraw(&prefix),
                 4 => rib.peer_restarts(if number % 3 == 0 { Families::BOTH } else { one }),
                 5 => rib.drop_stale(one),
+                6 => rib.begin_refresh(prefix.family()),
+                7 => rib.end_refresh(prefix.family()),
                 _ => rib.drop_families(one),
             }
             let routes = rib.snapshot(now, SystemTime::now());
