@@ -175,6 +175,9 @@ async fn start(
     };
     let forwarder = KernelForwarder::new(dataplane);
     let mut reconciler = Reconciler::new(inputs, forwarder, MonitorChecker(monitor.clone()));
+    if is_adopted {
+        reconciler.resume();
+    }
     let (commands, commands_seen) = mpsc::channel(COMMAND_QUEUE_DEPTH);
     let (reloads, reloads_seen) = mpsc::channel(RELOAD_QUEUE_DEPTH);
     let control = Arc::new(Control::new(Sources {

@@ -148,6 +148,11 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         self.announcer = Some(announcer);
     }
 
+    /// Goes on with what the process before left pinned: peers may still hold its VIPs.
+    pub fn resume(&mut self) {
+        self.gates.resume();
+    }
+
     /// Takes XDP off and removes the pins, for a start that failed half way.
     pub fn detach(&mut self) -> Result<(), PortError> {
         self.forwarder.detach()
@@ -201,6 +206,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         let is_told = |(step, _): &(StepKind, _)| !matches!(step, StepKind::Withdraw | StepKind::Announce);
         if !is_waiting && pass.failed.iter().all(is_told) {
             announcer.handle_complete();
+            self.gates.handle_complete();
         }
     }
 

@@ -90,6 +90,11 @@ impl Facts {
             && if self.policy.require == Require::Any { critical.any(is_fit) } else { critical.all(is_fit) }
     }
 
+    /// Whether a VIP that was announced would stay so, as far as is known for sure: no service that counts is unchecked.
+    pub(super) fn is_borne(&self) -> bool {
+        self.level() == Level::Enough && self.critical().all(|service| service.has_first_results)
+    }
+
     /// One sentence for each service that keeps it from being announced.
     pub(super) fn unfitness(&self) -> Vec<Why> {
         if self.critical().next().is_none() {

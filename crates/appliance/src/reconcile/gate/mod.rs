@@ -19,6 +19,9 @@
 //! lower mark, but not nothing. The hold is `up_hold`, doubled for each withdrawal of the last minutes (the brake); it
 //! never delays going down. What operators do is no fault: it adds nothing to the brake, and a VIP that stayed fit meanwhile
 //! comes back at once. `docs/adr/0016-announce-gates.md` argues the choices.
+//!
+//! Peers may still hold a VIP that the process before announced. Until they were told the whole set, the lower mark is
+//! enough to go on with it: what was borne before a restart must not be lost by it.
 
 mod brake;
 mod facts;
@@ -85,6 +88,8 @@ pub struct Gate {
     /// Since when it has been fit without a break, and how long that has to last.
     fit: Option<Fit>,
     brake: Brake,
+    /// Peers may hold it from the process before, and were not told otherwise yet.
+    is_resuming: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +122,7 @@ impl Default for Gate {
             is_told: false,
             fit: None,
             brake: Brake::default(),
+            is_resuming: false,
         }
     }
 }
@@ -154,7 +160,7 @@ impl Gate {
     }
 
     fn note_fitness(&mut self, facts: &Facts, now: Instant) {
-        if !facts.is_fit() {
+        if !facts.is_fit() && !(self.is_resuming && facts.is_borne()) {
             self.fit = None;
         } else if self.fit.is_none() {
             let held_until = now + self.brake.hold(facts.policy.up_hold, now);
@@ -296,9 +302,20 @@ impl Gate {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gates {
     gates: BTreeMap<IpAddr, Gate>,
+    is_resuming: bool,
 }
 
 impl Gates {
+    /// From now on until [`Self::handle_complete`], peers may hold VIPs from the process before.
+    pub fn resume(&mut self) {
+        self.is_resuming = true;
+    }
+
+    /// Peers have been told the whole set: what they do not have now is down.
+    pub fn handle_complete(&mut self) {
+        self.is_resuming = false;
+    }
+
     /// Decides for every VIP. A VIP that is not there any more is forgotten; one whose policy changed keeps its memory.
     pub fn decide<'a>(
         &mut self,
@@ -309,6 +326,7 @@ impl Gates {
         let mut decisions = BTreeMap::new();
         for (vip, facts) in vips {
             let mut gate = before.remove(&vip).unwrap_or_default();
+            gate.is_resuming = self.is_resuming;
             decisions.insert(vip, gate.decide(facts, now));
             self.gates.insert(vip, gate);
         }

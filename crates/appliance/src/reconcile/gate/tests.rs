@@ -88,6 +88,36 @@ impl Bench {
     }
 }
 
+#[test]
+fn a_restart_loses_nothing_that_was_borne() {
+    let now = Instant::now();
+    let vip = "198.51.100.10".parse().unwrap();
+    // One of five: more than `low`, less than the usual `high`.
+    let (borne, nothing) = (facts(1, 5), facts(0, 5));
+    let mut unchecked = borne.clone();
+    unchecked.services[0].has_first_results = false;
+    let verdict =
+        |gates: &mut Gates, facts: &Facts| gates.decide([(vip, facts)].into_iter(), now)[&vip].verdict;
+
+    let mut first = Gates::default();
+    assert_eq!(verdict(&mut first, &borne), Verdict::Withhold, "nobody holds it yet");
+
+    let mut gates = Gates::default();
+    gates.resume();
+    for facts in [&nothing, &unchecked] {
+        assert_eq!(verdict(&mut gates, facts), Verdict::Withhold);
+    }
+    assert_eq!(verdict(&mut gates, &borne), Verdict::Announce);
+    gates.handle_complete();
+    assert_eq!(verdict(&mut gates, &borne), Verdict::Announce, "as before the restart");
+
+    let mut late = Gates::default();
+    late.resume();
+    assert_eq!(verdict(&mut late, &nothing), Verdict::Withhold);
+    late.handle_complete();
+    assert_eq!(verdict(&mut late, &borne), Verdict::Withhold, "peers have let go of it");
+}
+
 fn reasons(decision: &Decision) -> Vec<&'static str> {
     let reasons: BTreeSet<Reason> = decision.whys.iter().map(|why| why.reason).collect();
     reasons.into_iter().map(Reason::name).collect()
