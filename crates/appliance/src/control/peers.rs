@@ -151,7 +151,7 @@ fn conditions(peer: &Peer, known: &weir_bgp::PeerStatus) -> Vec<Condition> {
         return Vec::new();
     }
     let is_up = known.state == PeerState::Established;
-    let down = (!is_up).then(|| why_down(known));
+    let down = (!is_up).then(|| why_down(peer, known));
     down.into_iter().chain(known.warnings.iter().map(warning)).collect()
 }
 
@@ -166,7 +166,7 @@ fn warning(warning: &PeerWarning) -> Condition {
 }
 
 /// The latest of what was said and what happened to the transport; where no neighbour is found, that.
-fn why_down(known: &weir_bgp::PeerStatus) -> Condition {
+fn why_down(peer: &Peer, known: &weir_bgp::PeerStatus) -> Condition {
     if let Some(message) = known.discovery.as_ref().and_then(not_found) {
         return down(message, None);
     }
@@ -174,8 +174,24 @@ fn why_down(known: &weir_bgp::PeerStatus) -> Condition {
     let received = known.last_received.as_ref().map(|last| (last.at, "received", &last.text));
     let transport = known.last_transport.as_ref().map(|last| (last.at, "transport", &last.text));
     match [sent, received, transport].into_iter().flatten().max_by_key(|(at, _, _)| *at) {
-        Some((at, what, text)) => down(format!("{what}: {text}"), Some(Timestamp(at))),
-        None => down("no session so far".to_owned(), None),
+        Some((at, what, text)) => {
+            down(format!("{what}: {text}{}", silence(peer, known)), Some(Timestamp(at)))
+        }
+        None => down(format!("no session so far{}", silence(peer, known)), None),
+    }
+}
+
+/// What a connection that nobody answers may mean: protected sessions are refused without a word.
+fn silence(peer: &Peer, known: &weir_bgp::PeerStatus) -> &'static str {
+    // What the peer began itself gets past our listener, so it may also be that no word follows.
+    if !matches!(known.state, PeerState::Connect | PeerState::OpenSent) {
+        return "";
+    }
+    match (peer.md5_file.is_some(), peer.ttl_security) {
+        (true, true) => "; no answer: a filter, another key, or a key or `ttl_security` at this end alone",
+        (true, false) => "; no answer: a filter, another key, or a key at this end alone",
+        (false, true) => "; no answer: a filter, or `ttl_security` at this end alone",
+        (false, false) => "; no answer: a filter, or a key or TTL security at the peer alone",
     }
 }
 

@@ -245,7 +245,8 @@ impl Discovery {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.others.retain(|router| router.heard + SILENT_AFTER > now);
         if self.silent_at().is_some_and(|at| at <= now) {
-            tracing::info!(neighbour = ?self.neighbour.map(|r| r.address), "neighbour is silent and forgotten");
+            let neighbour = self.neighbour.map(|router| tracing::field::display(router.address));
+            tracing::info!(neighbour, "neighbour is silent and forgotten");
             self.neighbour = None;
             self.chosen = None;
             self.solicit_at = Some(now);

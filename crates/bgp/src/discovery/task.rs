@@ -59,6 +59,8 @@ struct Task {
     socket: Option<RouterSocket>,
     retry_at: Option<Instant>,
     error: Option<String>,
+    /// Whether there is such an interface, as far as is known.
+    exists: bool,
     published_at: Option<Instant>,
 }
 
@@ -73,6 +75,7 @@ pub(crate) async fn run(interface: String, fixed: Option<Ipv6Addr>, seed: u64, p
         socket: None,
         retry_at: None,
         error: None,
+        exists: true,
         published_at: None,
     };
     task.look();
@@ -118,7 +121,10 @@ impl Task {
     /// Takes over what the interface is now.
     fn look(&mut self) {
         let links = self.ports.links.borrow_and_update().clone();
-        let link = links.as_ref().and_then(|links| links.get(&self.interface)).filter(|link| link.is_up);
+        let link = links.as_ref().and_then(|links| links.get(&self.interface));
+        // Unknown is not missing.
+        self.exists = links.is_none() || link.is_some();
+        let link = link.filter(|link| link.is_up);
         if link == self.link.as_ref() {
             return;
         }
@@ -138,8 +144,8 @@ impl Task {
         }
         self.discovery.handle_link(now, self.ours());
         if is_other_interface || self.own != own_before {
-            tracing::info!(interface = %self.interface, index = ?self.link.as_ref().map(|link| link.index),
-                own = ?self.own, "interface of a peer changed");
+            tracing::info!(interface = %self.interface, index = self.link.as_ref().map(|link| link.index),
+                own = self.own.map(tracing::field::display), "interface of a peer changed");
             self.open();
         }
     }
@@ -182,6 +188,9 @@ impl Task {
         // Without an address the link is up all the same, and that is what an operator looks at.
         status.is_link_up = self.link.is_some();
         status.error.clone_from(&self.error);
+        if !self.exists {
+            status.error = Some(format!("there is no interface `{}`", self.interface));
+        }
         Found {
             index: self.link.as_ref().map(|link| link.index),
             own: self.own,
@@ -204,7 +213,8 @@ impl Task {
         let now = Instant::now();
         if is_other || (differs && self.published_at.is_none_or(|at| at + COUNT_INTERVAL <= now)) {
             if found.neighbour != self.ports.found.borrow().neighbour {
-                tracing::info!(interface = %self.interface, neighbour = ?found.neighbour, "neighbour");
+                let neighbour = found.neighbour.map(tracing::field::display);
+                tracing::info!(interface = %self.interface, neighbour, is_found = neighbour.is_some(), "neighbour");
             }
             self.published_at = Some(now);
             self.ports.found.send_replace(found);

@@ -16,6 +16,7 @@ pub(super) fn warn(warnings: &mut Warnings<'_>, document: &Document, host: Optio
     for (name, peer) in &document.peers {
         multihop_trap(warnings, name, peer);
         unheard(warnings, document, name, peer);
+        unserved(warnings, document, name, peer);
     }
     if let Some(host) = host {
         advertised_routes(warnings, document, host);
@@ -97,6 +98,19 @@ fn unheard(warnings: &mut Warnings<'_>, document: &Document, name: &str, peer: &
             "the peer cannot connect: `bgp.listen` has no `[::]`, and link-local addresses are not listed";
         let help = "add `\"[::]:179\"` to `bgp.listen`; until then only Weir connects";
         warnings.at(&format!("peers.{name}.interface"), message.to_owned(), help);
+    }
+}
+
+/// Over an unnumbered session the next hop of a VIP is on the link itself, so its packets come in there.
+fn unserved(warnings: &mut Warnings<'_>, document: &Document, name: &str, peer: &Peer) {
+    let Some(interface) = peer.remote.interface() else { return };
+    if !document.vips.is_empty() && !document.uplinks.contains_key(interface) {
+        let message = format!(
+            "`{interface}` is no uplink: the peer is told VIPs as usual, but packets that it sends there are not served"
+        );
+        let help =
+            "name an interface of `[uplinks]`; packets of VIPs are only served where they come in on one";
+        warnings.at(&format!("peers.{name}.interface"), message, help);
     }
 }
 
@@ -184,23 +198,32 @@ mod tests {
     fn traps_of_peers_are_named() {
         let both = LEAST.replace("remote_as = 65000", "remote_as = 65000\nbfd = true\nttl_security = true");
         assert_eq!(paths(&both, None), ["peers.tor1.ttl_security"]);
-        let unnumbered = "[peers.a]\ninterface = \"eth1\"\nremote_as = \"external\"\nbfd = true\n\
-                          [peers.b]\ninterface = \"eth2\"\nremote_as = \"external\"\nbfd = true\n";
+        let unnumbered = "[peers.a]\ninterface = \"eth0\"\nremote_as = \"external\"\nbfd = true\n";
         assert!(paths(&with_peers(unnumbered), None).is_empty());
-        let keyed = unnumbered.replacen("bfd", "md5_file = \"/etc/weir/a.key\"\nbfd", 1);
-        assert_eq!(paths(&with_peers(&keyed), None), ["peers.b.md5_file"]);
         let deaf = with_peers(unnumbered).replace("asn = 65010", "asn = 65010\nlisten = [\"0.0.0.0:179\"]");
-        assert_eq!(paths(&deaf, None), ["peers.a.interface", "peers.b.interface"]);
+        assert_eq!(paths(&deaf, None), ["peers.a.interface"]);
+    }
+
+    #[test]
+    fn a_peer_beside_the_uplinks_and_keys_that_differ_are_told() {
+        let two = "[peers.a]\ninterface = \"eth0\"\nremote_as = \"external\"\nbfd = true\n\
+                   [peers.b]\ninterface = \"eth2\"\nremote_as = \"external\"\nbfd = true\n";
+        let found = warned(&with_peers(two), None);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "peers.b.interface");
+        assert!(found[0].1.contains("`eth2` is no uplink"), "{found:?}");
+        let keyed = two.replacen("bfd", "md5_file = \"/etc/weir/a.key\"\nbfd", 1);
+        assert_eq!(paths(&with_peers(&keyed), None), ["peers.b.md5_file", "peers.b.interface"]);
     }
 
     #[test]
     fn a_host_that_makes_routes_of_its_own_is_told() {
         let unnumbered = with_peers(
-            "[peers.a]\ninterface = \"eth1\"\nremote_as = \"external\"\nbfd = true\nimport_default = true\n",
+            "[peers.a]\ninterface = \"eth0\"\nremote_as = \"external\"\nbfd = true\nimport_default = true\n",
         );
         let mut host = Host { defaults_v4: [0].into(), defaults_v6: [1024].into(), ..Host::default() };
         assert!(paths(&unnumbered, Some(&host)).is_empty());
-        host.advertised.insert("eth1".to_owned());
+        host.advertised.insert("eth0".to_owned());
         assert_eq!(paths(&unnumbered, Some(&host)), ["peers.a.interface"]);
         // Only what was imported by an earlier run.
         let alone = Host { defaults_v4: [20].into(), ..Host::default() };
