@@ -160,7 +160,7 @@ impl Gate {
     }
 
     fn note_fitness(&mut self, facts: &Facts, now: Instant) {
-        if !facts.is_fit() && !(self.is_resuming && facts.is_borne()) {
+        if !(facts.is_fit() || self.is_resuming && facts.is_borne()) {
             self.fit = None;
         } else if self.fit.is_none() {
             let held_until = now + self.brake.hold(facts.policy.up_hold, now);
