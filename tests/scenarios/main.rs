@@ -31,6 +31,7 @@ mod large_packets_fit;
 mod metrics_are_clean;
 mod one_instance_has_one_daemon;
 mod overrides_outlive_reload_and_death;
+mod sessions_are_told_in_full;
 mod status_says_why_a_vip_is_not_announced;
 mod the_dashboard_has_data;
 mod the_units_rights_suffice;
