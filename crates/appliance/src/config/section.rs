@@ -228,7 +228,7 @@ impl<'t> Section<'t> {
             report.at_offset(&path, offset, "not supported by this version", "remove it");
             return;
         }
-        let help = match nearest(name, shape.names()) {
+        let help = match other_word(name, shape).or_else(|| nearest(name, shape.names())) {
             Some(known) => {
                 self.mistyped.push(known);
                 format!("did you mean `{known}`?")
@@ -237,6 +237,28 @@ impl<'t> Section<'t> {
         };
         report.at_offset(&path, offset, "unknown key", help);
     }
+}
+
+/// What other speakers call some of our keys, and ours.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("auth_password", "md5_file"),
+    ("default_import", "import_default"),
+    ("gtsm", "ttl_security"),
+    ("import", "import_default"),
+    ("local_address", "source"),
+    ("max_prefix", "prefixes_max"),
+    ("maximum_prefix", "prefixes_max"),
+    ("md5", "md5_file"),
+    ("neighbor", "address"),
+    ("password", "md5_file"),
+    ("password_file", "md5_file"),
+    ("peer_as", "remote_as"),
+];
+
+/// The key of this section that goes by another word elsewhere.
+fn other_word(name: &str, shape: Shape) -> Option<&'static str> {
+    let (_, ours) = OTHER_WORDS.iter().find(|(word, _)| *word == name)?;
+    shape.names().find(|known| known == ours)
 }
 
 impl<'t> Entry<'t> {

@@ -147,7 +147,7 @@ const PEER: Shape = Shape {
             "How the `capacity` of the uplinks is told, so that peers weight their ECMP: some speakers drop the non-transitive form",
         ),
     ],
-    later: &["password_file", "md5", "ao", "auth", "gtsm", "multihop", "import", "policy"],
+    later: &["ao", "auth", "multihop", "policy"],
 };
 
 const LINK_BANDWIDTHS: &[(&str, LinkBandwidth)] = &[
@@ -252,7 +252,7 @@ fn read_peer(report: &mut Report, section: &Section<'_>) -> PeerDraft {
 
 /// Where the peer is found: all keys are read, whatever they say together.
 fn read_remote(report: &mut Report, section: &Section<'_>) -> Option<Remote> {
-    let address = section.optional(report, "address", value::address);
+    let address = section.optional(report, "address", numbered);
     let interface = section.optional(report, "interface", value::interface);
     let link_local = section.optional(report, "link_local", link_local);
     let range = section.optional(report, "range", range);
@@ -291,6 +291,18 @@ fn read_remote(report: &mut Report, section: &Section<'_>) -> Option<Remote> {
     let of_interface = interface.map(|interface| Remote::Interface { interface, link_local });
     let of_range = range.map(|prefix| Remote::Range { prefix, sessions_max });
     address.map(Remote::Address).or(of_interface).or(of_range)
+}
+
+/// Address of a numbered peer. A link-local one needs its interface beside it, so it has keys of its own.
+fn numbered(value: &DeValue<'_>) -> Result<IpAddr, Wrong> {
+    let address = value.as_str().map(|text| text.split_once('%').map_or(text, |(address, _)| address));
+    match address.and_then(|text| text.parse::<Ipv6Addr>().ok()) {
+        Some(address) if address.is_unicast_link_local() => Err(Wrong::new(
+            format!("found {}, a link-local address, which each interface has for itself", found(value)),
+            "write `interface`, and `link_local` if the peer sends no router advertisements",
+        )),
+        Some(_) | None => value::address(value),
+    }
 }
 
 impl PeerDraft {
