@@ -2,7 +2,7 @@
 //! Peers: the speaker's words in the API's. Pure.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use weir_api::v1::{
     Capability, Condition, Counter, Direction, Discovery, FamilyPrefixes, GracefulRestart, MessageCounts,
@@ -16,6 +16,9 @@ use weir_bgp::{
 
 use crate::bfd::BfdStatus;
 use crate::model::{Document, Peer, Remote, RemoteAs};
+
+/// How long the end of a connection is told by the words that led to it.
+const WORDS_COUNT_FOR: Duration = Duration::from_secs(2);
 
 /// The word of a family in status and metrics.
 pub(super) fn family_name(family: Family) -> &'static str {
@@ -172,7 +175,13 @@ fn why_down(peer: &Peer, known: &weir_bgp::PeerStatus) -> Condition {
     }
     let sent = known.last_sent.as_ref().map(|last| (last.at, "sent", &last.text));
     let received = known.last_received.as_ref().map(|last| (last.at, "received", &last.text));
-    let transport = known.last_transport.as_ref().map(|last| (last.at, "transport", &last.text));
+    // The connection ends because of the words before it: they say why.
+    let is_after_words = |at: SystemTime| {
+        let spoken = [&known.last_sent, &known.last_received].into_iter().flatten().map(|last| last.at).max();
+        spoken.and_then(|spoken| at.duration_since(spoken).ok()).is_some_and(|after| after < WORDS_COUNT_FOR)
+    };
+    let transport = known.last_transport.as_ref().filter(|last| !is_after_words(last.at));
+    let transport = transport.map(|last| (last.at, "transport", &last.text));
     match [sent, received, transport].into_iter().flatten().max_by_key(|(at, _, _)| *at) {
         Some((at, what, text)) => {
             down(format!("{what}: {text}{}", silence(peer, known)), Some(Timestamp(at)))
@@ -342,5 +351,33 @@ fn discovery(found: &weir_bgp::DiscoveryStatus, now: Instant) -> Discovery {
         ignored_total: Counter(found.ignored),
         last_heard_seconds: found.last_heard.map(|at| milliseconds(now.saturating_duration_since(at))),
         error: found.error.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_bgp::{PeerConfig, RemoteAs};
+
+    use super::*;
+
+    #[test]
+    fn last_words_count_for_more_than_the_end_of_the_connection() {
+        let document =
+            crate::config::parse("weir.toml", include_str!("../../tests/check/good/least.toml")).unwrap();
+        let peer = &document.peers["tor1"];
+        let config = PeerConfig::new("tor1", "10.0.0.1".parse().unwrap(), RemoteAs::External);
+        let mut known = weir_bgp::PeerStatus::new(&config);
+        known.state = PeerState::Connect;
+        let said = why_down(peer, &known).message;
+        assert!(said.starts_with("no session so far; no answer: a filter, or a key"), "{said}");
+        let at = SystemTime::UNIX_EPOCH;
+        known.state = PeerState::Active;
+        known.last_received =
+            Some(TimedNotification { at, code: 6, subcode: 2, text: "night work".to_owned() });
+        for (after, expected) in [(1, "received: night work"), (60, "transport: reset")] {
+            let at = at + Duration::from_secs(after);
+            known.last_transport = Some(TimedText { at, text: "reset".to_owned() });
+            assert_eq!(why_down(peer, &known).message, expected);
+        }
     }
 }
