@@ -17,7 +17,7 @@ pub use view::AdjRibOutView;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::advertise::{Advertisement, Prefix};
 use crate::config::{ExportPolicy, Families, Family, LinkBandwidth};
@@ -85,6 +85,17 @@ pub struct Wanted {
     /// Sorted, each prefix once.
     paths: Vec<(Prefix, Arc<Attributes>)>,
     rejected: Vec<Prefix>,
+    /// What differs from the set before, found once for all peers.
+    changes: Option<Changes>,
+}
+
+/// The difference between a set and the one before it.
+#[derive(Debug)]
+struct Changes {
+    /// Kept by its address alone, which nobody else gets while this is here.
+    before: Weak<Wanted>,
+    /// Prefixes that came, went or changed, sorted.
+    prefixes: Vec<Prefix>,
 }
 
 impl Wanted {
@@ -92,7 +103,8 @@ impl Wanted {
     /// more than [`Advertisement::MAX_COMMUNITIES`] communities is rejected.
     pub fn new(advertisements: &BTreeSet<Advertisement>) -> Self {
         let mut known: BTreeSet<Arc<Attributes>> = BTreeSet::new();
-        let mut wanted = Self { paths: Vec::with_capacity(advertisements.len()), rejected: Vec::new() };
+        let mut wanted =
+            Self { paths: Vec::with_capacity(advertisements.len()), rejected: Vec::new(), changes: None };
         for advertisement in advertisements {
             let prefix = advertisement.prefix;
             let is_too_long = advertisement.communities.len() > Advertisement::MAX_COMMUNITIES
@@ -110,6 +122,29 @@ impl Wanted {
             wanted.paths.push((prefix, attributes));
         }
         wanted
+    }
+
+    /// As [`Wanted::new`], knowing what changes against `before`: a peer that holds `before` need not look at the rest.
+    pub fn after(advertisements: &BTreeSet<Advertisement>, before: &Arc<Wanted>) -> Self {
+        let mut wanted = Self::new(advertisements);
+        let mut prefixes = Vec::new();
+        merge(before, &wanted, |prefix, old, new| {
+            if old != new {
+                prefixes.push(*prefix);
+            }
+        });
+        wanted.changes = Some(Changes { before: Arc::downgrade(before), prefixes });
+        wanted
+    }
+
+    fn changes_since(&self, before: &Arc<Wanted>) -> Option<&[Prefix]> {
+        let changes = self.changes.as_ref()?;
+        std::ptr::eq(changes.before.as_ptr(), Arc::as_ptr(before)).then_some(&changes.prefixes)
+    }
+
+    fn get(&self, prefix: &Prefix) -> Option<&Arc<Attributes>> {
+        let place = self.paths.binary_search_by(|(p, _)| p.cmp(prefix)).ok()?;
+        self.paths.get(place).map(|(_, attributes)| attributes)
     }
 
     fn contains(&self, prefix: &Prefix) -> bool {
@@ -284,12 +319,20 @@ impl AdjRibOut {
         let unsaid: BTreeSet<Prefix> = self.unsaid_announces().collect();
         let mut withdraws: Vec<Prefix> = self.unsaid_withdraws().filter(|p| !new.contains(p)).collect();
         let mut announces = Vec::new();
-        merge(&old, &new, |prefix, before, after| match (before, after) {
+        let mut each = |prefix: &Prefix, before: Option<&_>, after| match (before, after) {
             _ if !export.sends(prefix) => {}
             (_, None) => withdraws.push(*prefix),
             (Some(before), Some(after)) if before == after && !unsaid.contains(prefix) => {}
             (_, Some(after)) => announces.push((*prefix, after)),
-        });
+        };
+        match new.changes_since(&old) {
+            // Ten thousand prefixes of which one changes: looked at once, not once for each peer.
+            Some(changed) => {
+                let touched: BTreeSet<&Prefix> = changed.iter().chain(&unsaid).collect();
+                touched.into_iter().for_each(|prefix| each(prefix, old.get(prefix), new.get(prefix)));
+            }
+            None => merge(&old, &new, each),
+        }
         withdraws.sort_unstable();
         withdraws.dedup();
         self.withdraws = withdraws;

@@ -300,4 +300,42 @@ proptest! {
             Family::ALL.into_iter().flat_map(|f| rib.advertised(f)).collect();
         prop_assert_eq!(told, last.keys().copied().collect::<Vec<_>>());
     }
+    /// Knowing what changed saves work and alters no message, whichever sets a peer has missed.
+    #[test]
+    fn known_changes_lead_to_the_same_messages(
+        steps in prop::collection::vec(
+            (prop::collection::btree_set(any_advertisement(), 0..10), 0usize..4, 0u8..8), 1..12)
+    ) {
+        let (mut knowing, mut comparing) = (AdjRibOut::default(), AdjRibOut::default());
+        for rib in [&mut knowing, &mut comparing] {
+            rib.session_up(export());
+        }
+        let mut last = Arc::<Wanted>::default();
+        for (wish, polls, extra) in steps {
+            let next = Arc::new(Wanted::after(&wish, &last));
+            // The peer's driver was busy and misses this one.
+            if extra != 3 {
+                knowing.set_wanted(Arc::clone(&next));
+                comparing.set_wanted(Arc::new(Wanted::new(&wish)));
+            }
+            last = next;
+            for rib in [&mut knowing, &mut comparing] {
+                match extra {
+                    0 => rib.refresh(Family::Ipv4Unicast),
+                    2 => {
+                        rib.session_down();
+                        rib.session_up(export());
+                    }
+                    _ => {}
+                }
+            }
+            for _ in 0..polls {
+                prop_assert_eq!(knowing.poll(), comparing.poll());
+            }
+        }
+        while let Some(message) = knowing.poll() {
+            prop_assert_eq!(Some(message), comparing.poll());
+        }
+        prop_assert_eq!(comparing.poll(), None);
+    }
 }

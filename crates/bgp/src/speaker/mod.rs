@@ -116,8 +116,11 @@ impl SpeakerHandle {
     /// first; a peer that does not take them within two seconds is not waited for longer, and gets them when it does.
     pub async fn set_advertisements(&self, wanted: BTreeSet<Advertisement>) -> Result<(), SpeakerGone> {
         let (reply, answer) = oneshot::channel();
-        let wanted = Arc::new(Wanted::new(&wanted));
-        self.commands.send(Command::Advertise { wanted, reply }).await.map_err(|_| SpeakerGone)?;
+        let before = Arc::clone(&self.orders.borrow().wanted);
+        let set = Arc::new(Wanted::after(&wanted, &before));
+        self.commands.send(Command::Advertise { wanted: set, reply }).await.map_err(|_| SpeakerGone)?;
+        // Ten thousand small pieces: not before the peers are told, and not after it either.
+        drop((wanted, before));
         let (generation, peers) = answer.await.map_err(|_| SpeakerGone)?;
         handed_over(generation, peers).await;
         if self.orders.borrow().ending.is_some() { Err(SpeakerGone) } else { Ok(()) }
