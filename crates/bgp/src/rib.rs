@@ -462,22 +462,9 @@ impl AdjRibOut {
         !self.withdraws.is_empty()
     }
 
-    /// Changes with everything that may change [`AdjRibOut::advertised`].
+    /// Changes with everything that may change [`AdjRibOut::view`].
     pub fn version(&self) -> u64 {
         self.version
-    }
-
-    /// What the peer was told and not told otherwise since, of one family, sorted. Exact once settled; before that a
-    /// prefix about to be announced anew is left out.
-    pub fn advertised(&self, family: Family) -> Vec<Prefix> {
-        let Some(export) = &self.export else { return Vec::new() };
-        let unsaid: BTreeSet<Prefix> = self.unsaid_announces().collect();
-        let told = self.wanted.paths.iter().map(|(prefix, _)| *prefix);
-        let told = told.filter(|p| export.sends(p) && !unsaid.contains(p));
-        let mut all: Vec<Prefix> =
-            told.chain(self.unsaid_withdraws()).filter(|p| p.family() == family).collect();
-        all.sort_unstable();
-        all
     }
 
     /// What the peer was told, once settled; `None` before.

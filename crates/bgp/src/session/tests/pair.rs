@@ -403,7 +403,7 @@ fn prefixes_arrive_and_a_clean_end_says_why() {
     let counters = world.nodes[1].session.counters().clone();
     assert_eq!((counters.received_ipv4.announced, counters.received_ipv6.announced), (1, 1));
     assert_eq!((counters.received_ipv4.end_of_rib, counters.received_ipv6.end_of_rib), (1, 1));
-    assert_eq!(world.nodes[0].session.rib().advertised(Family::Ipv4Unicast).len(), 1);
+    assert_eq!(world.nodes[0].session.rib().view().unwrap().len(Family::Ipv4Unicast), 1);
     let ending = Ending::Stop { text: "rack 12".into() };
     world.nodes[0].session.handle_ending(world.now, &ending);
     world.drain(0);

@@ -147,7 +147,7 @@ fn prefixes_are_announced_changed_and_withdrawn() {
         script.sent(),
         ["Update -192.0.2.1/32", "Update -2001:db8:ffff::1/128", "Update +192.0.2.2/32"]
     );
-    assert_eq!(script.session.rib().advertised(crate::Family::Ipv4Unicast).len(), 1);
+    assert_eq!(script.session.rib().view().unwrap().len(crate::Family::Ipv4Unicast), 1);
 }
 
 #[test]
