@@ -99,16 +99,29 @@ fn encapsulate<P: Packet, T: Tables>(
     let done = match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
         Some(ETHERTYPE_IPV4) if !is_v6 => {
             let segment = whole(parse::ipv4(packet))?;
-            encap::ipip_v4(packet, &segment, backend, next_hop)
+            let outer_len = fits(&segment, parse::IPV4_LEN, next_hop)?;
+            encap::ipip_v4(packet, &segment, outer_len, backend, next_hop)
         }
         Some(ETHERTYPE_IPV6) if is_v6 => {
             let segment = whole(parse::ipv6(packet))?;
             let hash = flow_hash::<T, true>(tables, &segment);
-            encap::ipip_v6(packet, &segment, hash, backend, next_hop)
+            let outer_len = fits(&segment, parse::IPV6_LEN, next_hop)?;
+            encap::ipip_v6(packet, &segment, outer_len, hash, backend, next_hop)
         }
         _ => return Err(CheckVerdict::NotIp),
     };
     done.map_err(|_: Verdict| CheckVerdict::Failed)
+}
+
+/// Length of the outer packet, if TTL and path allow it.
+#[inline(always)]
+fn fits(segment: &Segment, overhead: u32, next_hop: &NextHopValue) -> Result<u32, CheckVerdict> {
+    let outer_len = segment.ip_len + overhead;
+    if segment.ttl <= 1 || outer_len > next_hop.mtu as u32 {
+        Err(CheckVerdict::Failed)
+    } else {
+        Ok(outer_len)
+    }
 }
 
 #[inline(always)]

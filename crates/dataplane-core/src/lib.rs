@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! frame -> parse -> service? -> flow? -> row -> backend -> next hop -> encapsulate -> Outcome { verdict, .. }
+//! (one program for what is plain, further ones for the rest: `process`)
 //! ```
 //!
 //! Rules for the shared bytes:
@@ -19,32 +20,38 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod answer;
 pub mod bytes;
 pub mod check;
 pub mod decap;
 pub mod encap;
 pub mod flow;
 pub mod hash;
+pub mod ingress;
 pub mod limits;
 pub mod names;
 pub mod packet;
 pub mod parse;
+pub mod plan;
 pub mod process;
 pub mod rendezvous;
 pub mod row;
 pub mod siphash;
+pub mod slow;
 pub mod steer;
 pub mod tables;
 pub mod verdict;
 
 pub use bytes::{
-    BackendFlags, BackendValue, NextHopValue, PoolValue, Protocol, ServiceFlags, ServiceKey, ServiceValue,
+    BackendFlags, BackendValue, FragmentKey, Knobs, NextHopValue, PoolValue, PrefixValue, Protocol,
+    ServiceFlags, ServiceKey, ServiceValue,
 };
 pub use packet::Packet;
-pub use process::{Count, Outcome, process, process_by};
+pub use plan::Plan;
+pub use process::{Count, Exit, Outcome, Step, process, process_by};
 pub use row::Row;
 pub use tables::{Slots, Tables};
 pub use verdict::{Action, Verdict};
 
-/// Version of every layout in this crate. It names the pin directory (`v1`), so builds that differ never share maps.
-pub const ABI_VERSION: u32 = 1;
+/// Version of every layout in this crate. It names the pin directory (`v2`), so builds that differ never share maps.
+pub const ABI_VERSION: u32 = 2;

@@ -23,6 +23,10 @@ pub const FLOW_SLOTS_HARD_MAX: u32 = 1 << 29;
 pub const SLOTS_PER_SET: usize = 8;
 /// Rows of all pools: 8 bytes each, so 16,777,216 take 128 MiB.
 pub const ROWS_DEFAULT: u32 = 16_777_216;
+/// Prefixes that are VIPs as a whole. About 64 bytes each.
+pub const PREFIXES_MAX: u32 = 4_096;
+/// Datagrams whose first fragment is remembered, least recently used going first. About 128 bytes each.
+pub const FRAGMENTS_MAX: u32 = 16_384;
 /// Network interfaces that packets may leave by.
 pub const UPLINKS_MAX: u32 = 64;
 

@@ -3,10 +3,22 @@
 
 /// XDP program of the appliance.
 pub const PROGRAM_INGRESS: &str = "weir_ingress";
+/// XDP program behind it: what is not plain.
+pub const PROGRAM_SLOW: &str = "weir_slow";
+/// XDP program behind both: encapsulates by the plan.
+pub const PROGRAM_ENCAP: &str = "weir_encap";
+/// XDP program behind those: answers by the plan.
+pub const PROGRAM_ANSWER: &str = "weir_answer";
 /// Test-run-only program that writes the kernel's jiffies into its packet.
 pub const PROGRAM_CLOCK: &str = "weir_clock";
 /// Test-run-only program that decides like the first, counting and remembering nothing.
 pub const PROGRAM_DRY: &str = "weir_dry";
+/// As [`PROGRAM_SLOW`], behind [`PROGRAM_DRY`].
+pub const PROGRAM_DRY_SLOW: &str = "weir_dry_slow";
+/// As [`PROGRAM_ENCAP`], behind [`PROGRAM_DRY`].
+pub const PROGRAM_DRY_ENCAP: &str = "weir_dry_encap";
+/// As [`PROGRAM_ANSWER`], behind [`PROGRAM_DRY`].
+pub const PROGRAM_DRY_ANSWER: &str = "weir_dry_answer";
 /// Traffic control program of the check interface.
 pub const PROGRAM_CHECKS: &str = "weir_checks";
 /// XDP program of the agent.
@@ -28,6 +40,18 @@ pub const MAP_NEXT_HOPS: &str = "NEXT_HOPS";
 pub const MAP_FLOWS: &str = "FLOWS";
 /// Device map: interface index to interface, for packets that leave by another uplink.
 pub const MAP_EGRESS: &str = "EGRESS";
+/// Program array: the steps behind the first, in the order of [`STEPS`].
+pub const MAP_STEPS: &str = "STEPS";
+/// Per-CPU array: [`crate::Plan`]s, one for live packets and one for dry runs.
+pub const MAP_PLANS: &str = "PLANS";
+/// Array of one: [`crate::bytes::Knobs`].
+pub const MAP_KNOBS: &str = "KNOBS";
+/// LPM trie: prefix to [`crate::bytes::PrefixValue`].
+pub const MAP_PREFIXES: &str = "PREFIXES";
+/// Array: see [`crate::bytes::budget`].
+pub const MAP_BUDGETS: &str = "BUDGETS";
+/// LRU hash: [`crate::bytes::FragmentKey`] to backend id.
+pub const MAP_FRAGMENTS: &str = "FRAGMENTS";
 /// Per-CPU array: verdict to [`crate::bytes::PacketCounter`].
 pub const MAP_VERDICTS: &str = "VERDICTS";
 /// Per-CPU array: service id to [`crate::bytes::ServiceCounter`].
@@ -38,8 +62,18 @@ pub const MAP_BACKEND_COUNTERS: &str = "BACKEND_COUNTS";
 /// Per-CPU array: [`crate::check::CheckVerdict`] to packets. Not pinned: it counts for as long as its process lives.
 pub const MAP_CHECK_COUNTS: &str = "CHECK_COUNTS";
 
+/// Programs in the step table, by index.
+pub const STEPS: [&str; 6] =
+    [PROGRAM_SLOW, PROGRAM_ENCAP, PROGRAM_ANSWER, PROGRAM_DRY_SLOW, PROGRAM_DRY_ENCAP, PROGRAM_DRY_ANSWER];
+
 /// The maps of the appliance that hold state and are pinned by name.
-pub const PINNED_MAPS: [&str; 11] = [
+pub const PINNED_MAPS: [&str; 17] = [
+    MAP_STEPS,
+    MAP_PLANS,
+    MAP_KNOBS,
+    MAP_PREFIXES,
+    MAP_BUDGETS,
+    MAP_FRAGMENTS,
     MAP_SERVICES,
     MAP_SERVICE_SLOTS,
     MAP_POOLS,

@@ -5,8 +5,12 @@
 ///
 /// Implementations are `#[inline(always)]`: in the kernel each access becomes a bounds check and a load.
 pub trait Packet {
-    /// Length of the frame in octets, padding included.
+    /// Length of the part of the frame that can be read and written, in octets, padding included: all of it, unless the
+    /// frame came in several buffers (`xdp.frags`), whose first holds the headers.
     fn len(&self) -> u32;
+
+    /// Length of the whole frame in octets, padding included. Dearer than [`Packet::len`] in the kernel.
+    fn total_len(&self) -> u32;
 
     /// Whether the frame has no octets.
     fn is_empty(&self) -> bool {
@@ -25,6 +29,9 @@ pub trait Packet {
 
     /// Cuts `bytes` octets off the front. `false`: the frame is too short, nothing changed.
     fn shrink_front(&mut self, bytes: usize) -> bool;
+
+    /// Cuts the frame to `len` octets, fewer than it has. `false`: not possible, nothing changed.
+    fn truncate(&mut self, len: u32) -> bool;
 
     /// Interface the frame came in by.
     fn ingress_ifindex(&self) -> u32;

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One packet from frame to outcome.
+//! A frame's way through the packet logic, in steps that the kernel runs as programs of their own.
+//!
+//! ```text
+//!            ┌──────────────── a verdict ───────────────────────────────────────────────┐
+//! frame ─► ingress ── plain packet of a plain service: IP in IP of one family ──────────┼─► Outcome
+//!            │   └─ Plan ──────────────────────────────┐                                │
+//!            └─ anything else for a VIP ─► slow ─ Plan ─┴─► encap ─────────────────────►│
+//!                                           └─ Plan ────────┴─ too big ─► answer ──────►┘
+//! ```
+//!
+//! [`Step::Slow`] starts from the frame again, which is unchanged. The later steps start from a [`Plan`] that the step
+//! before left in the tables ([`Tables::set_plan`]), so that nothing is parsed or decided twice. What is not plain costs
+//! the plain path nothing but the branch to here, and the verifier looks at each step by itself.
 //!
 //! The verdict is all that the many early exits carry: services and backends are counted where they are known
 //! ([`Tables::count`]), not on the way out. With every exit also carrying "no service, no backend, no length", a tenth of
 //! the program was constants being set before branches.
 
 use crate::Packet;
-use crate::bytes::{Address, NextHopValue, ServiceKey, ServiceValue};
-use crate::encap;
-use crate::parse::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET, Parsed, Segment};
-use crate::steer::{Decision, FlowTable, Steer};
+use crate::steer::{FlowTable, Steer};
 use crate::tables::Tables;
 use crate::verdict::Verdict;
+use crate::{answer, encap, ingress, slow};
 
 /// What is to be done with the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +30,52 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Interface it leaves by, when forwarded; else 0.
     pub egress_ifindex: u32,
+}
+
+/// How a step ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The packet is decided about.
+    Done(Outcome),
+    /// The slow path decides; the frame is unchanged.
+    Slow,
+    /// Encapsulated by the plan that was set.
+    Encap,
+    /// Answered to its sender by the plan that was set; the frame is unchanged.
+    Answer,
+}
+
+/// Why a step's decision ends early: small, since every early exit carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The packet is decided about.
+    Verdict(Verdict),
+    /// See [`Step::Slow`].
+    Slow,
+    /// See [`Step::Encap`].
+    Encap,
+    /// See [`Step::Answer`].
+    Answer,
+}
+
+impl From<Verdict> for Exit {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
+impl From<Result<(Verdict, u32), Exit>> for Step {
+    #[inline(always)]
+    fn from(decided: Result<(Verdict, u32), Exit>) -> Self {
+        match decided {
+            Ok((verdict, egress_ifindex)) => Self::Done(Outcome { verdict, egress_ifindex }),
+            Err(Exit::Verdict(verdict)) => Self::Done(Outcome { verdict, egress_ifindex: 0 }),
+            Err(Exit::Slow) => Self::Slow,
+            Err(Exit::Encap) => Self::Encap,
+            Err(Exit::Answer) => Self::Answer,
+        }
+    }
 }
 
 /// What a packet for a service adds to the counters.
@@ -35,95 +91,21 @@ pub struct Count {
     pub is_new_flow: bool,
 }
 
-/// Decides about a frame and, if it is to be forwarded, turns it into the frame that leaves.
-#[inline(always)]
+/// Decides about a frame and turns it into the frame that leaves, all steps in one.
 pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
     process_by::<P, T, FlowTable>(packet, tables)
 }
 
-/// As [`process`], with another way to choose backends.
-#[inline(always)]
+/// As [`process`], with another way to choose backends on the plain path.
 pub fn process_by<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> Outcome {
-    match decide::<P, T, S>(packet, tables) {
-        Ok((verdict, egress_ifindex)) => Outcome { verdict, egress_ifindex },
-        Err(verdict) => Outcome { verdict, egress_ifindex: 0 },
+    let mut step = ingress::ingress::<P, T, S>(packet, tables);
+    // Each step only goes on to a later one.
+    loop {
+        step = match step {
+            Step::Done(outcome) => return outcome,
+            Step::Slow => slow::slow(packet, tables),
+            Step::Encap => encap::encap(packet, tables),
+            Step::Answer => answer::answer(packet, tables),
+        };
     }
-}
-
-#[inline(always)]
-fn decide<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> Result<(Verdict, u32), Verdict> {
-    match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
-        Some(ETHERTYPE_IPV4) => match parse::ipv4(packet) {
-            Parsed::Segment(segment) => forward::<P, T, S, false>(packet, tables, &segment),
-            Parsed::Other(destination, verdict) => Err(other(tables, destination, verdict)),
-            Parsed::Unreadable => Err(Verdict::PassMalformed),
-        },
-        Some(ETHERTYPE_IPV6) => match parse::ipv6(packet) {
-            Parsed::Segment(segment) => forward::<P, T, S, true>(packet, tables, &segment),
-            Parsed::Other(destination, verdict) => Err(other(tables, destination, verdict)),
-            Parsed::Unreadable => Err(Verdict::PassMalformed),
-        },
-        _ => Err(Verdict::PassNotIp),
-    }
-}
-
-/// A packet that no service can have: the host's, unless it is for a VIP.
-#[inline(always)]
-fn other<T: Tables>(tables: &T, destination: Address, verdict: Verdict) -> Verdict {
-    match tables.service(&ServiceKey::marker(destination)) {
-        Some(_) => verdict,
-        None => Verdict::PassNotVip,
-    }
-}
-
-#[inline(always)]
-fn forward<P: Packet, T: Tables, S: Steer, const V6: bool>(
-    packet: &mut P,
-    tables: &T,
-    segment: &Segment,
-) -> Result<(Verdict, u32), Verdict> {
-    let key = ServiceKey {
-        address: segment.destination,
-        port_be: segment.destination_port_be(),
-        protocol: segment.protocol,
-        zero: 0,
-    };
-    let Some(service) = tables.service(&key) else {
-        return Err(other(tables, segment.destination, segment.fault.unwrap_or(Verdict::DropNoService)));
-    };
-    let count = Count { service: service.id, backend: 0, ip_len: segment.ip_len, is_new_flow: false };
-    match encapsulate::<P, T, S, V6>(packet, tables, &service, segment) {
-        Ok((decision, next_hop)) => {
-            let is_new_flow = matches!(decision.verdict, Verdict::ForwardNew | Verdict::ForwardRechosen);
-            tables.count(&Count { backend: decision.id, is_new_flow, ..count });
-            Ok((decision.verdict, next_hop.ifindex))
-        }
-        Err(verdict) => {
-            tables.count(&count);
-            Err(verdict)
-        }
-    }
-}
-
-#[inline(always)]
-fn encapsulate<'t, P: Packet, T: Tables, S: Steer, const V6: bool>(
-    packet: &mut P,
-    tables: &'t T,
-    service: &ServiceValue,
-    segment: &Segment,
-) -> Result<(Decision<'t>, &'t NextHopValue), Verdict> {
-    if let Some(fault) = segment.fault {
-        return Err(fault);
-    }
-    let (decision, hash) = S::steer::<T, V6>(tables, service, segment)?;
-    let next_hop = tables.next_hop(decision.backend.next_hops[0]).ok_or(Verdict::DropNoNextHop)?;
-    if next_hop.ifindex == 0 {
-        return Err(Verdict::DropNoNextHop);
-    }
-    if V6 {
-        encap::ipip_v6(packet, segment, hash, decision.backend, next_hop)?;
-    } else {
-        encap::ipip_v4(packet, segment, decision.backend, next_hop)?;
-    }
-    Ok((decision, next_hop))
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The lookups a decision needs.
 
-use crate::bytes::{BackendValue, NextHopValue, ServiceKey, ServiceValue};
+use crate::bytes::{
+    Address, BackendValue, FragmentKey, Knobs, NextHopValue, PrefixValue, ServiceKey, ServiceValue,
+};
 use crate::hash::{KeyV4, KeyV6};
+use crate::plan::Plan;
 use crate::process::Count;
 use crate::row::Row;
 
@@ -34,6 +37,28 @@ pub trait Slots {
 pub trait Tables {
     /// One flow set.
     type Slots: Slots;
+
+    /// Settings for all packets; `None` only if the kernel object is broken.
+    fn knobs(&self) -> Option<&Knobs>;
+
+    /// The longest prefix VIP that holds `address`.
+    fn prefix(&self, address: &Address) -> Option<PrefixValue>;
+
+    /// Takes one from the budget of this second at `index` (see [`crate::bytes::budget`]); `false`: all `limit` are
+    /// spent. A limit of 0 allows nothing. Shared by all CPUs.
+    fn take(&self, index: u32, limit: u32) -> bool;
+
+    /// The backend that the first fragment of this datagram went to.
+    fn fragment(&self, key: &FragmentKey) -> Option<u16>;
+
+    /// Remembers where the first fragment of a datagram went.
+    fn set_fragment(&self, key: &FragmentKey, backend: u16);
+
+    /// The plan that the step before left.
+    fn plan(&self) -> Option<Plan>;
+
+    /// Leaves a plan for the step behind. `false` only if the kernel object is broken.
+    fn set_plan(&self, plan: &Plan) -> bool;
 
     /// The service with exactly this key.
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue>;

@@ -8,6 +8,8 @@ pub enum Action {
     Pass,
     /// Send it to a backend.
     Forward,
+    /// Send it back by the interface it came in by.
+    Answer,
     /// Discard it.
     Drop,
 }
@@ -82,6 +84,38 @@ verdicts! {
     DropTooBig = 19, "drop_too_big", Drop;
     /// The driver left no room for the outer header in front of the frame.
     DropNoRoom = 20, "drop_no_room", Drop;
+    /// A table or a program of the appliance is missing: a defect.
+    DropInternal = 21, "drop_internal", Drop;
+    /// An echo request to a VIP, answered.
+    AnswerEcho = 22, "answer_echo", Answer;
+    /// Too big for the path to its backend once encapsulated: the sender was told what fits.
+    AnswerTooBig = 23, "answer_too_big", Answer;
+    /// Neighbour discovery or multicast listener discovery: the host's, whomever it is addressed to.
+    PassControl = 24, "pass_control", Pass;
+    /// An ICMP error about a flow, sent to where the flow goes.
+    ForwardIcmp = 25, "forward_icmp", Forward;
+    /// A fragment, sent to where the first of its datagram went.
+    ForwardFragment = 26, "forward_fragment", Forward;
+    /// Sent by its row; not remembered, since the service has had its new flows of this second.
+    ForwardLimited = 27, "forward_limited", Forward;
+    /// For a VIP, and a first fragment too short to hold the ports.
+    DropFragmentTiny = 28, "drop_fragment_tiny", Drop;
+    /// For a VIP, and a fragment that would overwrite the transport header (RFC 1858, RFC 5722).
+    DropFragmentOverlap = 29, "drop_fragment_overlap", Drop;
+    /// For a VIP, and a fragment whose first nobody saw.
+    DropFragmentUnknown = 30, "drop_fragment_unknown", Drop;
+    /// An echo request to a VIP that is down or does not answer any.
+    DropEcho = 31, "drop_echo", Drop;
+    /// An echo request to a VIP that has given its answers of this second.
+    DropEchoLimited = 32, "drop_echo_limited", Drop;
+    /// An ICMP error for a VIP that quotes no packet of its.
+    DropIcmpMalformed = 33, "drop_icmp_malformed", Drop;
+    /// An ICMP error for a VIP that has had its ones of this second.
+    DropIcmpLimited = 34, "drop_icmp_limited", Drop;
+    /// An ICMP error for a VIP that tells an MTU nobody may have.
+    DropIcmpMtu = 35, "drop_icmp_mtu", Drop;
+    /// Too big, and its VIP has sent its answers of this second.
+    DropTooBigLimited = 36, "drop_too_big_limited", Drop;
 }
 
 /// Number of verdicts.
@@ -89,6 +123,35 @@ verdicts! {
 pub const VERDICTS: u32 = Verdict::ALL.len() as u32;
 
 impl Verdict {
+    /// The number, as a plan holds it.
+    #[inline(always)]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether the flow table has a new entry.
+    #[inline(always)]
+    pub const fn is_new_flow(self) -> bool {
+        matches!(self, Self::ForwardNew | Self::ForwardRechosen)
+    }
+
+    /// The forwarding verdict with this number, of a plan; any other number is one that no plan has.
+    #[inline(always)]
+    pub const fn from_plan(number: u8) -> Self {
+        match number as u32 {
+            3 => Self::ForwardFlow,
+            4 => Self::ForwardNew,
+            5 => Self::ForwardRechosen,
+            6 => Self::ForwardUncached,
+            7 => Self::ForwardEnding,
+            8 => Self::ForwardStateless,
+            25 => Self::ForwardIcmp,
+            26 => Self::ForwardFragment,
+            27 => Self::ForwardLimited,
+            _ => Self::DropInternal,
+        }
+    }
+
     /// The verdict with this number.
     pub fn from_raw(number: u32) -> Option<Self> {
         Self::ALL.get(number as usize).copied()
@@ -109,6 +172,7 @@ mod tests {
             let prefix = match verdict.action() {
                 Action::Pass => "pass_",
                 Action::Forward => "forward_",
+                Action::Answer => "answer_",
                 Action::Drop => "drop_",
             };
             assert!(verdict.name().starts_with(prefix), "{}", verdict.name());

@@ -3,20 +3,56 @@
 //! so that the answer is what a flow nobody knows would get.
 
 use aya_ebpf::programs::XdpContext;
+use weir_dataplane_core::bytes::Address;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
+use weir_dataplane_core::steer::FlowTable;
 use weir_dataplane_core::{
-    Action, BackendValue, Count, NextHopValue, Packet as _, Row, ServiceKey, ServiceValue, Tables, Verdict,
-    process,
+    Action, BackendValue, Count, FragmentKey, Knobs, NextHopValue, Packet as _, Plan, PrefixValue, Row,
+    ServiceKey, ServiceValue, Step, Tables, Verdict, answer, encap, ingress, slow,
 };
 use weir_dataplane_ebpf::KernelPacket;
 
-use crate::appliance::{KernelSlots, KernelTables, maps};
+use crate::appliance::{DRY, DRY_STEPS, KernelSlots, KernelTables, go_on, maps, plan, set_plan};
 
-/// Decides about the frame of `context` and turns it into the frame that would leave. Gives the number of the verdict.
+/// The first step.
 #[inline(always)]
-pub fn decide(context: XdpContext) -> u32 {
+pub fn ingress(context: XdpContext) -> u32 {
     let mut packet = KernelPacket::new(context);
-    let outcome = process(&mut packet, &DryTables(KernelTables));
+    let step = ingress::ingress::<_, _, FlowTable>(&mut packet, &DryTables(KernelTables));
+    finish(&packet, step)
+}
+
+/// The slow path.
+#[inline(always)]
+pub fn slow(context: XdpContext) -> u32 {
+    let mut packet = KernelPacket::new(context);
+    let step = slow::slow(&mut packet, &DryTables(KernelTables));
+    finish(&packet, step)
+}
+
+/// Encapsulation by the plan.
+#[inline(always)]
+pub fn encap(context: XdpContext) -> u32 {
+    let mut packet = KernelPacket::new(context);
+    let step = encap::encap(&mut packet, &DryTables(KernelTables));
+    finish(&packet, step)
+}
+
+/// Answer by the plan.
+#[inline(always)]
+pub fn answer(context: XdpContext) -> u32 {
+    let mut packet = KernelPacket::new(context);
+    let step = answer::answer(&mut packet, &DryTables(KernelTables));
+    finish(&packet, step)
+}
+
+/// Goes on to the next step, or gives the number of the verdict; the frame is then the one that would leave.
+#[inline(always)]
+fn finish(packet: &KernelPacket, step: Step) -> u32 {
+    let outcome = match step {
+        Step::Done(outcome) => outcome,
+        Step::Slow | Step::Encap | Step::Answer => go_on(packet, step, DRY_STEPS),
+    };
     let by = outcome.egress_ifindex;
     let is_lost = outcome.verdict.action() == Action::Forward
         && by != packet.ingress_ifindex()
@@ -31,6 +67,39 @@ struct DryTables(KernelTables);
 
 impl Tables for DryTables {
     type Slots = KernelSlots;
+
+    #[inline(always)]
+    fn knobs(&self) -> Option<&Knobs> {
+        self.0.knobs()
+    }
+
+    #[inline(always)]
+    fn prefix(&self, address: &Address) -> Option<PrefixValue> {
+        self.0.prefix(address)
+    }
+
+    #[inline(always)]
+    fn take(&self, _index: u32, limit: u32) -> bool {
+        limit != 0
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<u16> {
+        self.0.fragment(key)
+    }
+
+    #[inline(always)]
+    fn set_fragment(&self, _key: &FragmentKey, _backend: u16) {}
+
+    #[inline(always)]
+    fn plan(&self) -> Option<Plan> {
+        plan(DRY)
+    }
+
+    #[inline(always)]
+    fn set_plan(&self, plan: &Plan) -> bool {
+        set_plan(DRY, plan)
+    }
 
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {

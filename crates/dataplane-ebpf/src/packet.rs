@@ -4,7 +4,7 @@
 use core::arch::asm;
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::bpf_xdp_adjust_head;
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use weir_dataplane_core::Packet;
 
@@ -26,6 +26,12 @@ impl KernelPacket {
     pub fn new(context: XdpContext) -> Self {
         let (start, end) = bounds(&context);
         Self { context, start, end }
+    }
+
+    /// The context of the running program, for a tail call.
+    #[inline(always)]
+    pub fn context(&self) -> &XdpContext {
+        &self.context
     }
 
     #[inline(always)]
@@ -55,6 +61,12 @@ impl Packet for KernelPacket {
     }
 
     #[inline(always)]
+    fn total_len(&self) -> u32 {
+        // SAFETY: the context is that of the running program.
+        (unsafe { bpf_xdp_get_buff_len(self.context.as_ptr().cast()) }) as u32
+    }
+
+    #[inline(always)]
     fn read<T: Copy>(&self, off: usize) -> Option<T> {
         // SAFETY: `at` checked that the whole of `T` lies in the frame. The kernel runs on machines with efficient
         // unaligned access, where the verifier accepts loads that are two-byte aligned.
@@ -75,6 +87,17 @@ impl Packet for KernelPacket {
     #[inline(always)]
     fn shrink_front(&mut self, bytes: usize) -> bool {
         self.adjust(bytes as i32)
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: u32) -> bool {
+        let delta = len.wrapping_sub(self.total_len()) as i32;
+        // SAFETY: as in `adjust`. Only ever fewer octets: what growing would show is not ours to send.
+        if delta > 0 || unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), delta) } != 0 {
+            return false;
+        }
+        (self.start, self.end) = bounds(&self.context);
+        true
     }
 
     #[inline(always)]

@@ -64,6 +64,11 @@ impl Packet for KernelSkb {
     }
 
     #[inline(always)]
+    fn total_len(&self) -> u32 {
+        self.context.len()
+    }
+
+    #[inline(always)]
     fn read<T: Copy>(&self, off: usize) -> Option<T> {
         // SAFETY: `at` checked that the whole of `T` lies in the linear part. The kernel runs on machines with efficient
         // unaligned access, where the verifier accepts loads that are two-byte aligned.
@@ -95,6 +100,11 @@ impl Packet for KernelSkb {
 
     #[inline(always)]
     fn shrink_front(&mut self, _bytes: usize) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, _len: u32) -> bool {
         false
     }
 

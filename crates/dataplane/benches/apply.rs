@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use weir_dataplane::forwarding::{
-    Backend, BackendState, ForwardingState, Mode, OnFailed, Pool, Protocol, Service,
+    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
+    Pool, Protocol, Service,
 };
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
@@ -109,14 +110,25 @@ fn forwarding(pools: u8, backends: u8, max_backends: u32) -> (ForwardingState, N
             members.insert(backend_name(number), backend);
         }
         let service = Service {
+            prefix_length: None,
             vip: IpAddr::from([198, 51, 100, pool + 1]),
             protocol: Protocol::Tcp,
             port: 443,
             pool: format!("p{pool}"),
             idle: Duration::from_secs(300),
             flow_table: true,
+            affinity: Affinity::Flow,
+            fragments: Fragments::Drop,
+            new_flows_per_second: None,
         };
-        let pool_of = Pool { mode: Mode::Ipip, max_backends, on_failed: OnFailed::Keep, backends: members };
+        let pool_of = Pool {
+            mode: Mode::Ipip,
+            outer: OuterHeader::default(),
+            algorithm: Algorithm::default(),
+            max_backends,
+            on_failed: OnFailed::Keep,
+            backends: members,
+        };
         forwarding.services.insert(format!("s{pool}"), service);
         forwarding.pools.insert(format!("p{pool}"), pool_of);
     }

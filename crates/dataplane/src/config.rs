@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use weir_dataplane_core::bytes::budget;
 use weir_dataplane_core::limits::{
     BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, ROWS_DEFAULT,
     SERVICES_DEFAULT, SLOTS_PER_SET,
@@ -115,6 +116,11 @@ impl Capacity {
     /// Entries of the service map: services and VIP markers.
     pub(crate) fn service_entries(&self) -> u32 {
         2 * self.services
+    }
+
+    /// Words of the budget array: a VIP needs as many as a service.
+    pub(crate) fn budgets(&self) -> u32 {
+        self.services * budget::KINDS
     }
 
     /// Entries of the backend array: id 0 is none.

@@ -5,10 +5,14 @@
 //! receive. It does not know ids, maps, rows or programs; this crate does not know health checks, documents or BGP.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 pub use weir_dataplane_core::Protocol;
+use weir_dataplane_core::bytes::BackendMode;
+
+pub use crate::rows::Algorithm;
 
 /// Everything the dataplane shall do. Applying the same state twice changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,16 +21,81 @@ pub struct ForwardingState {
     pub services: BTreeMap<String, Service>,
     /// Pools by name; a pool that no service names is kept ready all the same.
     pub pools: BTreeMap<String, Pool>,
+    /// What concerns a VIP as a whole; an address or prefix of a service that is missing here has the default.
+    pub vips: BTreeMap<VipPrefix, Vip>,
+    /// Settings for all packets.
+    pub limits: Limits,
+}
+
+/// A VIP: one address, or all of a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VipPrefix {
+    /// The address, or the first of the prefix.
+    pub address: IpAddr,
+    /// Length of the prefix, 1 to 32 or 128; as many bits as the address has for one address.
+    pub length: u8,
+}
+
+impl From<IpAddr> for VipPrefix {
+    fn from(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+}
+
+impl VipPrefix {
+    /// Whether it is one address.
+    pub fn is_host(&self) -> bool {
+        *self == Self::from(self.address)
+    }
+}
+
+/// What concerns a VIP as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Vip {
+    /// Whether echo requests are answered; the caller says so only while the VIP is up.
+    pub answers_echo: bool,
+}
+
+/// Settings for all packets. Rates are of the whole appliance, for each VIP by itself, in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Echo replies.
+    pub echo_per_second: u32,
+    /// ICMP errors passed on to backends.
+    pub icmp_errors_per_second: u32,
+    /// "Too big" messages sent to clients.
+    pub too_big_per_second: u32,
+    /// Least MTU that an ICMP error may tell a backend over IPv4, in bytes; of IPv6 it is 1,280 (RFC 8201 §4).
+    pub min_mtu_v4: u16,
+    /// Prefix (/16) of outer IPv4 sources where a pool wants them made from flows.
+    pub entropy_v4: Option<Ipv4Addr>,
+    /// Prefix (/64) of outer IPv6 sources where a pool wants them made from flows.
+    pub entropy_v6: Option<Ipv6Addr>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            echo_per_second: 1_000,
+            icmp_errors_per_second: 1_000,
+            too_big_per_second: 1_000,
+            min_mtu_v4: 552,
+            entropy_v4: None,
+            entropy_v6: None,
+        }
+    }
 }
 
 /// One VIP, protocol and port, and the pool that serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Address that clients send to.
+    /// Address that clients send to, or the first of a prefix.
     pub vip: IpAddr,
+    /// Length of the prefix whose every address is the VIP; `None`: the one address.
+    pub prefix_length: Option<u8>,
     /// Transport protocol.
     pub protocol: Protocol,
-    /// Destination port, host order, 1 to 65535.
+    /// Destination port, host order; 0: every port of the protocol that no other service of the VIP has.
     pub port: u16,
     /// Name of the pool in [`ForwardingState::pools`].
     pub pool: String,
@@ -34,6 +103,44 @@ pub struct Service {
     pub idle: Duration,
     /// Whether flows are remembered. `false`: every packet goes by its row alone.
     pub flow_table: bool,
+    /// What of a packet decides which backend it goes to.
+    pub affinity: Affinity,
+    /// What becomes of fragments.
+    pub fragments: Fragments,
+    /// Most new flows remembered in a second on the whole appliance, further ones go by their rows; `None`: no bound.
+    pub new_flows_per_second: Option<NonZeroU32>,
+}
+
+impl Service {
+    /// The VIP.
+    pub fn vip(&self) -> VipPrefix {
+        let host = VipPrefix::from(self.vip);
+        VipPrefix { length: self.prefix_length.unwrap_or(host.length), ..host }
+    }
+}
+
+/// What of a packet decides which backend it goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Affinity {
+    /// Both addresses, both ports and the protocol: each flow by itself.
+    #[default]
+    Flow,
+    /// Client address and VIP: all of a client's flows to the VIP go to one backend, whatever the port.
+    Source,
+    /// Client address, VIP, protocol and destination port.
+    SourcePort,
+}
+
+/// What becomes of fragments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fragments {
+    /// Dropped and counted.
+    #[default]
+    Drop,
+    /// Client address, VIP and protocol decide for every packet of the service, so fragments go along.
+    BySource,
+    /// They go where the first fragment of their datagram went; those that come before it are dropped.
+    FirstFragment,
 }
 
 /// Backends that serve alike, and how packets reach them.
@@ -41,6 +148,10 @@ pub struct Service {
 pub struct Pool {
     /// How packets are carried to the backends.
     pub mode: Mode,
+    /// How outer headers are made.
+    pub outer: OuterHeader,
+    /// How rows are made.
+    pub algorithm: Algorithm,
     /// The most backends this pool will ever have; fixes the number of rows (DESIGN §5.3), so changing it moves flows.
     pub max_backends: u32,
     /// What an established flow does when its backend fails.
@@ -52,15 +163,66 @@ pub struct Pool {
 /// Forwarding mode of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// IPv4 in IPv4 (RFC 2003) or IPv6 in IPv6 (RFC 2473); VIP and backend are of one family.
+    /// IP in IP of any two families (RFC 2003, RFC 2473, RFC 4213).
     Ipip,
+    /// GUE over UDP.
+    Gue {
+        /// UDP destination port, host order.
+        port: u16,
+        /// What stands behind the UDP header.
+        variant: GueVariant,
+    },
+    /// The frame goes to the backend's own MAC address, which is on the link; nothing is put on.
+    L2,
+}
+
+/// What stands behind the UDP header in GUE (draft-ietf-intarea-gue).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GueVariant {
+    /// Variant 0: four octets of GUE header.
+    Header,
+    /// Variant 0 with the row's other candidates in private data, for the second chance.
+    Candidates,
+    /// Variant 1: the inner IP header itself.
+    Direct,
+}
+
+/// How outer headers are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OuterHeader {
+    /// GUE: a UDP checksum instead of zero, made from header fields.
+    pub udp_checksum: bool,
+    /// Whether the source address is made from the flow, in the prefix of [`Limits`]. Fabrics that check sources drop it.
+    pub source_entropy: bool,
+    /// Whether DSCP is copied; ECN always is (RFC 6040).
+    pub copies_dscp: bool,
+    /// Whether the IPv6 flow label is made from the flow (RFC 6437).
+    pub flow_label: bool,
+    /// GUE: whether the UDP source port is made from the flow.
+    pub port_entropy: bool,
+}
+
+impl Default for OuterHeader {
+    fn default() -> Self {
+        Self {
+            udp_checksum: false,
+            source_entropy: false,
+            copies_dscp: true,
+            flow_label: true,
+            port_entropy: true,
+        }
+    }
 }
 
 impl Mode {
     /// The number in the backend table.
     pub const fn number(self) -> u8 {
         match self {
-            Self::Ipip => 1,
+            Self::Ipip => BackendMode::IPIP,
+            Self::Gue { variant: GueVariant::Header, .. } => BackendMode::GUE,
+            Self::Gue { variant: GueVariant::Candidates, .. } => BackendMode::GUE_CANDIDATES,
+            Self::Gue { variant: GueVariant::Direct, .. } => BackendMode::GUE_DIRECT,
+            Self::L2 => BackendMode::L2,
         }
     }
 }

@@ -28,9 +28,10 @@ pub(crate) fn value(next_hop: &NextHop) -> Option<NextHopValue> {
     }
     Some(NextHopValue {
         ifindex: next_hop.ifindex,
-        mtu: next_hop.mtu,
+        plain_mtu: next_hop.mtu,
         vlan: 0,
         macs: NextHopValue::macs(next_hop.destination_mac, next_hop.source_mac),
+        mtu: next_hop.mtu,
         zero: 0,
     })
 }

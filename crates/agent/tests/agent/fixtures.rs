@@ -46,7 +46,7 @@ fn kernel_does_what_the_fixtures_say_and_counts_it() {
         let ran = kernel.run(&case.frame).unwrap();
         let action = match case.verdict.action() {
             Action::Drop => 1,
-            Action::Pass | Action::Forward => 2,
+            Action::Pass | Action::Forward | Action::Answer => 2,
         };
         assert_eq!(ran.action, action, "{}", case.name);
         assert_eq!(&ran.frame, case.left.as_ref().unwrap_or(&case.frame), "{}", case.name);

@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn only_a_bpf_file_system_is_cleared() {
         let root = tempfile::tempdir().unwrap();
-        let inside = root.path().join("default/v1");
+        let inside = root.path().join("default/v2");
         fs::create_dir_all(&inside).unwrap();
         fs::write(inside.join("precious"), "").unwrap();
         let args = Detach { pin_dir: root.path().to_owned(), instance: None };

@@ -108,6 +108,8 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
         mode: match pool.mode {
             model::Mode::Ipip => forwarding::Mode::Ipip,
         },
+        outer: forwarding::OuterHeader::default(),
+        algorithm: forwarding::Algorithm::default(),
         max_backends: pool.max_backends,
         on_failed: match pool.on_failed {
             model::OnFailed::Keep => forwarding::OnFailed::Keep,

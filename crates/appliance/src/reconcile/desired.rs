@@ -179,7 +179,7 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
         backends.extend(wishes.into_iter().map(|(one, (wish, _))| ((name.clone(), one.clone()), wish)));
     }
     let services = document.services.iter().map(|(name, one)| (name.clone(), service(document, one)));
-    let state = ForwardingState { services: services.collect(), pools };
+    let state = ForwardingState { services: services.collect(), pools, ..ForwardingState::default() };
     let next_hops = resolved.into_iter().collect();
     let own = [document.appliance.source_v4.map(IpAddr::V4), document.appliance.source_v6.map(IpAddr::V6)];
     Desired {
@@ -289,6 +289,7 @@ fn service(document: &Document, service: &model::Service) -> forwarding::Service
     let vip = document.vips.get(&service.vip).expect("a valid document has the VIP of each service");
     forwarding::Service {
         vip: vip.address,
+        prefix_length: None,
         protocol: match service.protocol {
             model::Protocol::Tcp => forwarding::Protocol::Tcp,
             model::Protocol::Udp => forwarding::Protocol::Udp,
@@ -297,5 +298,8 @@ fn service(document: &Document, service: &model::Service) -> forwarding::Service
         pool: service.pool.clone(),
         idle: service.idle,
         flow_table: service.flow_table,
+        affinity: forwarding::Affinity::default(),
+        fragments: forwarding::Fragments::default(),
+        new_flows_per_second: None,
     }
 }

@@ -21,6 +21,40 @@ impl BackendFlags {
     pub const KEEPS_NEW: u8 = 4;
     /// The outer header is IPv6; otherwise IPv4.
     pub const OUTER_V6: u8 = 8;
+    /// IPv4 packets go the plain way: by an IPv4 header and nothing else.
+    pub const PLAIN_V4: u8 = 16;
+    /// IPv6 packets go the plain way: by an IPv6 header and nothing else.
+    pub const PLAIN_V6: u8 = 32;
+}
+
+/// Values of [`BackendValue::mode`].
+pub struct BackendMode;
+impl BackendMode {
+    /// IP in IP, of any two families (RFC 2003, RFC 2473, RFC 4213).
+    pub const IPIP: u8 = 1;
+    /// GUE variant 0 without private data.
+    pub const GUE: u8 = 2;
+    /// GUE variant 0 with the row's other candidates in private data.
+    pub const GUE_CANDIDATES: u8 = 3;
+    /// GUE variant 1: the inner IP header right behind UDP.
+    pub const GUE_DIRECT: u8 = 4;
+    /// The frame's MAC addresses are rewritten, nothing is put on.
+    pub const L2: u8 = 5;
+}
+
+/// Bits of [`BackendValue::options`]: how outer headers are made. 0 is the default.
+pub struct OuterOptions;
+impl OuterOptions {
+    /// The outer UDP checksum is computed (from header fields) instead of zero.
+    pub const UDP_CHECKSUM: u16 = 1;
+    /// The outer source address is made from the flow, in the prefix of [`super::Knobs`].
+    pub const SOURCE_ENTROPY: u16 = 2;
+    /// The outer DSCP is 0 instead of a copy (ECN is always copied, RFC 6040).
+    pub const NO_DSCP: u16 = 4;
+    /// The outer IPv6 flow label is 0 instead of the flow's.
+    pub const NO_FLOW_LABEL: u16 = 8;
+    /// The outer UDP source port is fixed instead of the flow's.
+    pub const NO_PORT_ENTROPY: u16 = 16;
 }
 
 /// Value of the backend table, 64 bytes.
@@ -31,11 +65,12 @@ pub struct BackendValue {
     pub pool: u32,
     /// See [`BackendFlags`]; 0 = entry unused or backend removed: every flow of it is a miss.
     pub flags: u8,
-    /// Forwarding mode; 1 = IP in IP.
+    /// See [`BackendMode`].
     pub mode: u8,
-    /// Always 0.
-    pub zero: u16,
-    /// Next-hop ids, as many as there are, from the front; all 0 = unresolved.
+    /// See [`OuterOptions`].
+    pub options: u16,
+    /// Next-hop ids: four, some of them alike when there are fewer, so that two bits of the flow's hash choose one; all
+    /// 0 = unresolved.
     pub next_hops: [u16; NEXT_HOPS_PER_BACKEND],
     /// Prebuilt parts of the outer header.
     pub outer: Outer,
@@ -57,20 +92,23 @@ pub struct Outer {
     pub destination: [u32; 4],
     /// Unfolded sum of the IPv4 header's words that are the same for every packet (host order).
     pub checksum: u32,
+    /// UDP destination port of modes that have one, in network order.
+    pub port: u16,
     /// Always 0.
-    pub zero: u32,
+    pub zero: u16,
 }
 const _: () = assert!(size_of::<Outer>() == 40);
 
 impl BackendValue {
-    /// The first eight bytes (pool, flags, mode) as the word that user space stores at once.
+    /// The first eight bytes (pool, flags, mode, options) as the word that user space stores at once.
     pub const fn word(&self) -> u64 {
         let p = self.pool.to_ne_bytes();
-        let z = self.zero.to_ne_bytes();
+        let z = self.options.to_ne_bytes();
         u64::from_ne_bytes([p[0], p[1], p[2], p[3], self.flags, self.mode, z[0], z[1]])
     }
 
     /// The next-hop ids as the word that user space stores at once.
+    #[inline(always)]
     pub const fn next_hops_word(&self) -> u64 {
         let n = self.next_hops;
         let (a, b, c, d) = (n[0].to_ne_bytes(), n[1].to_ne_bytes(), n[2].to_ne_bytes(), n[3].to_ne_bytes());
@@ -81,6 +119,13 @@ impl BackendValue {
     #[inline(always)]
     pub const fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
+    }
+
+    /// The next hop for a flow with this hash: its two highest bits choose.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "one id is 16 bits")]
+    pub const fn next_hop(&self, hash: u64) -> u16 {
+        (self.next_hops_word() >> ((hash >> 58) & 48)) as u16
     }
 
     /// Whether it has a next hop.
@@ -103,6 +148,7 @@ impl Outer {
             source: [u32::from_ne_bytes(s), 0, 0, 0],
             destination: [u32::from_ne_bytes(d), 0, 0, 0],
             checksum: fixed + half(s) + half(d),
+            port: 0,
             zero: 0,
         }
     }
@@ -113,6 +159,7 @@ impl Outer {
             source: super::Address::from_octets(source.octets()).0,
             destination: super::Address::from_octets(destination.octets()).0,
             checksum: 0,
+            port: 0,
             zero: 0,
         }
     }

@@ -3,15 +3,21 @@
 
 mod backend;
 mod counters;
+mod knobs;
 mod next_hop;
 mod pool;
+mod prefix;
 mod service;
 
-pub use backend::{BackendFlags, BackendValue, Outer, UNUSED_ID};
+pub use backend::{BackendFlags, BackendMode, BackendValue, Outer, OuterOptions, UNUSED_ID};
 pub use counters::{PacketCounter, ServiceCounter};
+pub use knobs::{Knobs, budget};
 pub use next_hop::NextHopValue;
 pub use pool::PoolValue;
-pub use service::{Address, Protocol, ServiceFlags, ServiceKey, ServiceSlot, ServiceValue, SlotControl};
+pub use prefix::{FragmentKey, PrefixValue};
+pub use service::{
+    Address, Protocol, ServiceFlags, ServiceKey, ServiceSlot, ServiceValue, SlotControl, VipFlags,
+};
 
 /// Declares that the types are plain bytes without padding, for the loader.
 macro_rules! pod {
@@ -22,12 +28,17 @@ macro_rules! pod {
     )+};
 }
 pod!(
+    Address,
     ServiceKey,
     ServiceValue,
     ServiceSlot,
     PoolValue,
     BackendValue,
     NextHopValue,
+    Knobs,
+    PrefixValue,
+    FragmentKey,
+    crate::plan::Plan,
     PacketCounter,
     ServiceCounter
 );

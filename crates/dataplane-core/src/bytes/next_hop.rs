@@ -8,14 +8,16 @@
 pub struct NextHopValue {
     /// Interface index; 0 = entry unused.
     pub ifindex: u32,
-    /// Largest IP packet the path takes, in bytes, outer header included.
-    pub mtu: u16,
-    /// VLAN id to push, 0 = none. Always 0 in this layout version.
+    /// As [`NextHopValue::mtu`] for frames without a tag; 0 if one is to be pushed, which is not the plain path's work.
+    pub plain_mtu: u16,
+    /// VLAN id to push, 0 = none.
     pub vlan: u16,
     /// Destination MAC, then source MAC, as on the wire: the first twelve octets of the frame.
     pub macs: [u32; 3],
+    /// Largest IP packet the path takes, in bytes, outer header included.
+    pub mtu: u16,
     /// Always 0.
-    pub zero: u32,
+    pub zero: u16,
 }
 const _: () = assert!(size_of::<NextHopValue>() == 24);
 

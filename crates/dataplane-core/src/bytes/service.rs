@@ -52,7 +52,8 @@ pub enum Protocol {
 
 /// Key of the service table, 20 bytes.
 ///
-/// Port 0 and protocol 0 together are the *VIP marker*: the record that says an address is a VIP at all, consulted when
+/// Port 0 with a protocol is the service for every port that has none of its own. Port 0 and protocol 0 together are the
+/// *VIP marker*: the record that says an address is a VIP at all, consulted when
 /// no service matches, so that what is for a VIP can be told from what is for the host.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -63,21 +64,33 @@ pub struct ServiceKey {
     pub port_be: u16,
     /// IANA protocol number, 0 in a marker.
     pub protocol: u8,
-    /// Always 0.
-    pub zero: u8,
+    /// 0 for one address; for a prefix its length in bits of the 128 (an IPv4 prefix: 96 more than its own), the
+    /// address being its first.
+    pub prefix_len: u8,
 }
 const _: () = assert!(size_of::<ServiceKey>() == 20 && align_of::<ServiceKey>() == 4);
 
 impl ServiceKey {
     /// Key of a service; `port` in host order.
     pub fn new(address: core::net::IpAddr, protocol: Protocol, port: u16) -> Self {
-        Self { address: address.into(), port_be: port.to_be(), protocol: protocol as u8, zero: 0 }
+        Self { address: address.into(), port_be: port.to_be(), protocol: protocol as u8, prefix_len: 0 }
+    }
+
+    /// Key of the exact service that a packet would belong to.
+    #[inline(always)]
+    pub const fn of(segment: &crate::parse::Segment) -> Self {
+        Self {
+            address: segment.destination,
+            port_be: segment.destination_port_be(),
+            protocol: segment.protocol,
+            prefix_len: 0,
+        }
     }
 
     /// Key of the marker that makes `address` a VIP.
     #[inline(always)]
     pub const fn marker(address: Address) -> Self {
-        Self { address, port_be: 0, protocol: 0, zero: 0 }
+        Self { address, port_be: 0, protocol: 0, prefix_len: 0 }
     }
 
     /// Whether both are the same, word by word: comparing arrays makes wide loads of words just stored, which the CPU cannot
@@ -86,7 +99,9 @@ impl ServiceKey {
     pub const fn is(&self, other: &Self) -> bool {
         let (a, b) = (&self.address.0, &other.address.0);
         let address = (a[3] ^ b[3]) | (a[2] ^ b[2]) | (a[1] ^ b[1]) | (a[0] ^ b[0]);
-        let rest = (self.port_be ^ other.port_be) as u32 | (self.protocol ^ other.protocol) as u32;
+        let rest = (self.port_be ^ other.port_be) as u32
+            | (self.protocol ^ other.protocol) as u32
+            | (self.prefix_len ^ other.prefix_len) as u32;
         address | rest == 0
     }
 
@@ -148,9 +163,29 @@ pub struct ServiceFlags;
 impl ServiceFlags {
     /// Flows are not remembered.
     pub const STATELESS: u32 = 1;
+    /// Has an option that only the slow path knows: each of those below.
+    pub const SLOW: u32 = 2;
+    /// All flows of a client address go to one backend.
+    pub const AFFINITY_SOURCE: u32 = 4;
+    /// All flows of a client address to one destination port go to one backend.
+    pub const AFFINITY_SOURCE_PORT: u32 = 8;
+    /// Fragments go by client address, VIP and protocol, and so does every other packet of the service.
+    pub const FRAGMENTS_BY_SOURCE: u32 = 16;
+    /// Fragments go where the first of their datagram went.
+    pub const FRAGMENTS_TABLE: u32 = 32;
 }
 
-/// Value of the service table, 24 bytes. Zero in a marker.
+/// Bits of [`ServiceValue::flags`] in the record of a VIP marker.
+pub struct VipFlags;
+impl VipFlags {
+    /// Echo requests are answered.
+    pub const ECHO: u32 = 1;
+    /// Some service of the VIP is for every port.
+    pub const ANY_PORT: u32 = 2;
+}
+
+/// Value of the service table, 24 bytes. In a marker: `id` of the VIP (for its budgets), `flags` as [`VipFlags`], and `pool`
+/// of one of its services; the rest zero.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServiceValue {
@@ -160,8 +195,8 @@ pub struct ServiceValue {
     pub pool: u32,
     /// See [`ServiceFlags`].
     pub flags: u32,
-    /// Always 0.
-    pub zero: u32,
+    /// New flows that are remembered each second, 0 = as many as come.
+    pub new_flows_max: u32,
     /// Idle times, see [`crate::flow::Idle`].
     pub idle: u64,
 }

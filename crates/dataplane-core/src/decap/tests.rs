@@ -43,6 +43,14 @@ impl Packet for Frame {
         true
     }
 
+    fn total_len(&self) -> u32 {
+        self.len()
+    }
+
+    fn truncate(&mut self, _len: u32) -> bool {
+        false
+    }
+
     fn ingress_ifindex(&self) -> u32 {
         1
     }
@@ -214,7 +222,7 @@ proptest! {
                 prop_assert!(source.starts_with(&expected));
             }
             (_, Action::Pass) => prop_assert_eq!(packet, before),
-            (_, Action::Drop | Action::Forward) => {
+            (_, Action::Drop | Action::Forward | Action::Answer) => {
                 // Dropped only when all four questions were answered with yes.
                 let destination = ETHERNET_HEADER + header + if v6 { 24 } else { 16 };
                 let vip = if v6 { VIP_V6.octets().to_vec() } else { VIP_V4.octets().to_vec() };

@@ -9,26 +9,26 @@ use super::{OUTER_TTL, checksum, headers};
 use crate::Packet;
 use crate::bytes::{BackendValue, NextHopValue};
 use crate::hash::flow_label;
-use crate::parse::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_HEADER, IPV6_HEADER, Segment};
+use crate::parse::{
+    ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_HEADER, IPV6_HEADER, IPV6_LEN, Segment,
+};
 use crate::verdict::Verdict;
 
 const PROTOCOL_IPV6: u32 = 41;
-const IPV4_LEN: u32 = 20;
-const IPV6_LEN: u32 = 40;
 const DONT_FRAGMENT: u32 = 0x4000;
 
-/// Puts an outer IPv4 header in front of the IPv4 packet `segment`.
+/// Puts an outer IPv4 header in front of the IPv4 packet `segment`, whose TTL is above 1; `outer_len` octets in all.
 ///
 /// # Errors
-/// [`Verdict::DropTtl`], [`Verdict::DropTooBig`], [`Verdict::DropNoRoom`]; the frame is then unchanged or dropped anyway.
+/// [`Verdict::DropNoRoom`]; the frame is dropped then.
 #[inline(always)]
 pub fn ipip_v4<P: Packet>(
     packet: &mut P,
     segment: &Segment,
+    outer_len: u32,
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    let outer_len = fits(segment, IPV4_LEN, next_hop)?;
     decrement_ttl(packet).ok_or(Verdict::DropTruncated)?;
     if !packet.grow_front(IPV4_HEADER) {
         return Err(Verdict::DropNoRoom);
@@ -45,7 +45,7 @@ pub fn ipip_v4<P: Packet>(
     headers(packet, next_hop, ETHERTYPE_IPV4, header).ok_or(Verdict::DropNoRoom)
 }
 
-/// Puts an outer IPv6 header in front of the IPv6 packet `segment` with flow hash `hash`.
+/// Puts an outer IPv6 header in front of the IPv6 packet `segment` with flow hash `hash`; otherwise as [`ipip_v4`].
 ///
 /// # Errors
 /// As [`ipip_v4`].
@@ -53,11 +53,11 @@ pub fn ipip_v4<P: Packet>(
 pub fn ipip_v6<P: Packet>(
     packet: &mut P,
     segment: &Segment,
+    outer_len: u32,
     hash: u64,
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    let outer_len = fits(segment, IPV6_LEN, next_hop)?;
     packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
     if !packet.grow_front(IPV6_HEADER) {
         return Err(Verdict::DropNoRoom);
@@ -78,19 +78,6 @@ pub fn ipip_v6<P: Packet>(
         d[3],
     ];
     headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom)
-}
-
-/// Length of the outer packet, if TTL and path allow it.
-#[inline(always)]
-fn fits(segment: &Segment, overhead: u32, next_hop: &NextHopValue) -> Result<u32, Verdict> {
-    if segment.ttl <= 1 {
-        return Err(Verdict::DropTtl);
-    }
-    let outer_len = segment.ip_len + overhead;
-    if outer_len > next_hop.mtu as u32 {
-        return Err(Verdict::DropTooBig);
-    }
-    Ok(outer_len)
 }
 
 /// Takes one from the TTL of the IPv4 header behind the Ethernet header and updates its checksum.

@@ -3,12 +3,14 @@
 
 pub mod checksum;
 mod ipip;
+mod step;
 
 use crate::Packet;
 use crate::bytes::NextHopValue;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_OFFSET};
 
 pub use ipip::{ipip_v4, ipip_v6};
+pub use step::encap;
 
 /// TTL or hop limit of outer headers.
 pub const OUTER_TTL: u8 = 64;

@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 /// Octets of an IPv4 header without options.
 pub const IPV4_HEADER: usize = 20;
 /// The same, for sums of lengths.
-const IPV4_LEN: u32 = 20;
+pub const IPV4_LEN: u32 = 20;
 
 /// An IPv4 header as five words, each as it lies in the packet.
 #[repr(C)]
@@ -30,6 +30,8 @@ struct Header {
 }
 const _: () = assert!(size_of::<Header>() == IPV4_HEADER);
 
+/// Don't-fragment flag.
+const DONT_FRAGMENT: u16 = 0x4000;
 /// More-fragments flag and fragment offset.
 const FRAGMENT_BITS: u16 = 0x3fff;
 
@@ -53,8 +55,8 @@ pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
     }
     let ip_len = u16::from_be(header.total_length) as u32;
     let available = packet.len().wrapping_sub(ETHERNET_LEN);
-    let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + header_len as usize, header.protocol)
-    else {
+    let l4 = ETHERNET_HEADER + header_len as usize;
+    let Some((ports_be, kind)) = transport(packet, l4, header.protocol) else {
         return Parsed::Other(destination, Verdict::DropTruncated);
     };
     Parsed::Segment(Segment {
@@ -66,6 +68,8 @@ pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
         ip_len,
         traffic_class: header.traffic_class,
         ttl: header.ttl,
+        l4,
+        may_fragment: header.fragment & DONT_FRAGMENT.to_be() == 0,
         fault: length_fault(ip_len, header_len, available, header.protocol),
     })
 }

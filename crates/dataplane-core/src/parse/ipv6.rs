@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 /// Octets of the fixed IPv6 header.
 pub const IPV6_HEADER: usize = 40;
 /// The same, for sums of lengths.
-const IPV6_LEN: u32 = 40;
+pub const IPV6_LEN: u32 = 40;
 
 /// The fixed header, each field as it lies in the packet.
 #[repr(C)]
@@ -61,6 +61,8 @@ pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
         ip_len,
         traffic_class,
         ttl: header.hop_limit,
+        l4: ETHERNET_HEADER + IPV6_HEADER,
+        may_fragment: false,
         fault: length_fault(ip_len, IPV6_LEN, available, next),
     })
 }

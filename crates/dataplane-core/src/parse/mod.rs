@@ -11,8 +11,8 @@ use crate::bytes::Address;
 use crate::flow::Kind;
 use crate::verdict::Verdict;
 
-pub use ipv4::{IPV4_HEADER, ipv4};
-pub use ipv6::{IPV6_HEADER, ipv6};
+pub use ipv4::{IPV4_HEADER, IPV4_LEN, ipv4};
+pub use ipv6::{IPV6_HEADER, IPV6_LEN, ipv6};
 
 /// Octets of an Ethernet header without tags.
 pub const ETHERNET_HEADER: usize = 14;
@@ -24,6 +24,12 @@ pub const ETHERTYPE_OFFSET: usize = 12;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// Whether an EtherType is a VLAN tag's: 802.1Q or 802.1ad.
+#[inline(always)]
+pub const fn is_vlan(ethertype: u16) -> bool {
+    matches!(ethertype, 0x8100 | 0x88a8)
+}
 
 /// IANA protocol numbers that parsing knows.
 pub mod protocol {
@@ -59,6 +65,10 @@ pub struct Segment {
     pub traffic_class: u8,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// Where the transport header lies in the frame.
+    pub l4: usize,
+    /// IPv4 with DF clear.
+    pub may_fragment: bool,
     /// What is wrong with it, if anything; matters only if it is for a VIP.
     pub fault: Option<Verdict>,
 }

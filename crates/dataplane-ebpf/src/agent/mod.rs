@@ -45,7 +45,7 @@ pub fn ingress(context: XdpContext) -> u32 {
     }
     match outcome.verdict.action() {
         Action::Drop => XDP_DROP,
-        Action::Pass | Action::Forward => XDP_PASS,
+        Action::Pass | Action::Forward | Action::Answer => XDP_PASS,
     }
 }
 

@@ -3,12 +3,15 @@
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
-use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter, ServiceSlot};
+use aya_ebpf::maps::{Array, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
+use weir_dataplane_core::bytes::{
+    Address, FragmentKey, Knobs, PacketCounter, PrefixValue, ServiceCounter, ServiceSlot, budget,
+};
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::limits as l;
+use weir_dataplane_core::names::STEPS as STEP_NAMES;
 use weir_dataplane_core::verdict::VERDICTS as VERDICT_COUNT;
-use weir_dataplane_core::{BackendValue, NextHopValue, PoolValue, Row, ServiceKey, ServiceValue};
+use weir_dataplane_core::{BackendValue, NextHopValue, Plan, PoolValue, Row, ServiceKey, ServiceValue};
 
 /// Destination to service, and VIP markers. Written by user space; full: the document is refused.
 #[map]
@@ -43,6 +46,30 @@ pub static FLOWS: Array<[u64; l::SLOTS_PER_SET]> =
 /// Interface index to interface. Written by user space.
 #[map]
 pub static EGRESS: DevMapHash = DevMapHash::with_max_entries(l::UPLINKS_MAX, 0);
+
+/// The steps behind the first. Written by user space.
+#[map]
+pub static STEPS: ProgramArray = ProgramArray::with_max_entries(STEP_NAMES.len() as u32, 0);
+
+/// Plans: the live one, the dry one. Written here.
+#[map]
+pub static PLANS: PerCpuArray<Plan> = PerCpuArray::with_max_entries(2, 0);
+
+/// Settings. Written by user space.
+#[map]
+pub static KNOBS: Array<Knobs> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Prefixes that are VIPs as a whole. Written by user space; full: the document is refused.
+#[map]
+pub static PREFIXES: LpmTrie<Address, PrefixValue> = LpmTrie::with_max_entries(l::PREFIXES_MAX, 0);
+
+/// What was spent this second. Written here, by compare-exchange.
+#[map]
+pub static BUDGETS: Array<u64> = Array::with_max_entries(l::SERVICES_DEFAULT * budget::KINDS, BPF_F_MMAPABLE);
+
+/// Where first fragments went. Written here; full: the kernel evicts what it takes for the least recently used.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, u32> = LruHashMap::with_max_entries(l::FRAGMENTS_MAX, 0);
 
 /// Verdict to packets and bytes. Written here.
 #[map]

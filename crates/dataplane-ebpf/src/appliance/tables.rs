@@ -5,13 +5,24 @@ use core::arch::asm;
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::bpf_jiffies64;
-use weir_dataplane_core::bytes::{ServiceCounter, SlotControl};
+use aya_ebpf::maps::lpm_trie::Key;
+use weir_dataplane_core::bytes::{Address, ServiceCounter, SlotControl, budget};
 use weir_dataplane_core::flow::TICK_MASK;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
-use weir_dataplane_core::{BackendValue, Count, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
+use weir_dataplane_core::{
+    BackendValue, Count, FragmentKey, Knobs, NextHopValue, Plan, PrefixValue, Row, ServiceKey, ServiceValue,
+    Slots, Tables,
+};
 
 use super::maps;
+
+/// Index of the plan of live packets.
+const LIVE: u32 = 0;
+/// Index of the plan of dry runs.
+pub const DRY: u32 = 1;
+/// Attempts at a budget that another CPU spent from meanwhile.
+const TAKES: usize = 4;
 
 /// The appliance's maps.
 pub struct KernelTables;
@@ -30,20 +41,9 @@ impl Slots for KernelSlots {
     #[inline(always)]
     fn swap(&self, index: usize, old: u64, new: u64) -> bool {
         let index = launder(index, new);
-        let seen: u64;
-        // SAFETY: as in `load`, and values of a memory-mappable array are eight-byte aligned. `AtomicU64` has no
-        // compare-exchange on this target.
-        unsafe {
-            let slot = (self.0 as *mut u64).add(index & (SLOTS_PER_SET - 1));
-            asm!(
-                "r0 = cmpxchg_64({slot} + 0, r0, {new})",
-                slot = in(reg) slot,
-                new = in(reg) new,
-                inout("r0") old => seen,
-                options(nostack)
-            );
-        }
-        seen == old
+        // SAFETY: as in `load`.
+        let slot = unsafe { (self.0 as *mut u64).add(index & (SLOTS_PER_SET - 1)) };
+        compare_exchange(slot, old, new)
     }
 
     #[inline(always)]
@@ -76,6 +76,56 @@ impl Slots for KernelSlots {
 
 impl Tables for KernelTables {
     type Slots = KernelSlots;
+
+    #[inline(always)]
+    fn knobs(&self) -> Option<&Knobs> {
+        maps::KNOBS.get(0)
+    }
+
+    #[inline(always)]
+    fn prefix(&self, address: &Address) -> Option<PrefixValue> {
+        maps::PREFIXES.get(Key::new(128, *address)).copied()
+    }
+
+    #[inline(always)]
+    fn take(&self, index: u32, limit: u32) -> bool {
+        let Some(word) = maps::BUDGETS.get_ptr_mut(index) else { return false };
+        let tick = self.tick();
+        let mut attempt = 0;
+        while attempt < TAKES {
+            // SAFETY: a map value, one word, loaded once; other CPUs write it.
+            let old = unsafe { read_volatile(word as *const u64) };
+            let Some(new) = budget::taken(old, tick, limit) else { return false };
+            if compare_exchange(word, old, new) {
+                return true;
+            }
+            attempt += 1;
+        }
+        // So many CPUs want some at once that it will be spent soon.
+        false
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<u16> {
+        // SAFETY: the value is one word and copied at once.
+        maps::FRAGMENTS.get_ptr(key).map(|id| unsafe { *id } as u16)
+    }
+
+    #[inline(always)]
+    fn set_fragment(&self, key: &FragmentKey, backend: u16) {
+        // No room: later fragments of the datagram are dropped under their own name.
+        let _ = maps::FRAGMENTS.insert(key, backend as u32, 0);
+    }
+
+    #[inline(always)]
+    fn plan(&self) -> Option<Plan> {
+        plan(LIVE)
+    }
+
+    #[inline(always)]
+    fn set_plan(&self, plan: &Plan) -> bool {
+        set_plan(LIVE, plan)
+    }
 
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
@@ -157,6 +207,44 @@ impl Tables for KernelTables {
         // SAFETY: as in `flow_set`.
         unsafe { read_volatile(&raw const maps::HASH_KEYS.v6) }
     }
+}
+
+/// The plan at `index` of this CPU.
+#[inline(always)]
+pub fn plan(index: u32) -> Option<Plan> {
+    // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
+    maps::PLANS.get_ptr(index).map(|plan| unsafe { *plan })
+}
+
+/// Leaves a plan at `index` of this CPU.
+#[inline(always)]
+pub fn set_plan(index: u32, plan: &Plan) -> bool {
+    match maps::PLANS.get_ptr_mut(index) {
+        Some(place) => {
+            // SAFETY: as in `plan`.
+            unsafe { *place = *plan };
+            true
+        }
+        None => false,
+    }
+}
+
+/// Replaces the word at `place`, a map value, by `new` if it is `old`; tells whether it did.
+#[inline(always)]
+fn compare_exchange(place: *mut u64, old: u64, new: u64) -> bool {
+    let seen: u64;
+    // SAFETY: the caller's pointer is into a map value, which outlives the program run, and values of a memory-mappable
+    // array are eight-byte aligned. `AtomicU64` has no compare-exchange on this target.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({place} + 0, r0, {new})",
+            place = in(reg) place,
+            new = in(reg) new,
+            inout("r0") old => seen,
+            options(nostack)
+        );
+    }
+    seen == old
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The appliance's kernel object: the program on the uplinks, the same without effects, the one for health
-//! checks, and a clock for the loader.
+//! The appliance's kernel object: the program on the uplinks and the steps behind it, the same without effects, the one
+//! for health checks, and a clock for the loader.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -18,12 +18,31 @@ use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_dataplane_core::Packet as _;
+use weir_dataplane_core::steer::FlowTable;
 use weir_dataplane_ebpf::KernelPacket;
 
 /// Steers packets for VIPs to backends; everything else passes.
-#[xdp]
+#[xdp(frags)]
 pub fn weir_ingress(context: XdpContext) -> u32 {
-    appliance::ingress(context)
+    appliance::ingress_by::<FlowTable>(context)
+}
+
+/// Decides about what is not plain.
+#[xdp(frags)]
+pub fn weir_slow(context: XdpContext) -> u32 {
+    appliance::slow(context)
+}
+
+/// Carries a packet to its backend in modes that are not plain.
+#[xdp(frags)]
+pub fn weir_encap(context: XdpContext) -> u32 {
+    appliance::encap(context)
+}
+
+/// Answers a packet to its sender.
+#[xdp(frags)]
+pub fn weir_answer(context: XdpContext) -> u32 {
+    appliance::answer(context)
 }
 
 /// Sends packets of health checks to the backends that their marks name. On the egress of the check interface.
@@ -34,9 +53,27 @@ pub fn weir_checks(context: TcContext) -> i32 {
 
 /// Decides about its packet as a new flow's first, on the live tables, and encapsulates it, but counts and remembers
 /// nothing. Gives the number of the verdict. Never attached: user space runs it to verify a service.
-#[xdp]
+#[xdp(frags)]
 pub fn weir_dry(context: XdpContext) -> u32 {
-    dry::decide(context)
+    dry::ingress(context)
+}
+
+/// The slow path behind [`weir_dry`].
+#[xdp(frags)]
+pub fn weir_dry_slow(context: XdpContext) -> u32 {
+    dry::slow(context)
+}
+
+/// Encapsulation behind [`weir_dry`].
+#[xdp(frags)]
+pub fn weir_dry_encap(context: XdpContext) -> u32 {
+    dry::encap(context)
+}
+
+/// Answers behind [`weir_dry`].
+#[xdp(frags)]
+pub fn weir_dry_answer(context: XdpContext) -> u32 {
+    dry::answer(context)
 }
 
 /// Writes the kernel's jiffies, host order, into the first eight octets of its packet. Never attached: the

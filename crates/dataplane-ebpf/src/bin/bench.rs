@@ -19,6 +19,7 @@ mod bench;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use bench::{decap, floors, harness, lru};
+use weir_dataplane_core::steer::FlowTable;
 
 /// Nothing, behind the IPv4 harness.
 #[xdp]
@@ -89,5 +90,5 @@ pub fn case_decap(context: XdpContext) -> u32 {
 /// The whole of the appliance's program.
 #[inline(never)]
 fn weir(context: XdpContext) -> u32 {
-    appliance::ingress(context)
+    appliance::ingress_by::<FlowTable>(context)
 }

@@ -12,7 +12,10 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use weir_dataplane::forwarding::{Backend, BackendState, ForwardingState, Mode, OnFailed, Pool, Service};
+use weir_dataplane::forwarding::{
+    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
+    Pool, Service,
+};
 use weir_dataplane::kernel::clock::tick_factor;
 use weir_dataplane::kernel::mapped::Mapped;
 use weir_dataplane::kernel::maps::shapes;
@@ -232,13 +235,31 @@ fn forwarding() -> (ForwardingState, NextHops) {
             backends
                 .insert(format!("b{number}"), Backend { address, weight: 100, cap_permille: 1000, state });
         }
-        let pool = Pool { mode: Mode::Ipip, max_backends: 128, on_failed: OnFailed::Keep, backends };
+        let pool = Pool {
+            mode: Mode::Ipip,
+            outer: OuterHeader::default(),
+            algorithm: Algorithm::default(),
+            max_backends: 128,
+            on_failed: OnFailed::Keep,
+            backends,
+        };
         forwarding.pools.insert(name.to_owned(), pool);
     };
     pool("v4", backend_v4);
     pool("v6", backend_v6);
     let mut service = |name: &str, vip: IpAddr, protocol, port, pool: &str| {
-        let service = Service { vip, protocol, port, pool: pool.to_owned(), idle: IDLE, flow_table: true };
+        let service = Service {
+            vip,
+            prefix_length: None,
+            protocol,
+            port,
+            pool: pool.to_owned(),
+            idle: IDLE,
+            flow_table: true,
+            affinity: Affinity::Flow,
+            fragments: Fragments::Drop,
+            new_flows_per_second: None,
+        };
         forwarding.services.insert(name.to_owned(), service);
     };
     service("tcp4", VIP_V4.into(), Protocol::Tcp, PORT_TCP, "v4");

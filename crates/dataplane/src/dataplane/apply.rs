@@ -219,18 +219,22 @@ impl Dataplane {
                 applied.writes += 1;
             }
             live.next_hops.insert(hop);
-            hops[0] = hop;
+            hops = [hop; 4];
         }
         let outer = self.outer(backend.address).ok_or_else(|| {
             let (pool, backend_name) = owned();
             ApplyError::NoSource { pool, backend: backend_name, address: backend.address }
         })?;
-        let v6 = if backend.address.is_ipv6() { BackendFlags::OUTER_V6 } else { 0 };
+        let v6 = if backend.address.is_ipv6() {
+            BackendFlags::OUTER_V6 | BackendFlags::PLAIN_V6
+        } else {
+            BackendFlags::PLAIN_V4
+        };
         let value = BackendValue {
             pool: pool_id,
             flags: flags(backend.state, pool.on_failed) | v6,
             mode: pool.mode.number(),
-            zero: 0,
+            options: 0,
             next_hops: hops,
             outer,
             identity,
@@ -373,7 +377,7 @@ impl Dataplane {
                     id,
                     pool,
                     flags,
-                    zero: 0,
+                    new_flows_max: 0,
                     idle: Idle::new(idle, idle.min(NEW_IDLE_S_MAX)).raw(),
                 },
             );

@@ -64,6 +64,15 @@ pub enum OpenError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// The kernel refused a program in the table of steps.
+    #[error("put program `{name}` into the table of steps")]
+    Step {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
     /// A map is not as expected.
     #[error(transparent)]
     Maps(#[from] MapsError),
@@ -122,10 +131,14 @@ impl Dataplane {
         load_program(&mut object, names::PROGRAM_INGRESS)?;
         load_program(&mut object, names::PROGRAM_CLOCK)?;
         load_program(&mut object, names::PROGRAM_DRY)?;
+        for name in names::STEPS {
+            load_program(&mut object, name)?;
+        }
         if config.checks.is_some() {
             checks::load(&mut object)?;
         }
-        let maps = Maps::take(&mut object, &config.capacity)?;
+        let mut maps = Maps::take(&mut object, &config.capacity)?;
+        fill_steps(&mut object, &mut maps)?;
         let tables = adopt::tables(&maps, &config.capacity)?;
         tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
         Ok(Self {
@@ -360,6 +373,17 @@ fn load(config: &DataplaneConfig, tick_factor: u64, pins: Option<&Pins>) -> Resu
         }
     }
     loader.load(object::APPLIANCE).map_err(|source| OpenError::Load(Box::new(source)))
+}
+
+/// Writes the programs of the later steps into their table. An attached program of a former process goes on to these from
+/// then on, which is why a plan never changes its meaning within a layout version.
+fn fill_steps(object: &mut Ebpf, maps: &mut Maps) -> Result<(), OpenError> {
+    for (index, name) in (0..).zip(names::STEPS) {
+        let program = program(object, name).ok_or(OpenError::NoProgram { name })?;
+        let fd = program.fd().map_err(|source| OpenError::Program { name, source: Box::new(source) })?;
+        maps.steps.set(index, fd, 0).map_err(|source| OpenError::Step { name, source: Box::new(source) })?;
+    }
+    Ok(())
 }
 
 fn program<'o>(object: &'o mut Ebpf, name: &'static str) -> Option<&'o mut Xdp> {

@@ -25,6 +25,8 @@ impl Dataplane {
         host.rows = (0..maps.rows.len()).map(|index| maps.rows.read(index)).collect();
         host.backends = (0..maps.backends.len()).map(|id| maps.backends.read(id)).collect();
         host.next_hops = (0..maps.next_hops.len()).map(|id| maps.next_hops.read(id)).collect();
+        host.knobs = maps.knobs.read(0);
+        host.prefixes = maps.prefixes.iter().filter_map(Result::ok).map(|(_, value)| value).collect();
         self.copy_flows(&host);
         host.tick.store(self.tick()?, Ordering::Relaxed);
         Ok(host)

@@ -35,6 +35,10 @@ impl Packet for HostPacket {
         u32::try_from(self.frame().len()).unwrap_or(u32::MAX)
     }
 
+    fn total_len(&self) -> u32 {
+        self.len()
+    }
+
     fn read<T: Copy>(&self, off: usize) -> Option<T> {
         let octets = self.frame().get(off..off.checked_add(size_of::<T>())?)?;
         // SAFETY: `octets` has the size of `T`, and the trait demands that any bytes make a valid `T`.
@@ -64,6 +68,15 @@ impl Packet for HostPacket {
             return false;
         }
         self.start += bytes;
+        true
+    }
+
+    fn truncate(&mut self, len: u32) -> bool {
+        let wanted = self.start.saturating_add(len as usize);
+        if wanted > self.buffer.len() || (len as usize) < FRAME_MIN {
+            return false;
+        }
+        self.buffer.truncate(wanted);
         true
     }
 

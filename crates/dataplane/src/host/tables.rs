@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use weir_dataplane_core::bytes::{Address, budget};
 use weir_dataplane_core::hash::{HashKeys, KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
-use weir_dataplane_core::{BackendValue, Count, NextHopValue, Row, ServiceKey, ServiceValue, Slots, Tables};
+use weir_dataplane_core::{
+    BackendValue, Count, FragmentKey, Knobs, NextHopValue, Plan, PrefixValue, Row, ServiceKey, ServiceValue,
+    Slots, Tables,
+};
 
 /// The tables in ordinary memory, filled by whoever owns them.
 #[derive(Debug, Default)]
@@ -28,6 +32,16 @@ pub struct HostTables {
     pub tick: AtomicU16,
     /// The fleet's secret.
     pub keys: HashKeys,
+    /// Settings for all packets.
+    pub knobs: Knobs,
+    /// Prefix VIPs.
+    pub prefixes: Vec<PrefixValue>,
+    /// What was spent this second.
+    pub budgets: Mutex<HashMap<u32, u64>>,
+    /// Where first fragments went.
+    pub fragments: Mutex<HashMap<FragmentKey, u16>>,
+    /// What one step left for the next.
+    pub plan: Mutex<Option<Plan>>,
     /// What the last packet for a service added to the counters.
     pub counted: Mutex<Option<Count>>,
 }
@@ -41,6 +55,17 @@ impl HostTables {
         assert!(sets.is_power_of_two(), "{sets} flow sets are not a power of two");
         Self { flows: (0..sets).map(|_| Arc::default()).collect(), keys, ..Self::default() }
     }
+}
+
+/// Nothing panics while it holds one of the locks.
+const UNPOISONED: &str = "nobody panics while holding it";
+
+/// The first `length` bits of an address, the others zero.
+fn masked(address: &Address, length: u32) -> Address {
+    let octets = address.0.map(u32::to_ne_bytes).concat();
+    let bits = u128::from_be_bytes(octets.try_into().expect("sixteen octets"));
+    let mask = u128::MAX.checked_shl(128 - length.min(128)).unwrap_or(0);
+    Address::from_octets((bits & mask).to_be_bytes())
 }
 
 /// One flow set in memory.
@@ -59,6 +84,44 @@ impl Slots for HostSlots {
 
 impl Tables for HostTables {
     type Slots = HostSlots;
+
+    fn knobs(&self) -> Option<&Knobs> {
+        Some(&self.knobs)
+    }
+
+    fn prefix(&self, address: &Address) -> Option<PrefixValue> {
+        let holds = |prefix: &&PrefixValue| masked(address, prefix.length) == prefix.network;
+        self.prefixes.iter().filter(holds).max_by_key(|prefix| prefix.length).copied()
+    }
+
+    fn take(&self, index: u32, limit: u32) -> bool {
+        let mut budgets = self.budgets.lock().expect(UNPOISONED);
+        let word = budgets.entry(index).or_default();
+        match budget::taken(*word, self.tick(), limit) {
+            Some(taken) => {
+                *word = taken;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<u16> {
+        self.fragments.lock().expect(UNPOISONED).get(key).copied()
+    }
+
+    fn set_fragment(&self, key: &FragmentKey, backend: u16) {
+        self.fragments.lock().expect(UNPOISONED).insert(*key, backend);
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        *self.plan.lock().expect(UNPOISONED)
+    }
+
+    fn set_plan(&self, plan: &Plan) -> bool {
+        *self.plan.lock().expect(UNPOISONED) = Some(*plan);
+        true
+    }
 
     fn service(&self, key: &ServiceKey) -> Option<ServiceValue> {
         self.services.get(key).copied()
@@ -90,7 +153,7 @@ impl Tables for HostTables {
     }
 
     fn count(&self, count: &Count) {
-        *self.counted.lock().expect("nobody panics while counting") = Some(*count);
+        *self.counted.lock().expect(UNPOISONED) = Some(*count);
     }
 
     fn key_v4(&self) -> KeyV4 {

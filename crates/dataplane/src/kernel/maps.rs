@@ -5,17 +5,24 @@ use std::io;
 
 use aya::Ebpf;
 use aya::maps::xdp::DevMapHash;
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
-use weir_dataplane_core::bytes::{PacketCounter, ServiceCounter, ServiceSlot};
-use weir_dataplane_core::limits::{NEXT_HOPS_MAX, SERVICE_SLOTS, SLOTS_PER_SET, UPLINKS_MAX};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
+use weir_dataplane_core::bytes::{
+    Address, FragmentKey, Knobs, PacketCounter, PrefixValue, ServiceCounter, ServiceSlot,
+};
+use weir_dataplane_core::limits::{
+    FRAGMENTS_MAX, NEXT_HOPS_MAX, PREFIXES_MAX, SERVICE_SLOTS, SLOTS_PER_SET, UPLINKS_MAX,
+};
 use weir_dataplane_core::verdict::VERDICTS;
-use weir_dataplane_core::{BackendValue, NextHopValue, PoolValue, Row, ServiceKey, ServiceValue, names};
+use weir_dataplane_core::{
+    BackendValue, NextHopValue, Plan, PoolValue, Row, ServiceKey, ServiceValue, names,
+};
 
 use super::mapped::Mapped;
 use super::pins::MapShape;
 use crate::config::Capacity;
 
 const MMAPABLE: u32 = 1 << 10;
+const NO_PREALLOC: u32 = 1;
 
 /// Why a map of the object cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +54,7 @@ pub enum MapsError {
 }
 
 /// Names and shapes of all pinned maps for `capacity`.
-pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); 11] {
+pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); names::PINNED_MAPS.len()] {
     let size = |bytes: usize| u32::try_from(bytes).expect("keys and values are small");
     let shape = |key: usize, value: usize, entries, flags| MapShape {
         key: size(key),
@@ -69,6 +76,15 @@ pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); 11] {
         (names::MAP_FLOWS, array(8 * SLOTS_PER_SET, capacity.flow_sets(), MMAPABLE)),
         // Device maps are read-only to programs, whatever the object says (kernel/bpf/devmap.c).
         (names::MAP_EGRESS, shape(4, 8, UPLINKS_MAX, 1 << 7)),
+        (names::MAP_STEPS, array(4, size(names::STEPS.len()), 0)),
+        (names::MAP_PLANS, array(size_of::<Plan>(), 2, 0)),
+        (names::MAP_KNOBS, array(size_of::<Knobs>(), 1, MMAPABLE)),
+        (
+            names::MAP_PREFIXES,
+            shape(4 + size_of::<Address>(), size_of::<PrefixValue>(), PREFIXES_MAX, NO_PREALLOC),
+        ),
+        (names::MAP_BUDGETS, array(8, capacity.budgets(), MMAPABLE)),
+        (names::MAP_FRAGMENTS, shape(size_of::<FragmentKey>(), 4, FRAGMENTS_MAX, 0)),
         (names::MAP_VERDICTS, array(size_of::<PacketCounter>(), VERDICTS, 0)),
         (names::MAP_SERVICE_COUNTERS, array(size_of::<ServiceCounter>(), capacity.services, 0)),
         (names::MAP_BACKEND_COUNTERS, array(size_of::<ServiceCounter>(), capacity.backend_entries(), 0)),
@@ -93,6 +109,16 @@ pub struct Maps {
     pub flows: Mapped<[u64; SLOTS_PER_SET]>,
     /// Interfaces that packets may leave by.
     pub egress: DevMapHash<MapData>,
+    /// The steps behind the first.
+    pub steps: ProgramArray<MapData>,
+    /// Settings for all packets.
+    pub knobs: Mapped<Knobs>,
+    /// Prefix VIPs.
+    pub prefixes: LpmTrie<MapData, Address, PrefixValue>,
+    /// What was spent this second.
+    pub budgets: Mapped<u64>,
+    /// Where first fragments went.
+    pub fragments: HashMap<MapData, FragmentKey, u32>,
     /// Verdict to packets and bytes.
     pub verdicts: PerCpuArray<MapData, PacketCounter>,
     /// Service id to counters.
@@ -116,6 +142,11 @@ impl Maps {
             next_hops: mapped(object, names::MAP_NEXT_HOPS, NEXT_HOPS_MAX)?,
             flows: mapped(object, names::MAP_FLOWS, capacity.flow_sets())?,
             egress: typed(object, names::MAP_EGRESS)?,
+            steps: typed(object, names::MAP_STEPS)?,
+            knobs: mapped(object, names::MAP_KNOBS, 1)?,
+            prefixes: typed(object, names::MAP_PREFIXES)?,
+            budgets: mapped(object, names::MAP_BUDGETS, capacity.budgets())?,
+            fragments: typed(object, names::MAP_FRAGMENTS)?,
             verdicts: typed(object, names::MAP_VERDICTS)?,
             service_counters: typed(object, names::MAP_SERVICE_COUNTERS)?,
             backend_counters: typed(object, names::MAP_BACKEND_COUNTERS)?,

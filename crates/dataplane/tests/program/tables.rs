@@ -199,7 +199,7 @@ fn an_id_is_freed_by_the_second_sweep_since_it_last_retired() {
 
 /// Lets the flows in the pinned table have been silent for `seconds` more.
 fn make_older(pins: &PinDir, seconds: u16) {
-    let map = MapData::from_pin(pins.path().join("v1").join(MAP_FLOWS)).unwrap();
+    let map = MapData::from_pin(pins.path().join("v2").join(MAP_FLOWS)).unwrap();
     let flows = Mapped::<[u64; SLOTS_PER_SET]>::new(&map, 512).unwrap();
     for (set, index) in (0..512).flat_map(|set| (0..SLOTS_PER_SET).map(move |index| (set, index))) {
         let word = flows.word(set, index);

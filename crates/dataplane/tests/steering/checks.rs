@@ -18,7 +18,8 @@ const VIP6: &str = "2001:db8:100::10";
 /// Backends 1 to 4 as [`table::tables`] makes them, a next hop, and a service on port 80 of `vip`.
 fn tables(vip: &str) -> HostTables {
     let mut tables = table::tables(64);
-    let hop = weir_dataplane_core::NextHopValue { ifindex: 7, mtu: 1500, ..Default::default() };
+    let hop =
+        weir_dataplane_core::NextHopValue { ifindex: 7, plain_mtu: 1500, mtu: 1500, ..Default::default() };
     tables.next_hops = vec![Default::default(), hop];
     let vip: std::net::IpAddr = vip.parse().unwrap();
     tables.services.insert(ServiceKey::new(vip, weir_dataplane_core::Protocol::Tcp, 80), SERVICE);
@@ -26,7 +27,7 @@ fn tables(vip: &str) -> HostTables {
         let source = "2001:db8:ffff::1".parse().unwrap();
         for (number, backend) in (0..).zip(&mut tables.backends).skip(1) {
             let address = format!("2001:db8:1::{number}").parse().unwrap();
-            backend.flags |= BackendFlags::OUTER_V6;
+            backend.flags |= BackendFlags::OUTER_V6 | BackendFlags::PLAIN_V6;
             backend.outer = Outer::v6(source, address);
         }
     }

@@ -23,7 +23,7 @@ pub const FIN: Kind = Kind::ENDS;
 pub const IDLE: u16 = 300;
 
 pub const SERVICE: ServiceValue =
-    ServiceValue { id: 0, pool: 3, flags: 0, zero: 0, idle: Idle::new(IDLE, 60).raw() };
+    ServiceValue { id: 0, pool: 3, flags: 0, new_flows_max: 0, idle: Idle::new(IDLE, 60).raw() };
 
 /// `sets` flow sets; pool 3 with backends 1 to 4, whose single row is 1, 2, 3, 4.
 pub fn tables(sets: usize) -> HostTables {
@@ -32,9 +32,9 @@ pub fn tables(sets: usize) -> HostTables {
     tables.rows = vec![Row::from_ids([1, 2, 3, 4])];
     let backend = BackendValue {
         pool: 3,
-        flags: USABLE,
+        flags: USABLE | BackendFlags::PLAIN_V4,
         mode: 1,
-        next_hops: [1, 0, 0, 0],
+        next_hops: [1; 4],
         outer: Outer::v4([192, 0, 2, 1].into(), [10, 1, 0, 1].into(), 4),
         identity: 1,
         ..BackendValue::default()

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use weir_dataplane::forwarding::{
-    Backend, BackendState, ForwardingState, Mode, OnFailed, Pool, Protocol, Service,
+    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
+    Pool, Protocol, Service,
 };
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
@@ -86,7 +87,14 @@ impl State {
                 ((*name).to_owned(), backend)
             })
             .collect();
-        let pool = Pool { mode: Mode::Ipip, max_backends: 8, on_failed: OnFailed::Keep, backends };
+        let pool = Pool {
+            mode: Mode::Ipip,
+            outer: OuterHeader::default(),
+            algorithm: Algorithm::default(),
+            max_backends: 8,
+            on_failed: OnFailed::Keep,
+            backends,
+        };
         self.forwarding.pools.insert(name.to_owned(), pool);
         self
     }
@@ -94,11 +102,15 @@ impl State {
     pub fn service(mut self, name: &str, vip: &str, protocol: Protocol, port: u16, pool: &str) -> Self {
         let service = Service {
             vip: vip.parse().unwrap(),
+            prefix_length: None,
             protocol,
             port,
             pool: pool.to_owned(),
             idle: Duration::from_secs(300),
             flow_table: true,
+            affinity: Affinity::Flow,
+            fragments: Fragments::Drop,
+            new_flows_per_second: None,
         };
         self.forwarding.services.insert(name.to_owned(), service);
         self

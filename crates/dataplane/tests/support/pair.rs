@@ -65,6 +65,7 @@ impl Pair {
             let action = match outcome.verdict.action() {
                 Action::Drop => 1,
                 Action::Pass => 2,
+                Action::Answer => 3,
                 Action::Forward if outcome.egress_ifindex == LOOPBACK => 3,
                 Action::Forward => 4,
             };

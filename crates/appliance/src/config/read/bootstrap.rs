@@ -53,7 +53,7 @@ const BOOTSTRAP: Shape = Shape {
             "pin_dir",
             Values::Text("path in a BPF file system"),
             "\"/sys/fs/bpf/weir\"",
-            "Pins lie in `<pin_dir>/<instance>/v1/`",
+            "Pins lie in `<pin_dir>/<instance>/v2/`",
         ),
         Key::section("capacity"),
         Key::section("checks"),

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The first step: plain packets of plain services from frame to outcome, and everything else to where it belongs.
+//!
+//! Plain is what nearly all packets of nearly all services are: no VLAN tag, TCP or UDP behind IPv4 or the fixed IPv6
+//! header, whole; an exact service without options; a backend reached by IP in IP of the packet's own family, by a path
+//! that the packet fits. This step is kept so small that the other ones cost it two branches.
+
+use crate::Packet;
+use crate::bytes::{Address, BackendFlags, Knobs, ServiceFlags, ServiceKey, ServiceValue};
+use crate::encap;
+use crate::parse::{
+    self, ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET, Parsed, Segment, is_vlan,
+};
+use crate::plan::Plan;
+use crate::process::{Count, Exit, Step};
+use crate::steer::{Decision, Steer};
+use crate::tables::Tables;
+use crate::verdict::Verdict;
+
+/// Decides about a frame that just came in, `S` being the way to choose backends.
+#[inline(always)]
+pub fn ingress<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> Step {
+    decide::<P, T, S>(packet, tables).into()
+}
+
+#[inline(always)]
+fn decide<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> Result<(Verdict, u32), Exit> {
+    match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
+        Some(ETHERTYPE_IPV4) => match parse::ipv4(packet) {
+            Parsed::Segment(segment) => forward::<P, T, S, false>(packet, tables, &segment),
+            Parsed::Other(destination, _) => Err(other(tables, destination)),
+            Parsed::Unreadable => Err(Verdict::PassMalformed.into()),
+        },
+        Some(ETHERTYPE_IPV6) => match parse::ipv6(packet) {
+            Parsed::Segment(segment) => forward::<P, T, S, true>(packet, tables, &segment),
+            Parsed::Other(destination, _) => Err(other(tables, destination)),
+            Parsed::Unreadable => Err(Verdict::PassMalformed.into()),
+        },
+        Some(ethertype) if is_vlan(ethertype) => Err(Exit::Slow),
+        _ => Err(Verdict::PassNotIp.into()),
+    }
+}
+
+/// A packet that no exact service can have: the host's, unless its address may be a VIP.
+#[inline(always)]
+fn other<T: Tables>(tables: &T, destination: Address) -> Exit {
+    if tables.service(&ServiceKey::marker(destination)).is_some() {
+        return Exit::Slow;
+    }
+    match tables.knobs() {
+        Some(knobs) if knobs.flags & Knobs::PREFIXES != 0 => Exit::Slow,
+        _ => Verdict::PassNotVip.into(),
+    }
+}
+
+#[inline(always)]
+fn forward<P: Packet, T: Tables, S: Steer, const V6: bool>(
+    packet: &mut P,
+    tables: &T,
+    segment: &Segment,
+) -> Result<(Verdict, u32), Exit> {
+    let Some(service) = tables.service(&ServiceKey::of(segment)) else {
+        return Err(other(tables, segment.destination));
+    };
+    if service.flags & ServiceFlags::SLOW != 0 || segment.fault.is_some() {
+        return Err(Exit::Slow);
+    }
+    let count = Count { service: service.id, backend: 0, ip_len: segment.ip_len, is_new_flow: false };
+    match plain::<P, T, S, V6>(packet, tables, &service, segment) {
+        Ok((decision, ifindex)) => {
+            tables.count(&Count {
+                backend: decision.id,
+                is_new_flow: decision.verdict.is_new_flow(),
+                ..count
+            });
+            Ok((decision.verdict, ifindex))
+        }
+        Err(exit) => {
+            if matches!(exit, Exit::Verdict(_)) {
+                tables.count(&count);
+            }
+            Err(exit)
+        }
+    }
+}
+
+#[inline(always)]
+fn plain<'t, P: Packet, T: Tables, S: Steer, const V6: bool>(
+    packet: &mut P,
+    tables: &'t T,
+    service: &ServiceValue,
+    segment: &Segment,
+) -> Result<(Decision<'t>, u32), Exit> {
+    let frame_len = packet.len();
+    let (decision, hash) = S::steer::<T, V6>(tables, service, segment)?;
+    let next_hop = tables.next_hop(decision.backend.next_hop(hash)).ok_or(Verdict::DropNoNextHop)?;
+    if next_hop.ifindex == 0 {
+        return Err(Verdict::DropNoNextHop.into());
+    }
+    if segment.ttl <= 1 {
+        return Err(Verdict::DropTtl.into());
+    }
+    let (flag, overhead) = if V6 {
+        (BackendFlags::PLAIN_V6, parse::IPV6_LEN)
+    } else {
+        (BackendFlags::PLAIN_V4, parse::IPV4_LEN)
+    };
+    let outer_len = segment.ip_len + overhead;
+    if !decision.backend.has(flag) || outer_len > next_hop.plain_mtu as u32 {
+        let plan = Plan {
+            service: service.id,
+            backend: decision.id,
+            verdict: decision.verdict.number(),
+            ..Plan::new::<V6>(segment, hash, ETHERNET_HEADER, frame_len)
+        };
+        let exit = if tables.set_plan(&plan) { Exit::Encap } else { Verdict::DropInternal.into() };
+        return Err(exit);
+    }
+    if V6 {
+        encap::ipip_v6(packet, segment, outer_len, hash, decision.backend, next_hop)?;
+    } else {
+        encap::ipip_v4(packet, segment, outer_len, decision.backend, next_hop)?;
+    }
+    Ok((decision, next_hop.ifindex))
+}
