@@ -99,13 +99,20 @@ fn backend_name(number: u8) -> String {
 /// As many pools of as many backends, each with a service; the first is the one that changes.
 fn forwarding(pools: u8, backends: u8, max_backends: u32) -> (ForwardingState, NextHops) {
     let mut next_hops = NextHops::new();
-    let hop = NextHop { ifindex: 1, source_mac: [2; 6], destination_mac: [4; 6], mtu: 1500, vlan: None };
+    let hop = NextHop {
+        ifindex: 1,
+        source_mac: [2; 6],
+        destination_mac: [4; 6],
+        mtu: 1500,
+        vlan: None,
+        is_on_link: false,
+    };
     let mut forwarding = ForwardingState::default();
     for pool in 0..pools {
         let mut members = BTreeMap::new();
         for number in 0..backends {
             let address = IpAddr::from([10, 1, pool, number + 1]);
-            next_hops.insert(address, hop);
+            next_hops.insert(address, vec![hop]);
             let backend = Backend { address, weight: 100, cap_permille: 1000, state: BackendState::Usable };
             members.insert(backend_name(number), backend);
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use weir_dataplane_core::NextHopValue;
-use weir_dataplane_core::limits::NEXT_HOPS_MAX;
+use weir_dataplane_core::limits::{NEXT_HOPS_MAX, NEXT_HOPS_PER_BACKEND};
 
 use crate::next_hop::NextHop;
 use crate::regions::GRACE;
@@ -21,19 +21,29 @@ pub(crate) struct NextHopIds {
     held: BTreeMap<u16, (NextHopValue, Option<Instant>)>,
 }
 
-/// The table entry of a next hop, or `None` if this layout cannot express it (a VLAN tag).
-pub(crate) fn value(next_hop: &NextHop) -> Option<NextHopValue> {
-    if next_hop.vlan.is_some() {
-        return None;
-    }
-    Some(NextHopValue {
+/// The table entry of a next hop.
+pub(crate) fn value(next_hop: &NextHop) -> NextHopValue {
+    NextHopValue {
         ifindex: next_hop.ifindex,
-        plain_mtu: next_hop.mtu,
-        vlan: 0,
+        // The plain path pushes no tag: to it nothing fits, so such packets go on to the step that does.
+        plain_mtu: if next_hop.vlan.is_some() { 0 } else { next_hop.mtu },
+        vlan: next_hop.vlan.unwrap_or(0),
         macs: NextHopValue::macs(next_hop.destination_mac, next_hop.source_mac),
         mtu: next_hop.mtu,
         zero: 0,
-    })
+    }
+}
+
+/// The four entries of a backend whose next hops have `ids`, chosen by two bits of a flow's hash. Three next hops cannot
+/// share four entries evenly, so which of them has two depends on the backend. Those beyond the fourth are left out.
+pub(crate) fn slots(ids: &[u16], backend: u32) -> [u16; NEXT_HOPS_PER_BACKEND] {
+    match *ids {
+        [] => [0; 4],
+        [a] => [a; 4],
+        [a, b] => [a, b, a, b],
+        [a, b, c] => [a, b, c, [a, b, c][backend as usize % 3]],
+        [a, b, c, d, ..] => [a, b, c, d],
+    }
 }
 
 impl NextHopIds {
@@ -81,6 +91,35 @@ mod tests {
             macs: NextHopValue::macs([2, 0, 0, 0, 0, last], [2; 6]),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn flows_are_spread_over_next_hops_as_evenly_as_four_entries_can() {
+        assert_eq!(slots(&[], 1), [0; 4]);
+        assert_eq!(slots(&[7], 1), [7; 4]);
+        assert_eq!(slots(&[7, 8], 1), [7, 8, 7, 8]);
+        assert_eq!(slots(&[7, 8, 9, 10], 1), [7, 8, 9, 10]);
+        assert_eq!(slots(&[7, 8, 9, 10, 11], 1), [7, 8, 9, 10]);
+        let of_three: Vec<u16> = (0..300).flat_map(|backend| slots(&[7, 8, 9], backend)).collect();
+        for id in 7..=9 {
+            assert_eq!(of_three.iter().filter(|slot| **slot == id).count(), 400);
+        }
+    }
+
+    #[test]
+    fn a_tag_keeps_frames_off_the_plain_path() {
+        let untagged = NextHop {
+            ifindex: 3,
+            source_mac: [2; 6],
+            destination_mac: [4; 6],
+            mtu: 1500,
+            vlan: None,
+            is_on_link: false,
+        };
+        let tagged = value(&NextHop { vlan: Some(100), ..untagged });
+        assert_eq!((tagged.plain_mtu, tagged.mtu, tagged.vlan), (0, 1500, 100));
+        let plain = value(&untagged);
+        assert_eq!((plain.plain_mtu, plain.mtu, plain.vlan), (1500, 1500, 0));
     }
 
     #[test]

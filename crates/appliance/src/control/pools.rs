@@ -9,6 +9,8 @@ use weir_api::v1::{
 };
 
 use super::status::Parts;
+use weir_dataplane::next_hop::NextHop;
+
 use crate::model;
 use crate::reconcile::ports::Count;
 use crate::reconcile::status::{self, BackendOutcome, CheckSummary, PoolOutcome};
@@ -97,10 +99,7 @@ fn reduced(pool: PoolOutcome) -> Option<Condition> {
 fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Count) -> BackendStatus {
     let state = outcome.map_or(BackendState::Unresolved, |outcome| state(outcome.condition));
     let (resolved, detail) = match outcome.and_then(|outcome| outcome.next_hop.as_ref()) {
-        Some(Ok(hop)) => {
-            let mac = hop.destination_mac.map(|byte| format!("{byte:02x}")).join(":");
-            (true, format!("interface {}, {mac}, mtu {}", hop.ifindex, hop.mtu))
-        }
+        Some(Ok(hops)) => (true, hops.iter().map(path).collect::<Vec<_>>().join("; ")),
         Some(Err(reason)) => (false, reason.to_string()),
         None => (false, "not asked yet".to_owned()),
     };
@@ -121,6 +120,13 @@ fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Co
         bytes_total: Counter(count.bytes),
         flows_created_total: Counter(count.new_flows),
     }
+}
+
+/// One path to a backend, in an operator's words.
+fn path(hop: &NextHop) -> String {
+    let mac = hop.destination_mac.map(|byte| format!("{byte:02x}")).join(":");
+    let tag = hop.vlan.map(|tag| format!(", vlan {tag}")).unwrap_or_default();
+    format!("interface {}{tag}, {mac}, mtu {}", hop.ifindex, hop.mtu)
 }
 
 fn state(condition: status::Condition) -> BackendState {

@@ -70,7 +70,14 @@ fn accepted() -> Accepted {
 
 /// `b1` has a next hop, `b2` has none; the VIP is announced.
 fn reconciled(accepted: &Accepted) -> ReconcileStatus {
-    let hop = NextHop { ifindex: 3, source_mac: [2; 6], destination_mac: [0xab; 6], mtu: 1500, vlan: None };
+    let hop = NextHop {
+        ifindex: 3,
+        source_mac: [2; 6],
+        destination_mac: [0xab; 6],
+        mtu: 1500,
+        vlan: None,
+        is_on_link: false,
+    };
     let address = |text: &str| text.parse().expect("an address");
     let backend = |condition, next_hop| BackendOutcome {
         condition,
@@ -83,7 +90,10 @@ fn reconciled(accepted: &Accepted) -> ReconcileStatus {
         flows: None,
     };
     let backends = [
-        (("web".to_owned(), "b1".to_owned()), backend(Condition::Usable, Ok(hop))),
+        (
+            ("web".to_owned(), "b1".to_owned()),
+            backend(Condition::Usable, Ok(vec![hop, NextHop { ifindex: 4, vlan: Some(7), ..hop }])),
+        ),
         (("web".to_owned(), "b2".to_owned()), backend(Condition::Unresolved, Err(Unresolved::NoRoute))),
     ];
     let www = VipOutcome {
@@ -146,7 +156,10 @@ fn objects_are_told_by_name() {
     assert_eq!((told.services["www-http"].packets_total.0, told.services["www-http"].port), (5, 80));
     let backends = &told.pools["web"].backends;
     assert_eq!((backends["b1"].state, backends["b1"].bytes_total.0), (BackendState::Usable, 500));
-    assert_eq!(backends["b1"].next_hop.detail, "interface 3, ab:ab:ab:ab:ab:ab, mtu 1500");
+    assert_eq!(
+        backends["b1"].next_hop.detail,
+        "interface 3, ab:ab:ab:ab:ab:ab, mtu 1500; interface 4, vlan 7, ab:ab:ab:ab:ab:ab, mtu 1500"
+    );
     assert_eq!((backends["b2"].state, backends["b2"].packets_total.0), (BackendState::Unresolved, 0));
     assert_eq!(told.dataplane.uplinks["eth0"].verdicts["forwarded"].0, 5);
     assert_eq!(told.vips["www"].transitions["announced"].0, 2);

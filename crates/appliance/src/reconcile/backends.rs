@@ -20,8 +20,8 @@ use crate::overrides::{self, Override, OverrideState};
 pub struct BackendWish {
     /// What it may receive.
     pub condition: Condition,
-    /// Its next hop, or why it has none; `None` while the resolver has not been asked.
-    pub next_hop: Option<Result<NextHop, Unresolved>>,
+    /// Its next hops, or why it has none; `None` while the resolver has not been asked.
+    pub next_hop: Option<Result<Vec<NextHop>, Unresolved>>,
     /// What its checks say.
     pub check: CheckSummary,
     /// When the deciding check result came.
@@ -199,7 +199,7 @@ fn admin_state(
 /// What a backend may receive, and what the dataplane hears of it. The order is the rule: operators, next hop, checks.
 fn effective(
     admin: AdminState,
-    next_hop: Option<&Result<NextHop, Unresolved>>,
+    next_hop: Option<&Result<Vec<NextHop>, Unresolved>>,
     verdict: Option<BackendVerdict>,
 ) -> (Condition, forwarding::BackendState) {
     use forwarding::BackendState;

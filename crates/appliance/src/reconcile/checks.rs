@@ -99,7 +99,7 @@ pub struct Sending {
 pub fn checks(
     targets: &Targets,
     state: &ForwardingState,
-    next_hops: &BTreeMap<IpAddr, NextHop>,
+    next_hops: &BTreeMap<IpAddr, Vec<NextHop>>,
     ids: &BTreeMap<(String, String), u16>,
     sending: Sending,
 ) -> BTreeMap<CheckKey, Check> {
@@ -109,7 +109,8 @@ pub fn checks(
             continue;
         };
         let Some(backend) = pool.backends.get(backend_name) else { continue };
-        let hop = next_hops.get(&backend.address);
+        // Packets of checks go by the first.
+        let hop = next_hops.get(&backend.address).and_then(|hops| hops.first());
         let (pool_name, backend_name): (Arc<str>, Arc<str>) =
             (pool_name.as_str().into(), backend_name.as_str().into());
         for target in targets {

@@ -60,17 +60,17 @@ pub struct Desired {
 pub struct Target {
     /// Services and pools.
     pub state: ForwardingState,
-    /// Next hop by backend address; an address that is missing is unresolved.
-    pub next_hops: BTreeMap<IpAddr, NextHop>,
+    /// Next hops by backend address; an address that is missing is unresolved.
+    pub next_hops: BTreeMap<IpAddr, Vec<NextHop>>,
 }
 
 impl Target {
-    /// Whether packets for `service` would reach some backend: usable, and with a next hop that `holds` agrees to.
-    pub fn carries(&self, service: &forwarding::Service, holds: impl Fn(IpAddr, NextHop) -> bool) -> bool {
+    /// Whether packets for `service` would reach some backend: usable, and with next hops that `holds` agrees to.
+    pub fn carries(&self, service: &forwarding::Service, holds: impl Fn(IpAddr, &[NextHop]) -> bool) -> bool {
         self.state.pools.get(&service.pool).is_some_and(|pool| {
             pool.backends.values().any(|backend| {
                 backend.state == forwarding::BackendState::Usable
-                    && self.next_hops.get(&backend.address).is_some_and(|hop| holds(backend.address, *hop))
+                    && self.next_hops.get(&backend.address).is_some_and(|hops| holds(backend.address, hops))
             })
         })
     }
@@ -173,8 +173,8 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
         pools.insert(name.clone(), forwarding_pool(pool, &wishes));
         outcomes.insert(name.clone(), pool_outcome(pool, &wishes));
         resolved.extend(pool.backends.values().filter_map(|one| {
-            let hop = hops.get(&one.address)?.as_ref().ok()?;
-            Some((one.address, *hop))
+            let hops = hops.get(&one.address)?.as_ref().ok()?;
+            Some((one.address, hops.clone()))
         }));
         backends.extend(wishes.into_iter().map(|(one, (wish, _))| ((name.clone(), one.clone()), wish)));
     }

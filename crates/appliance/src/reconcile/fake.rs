@@ -112,8 +112,8 @@ impl World {
         };
         let found = self.kernel.values().find(|(service, _)| key(service) == key(wanted));
         found.is_some_and(|(service, target)| {
-            target.carries(service, |address, hop| {
-                truth.next_hops.get(&address) == Some(&hop) && is_usable(address)
+            target.carries(service, |address, hops| {
+                truth.next_hops.get(&address).is_some_and(|true_ones| true_ones == hops) && is_usable(address)
             })
         })
     }
@@ -166,10 +166,10 @@ impl World {
 }
 
 /// All that a packet of `service` meets in `target`.
-fn tables(service: &Service, target: &Target) -> Option<(Service, Pool, BTreeMap<IpAddr, NextHop>)> {
+fn tables(service: &Service, target: &Target) -> Option<(Service, Pool, BTreeMap<IpAddr, Vec<NextHop>>)> {
     let pool = target.state.pools.get(&service.pool)?;
-    let hop = |address| Some((address, *target.next_hops.get(&address)?));
-    let hops = pool.backends.values().filter_map(|one| hop(one.address)).collect();
+    let hops = |address| Some((address, target.next_hops.get(&address)?.clone()));
+    let hops = pool.backends.values().filter_map(|one| hops(one.address)).collect();
     Some((service.clone(), pool.clone(), hops))
 }
 

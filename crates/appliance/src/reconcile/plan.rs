@@ -66,7 +66,7 @@ struct CheckInputs {
     generation: Generation,
     targets: Arc<Targets>,
     sending: Sending,
-    next_hops: BTreeMap<IpAddr, NextHop>,
+    next_hops: BTreeMap<IpAddr, Vec<NextHop>>,
     ids: BTreeMap<(String, String), u16>,
 }
 
@@ -427,7 +427,7 @@ impl<'a> InPlace<'a> {
         let must_carry = self.desired.target.carries(wanted, |_, _| true);
         let is_there = self.possible.iter().all(|(target, services)| {
             services.get(&key(wanted)).is_some_and(|found| {
-                !must_carry || target.carries(found, |address, hop| self.is_true(wanted, address, hop))
+                !must_carry || target.carries(found, |address, hops| self.is_true(wanted, address, hops))
             })
         });
         if !is_there {
@@ -439,15 +439,15 @@ impl<'a> InPlace<'a> {
         self.observed.verified.obstacle(wanted, is_told)
     }
 
-    /// Whether a backend at `address` behind `hop` is what the desired state has in mind for `wanted`.
-    fn is_true(&self, wanted: &Service, address: IpAddr, hop: NextHop) -> bool {
+    /// Whether a backend at `address` behind `hops` is what the desired state has in mind for `wanted`.
+    fn is_true(&self, wanted: &Service, address: IpAddr, hops: &[NextHop]) -> bool {
         let target = &self.desired.target;
         let is_usable = || {
             target.state.pools.get(&wanted.pool).is_some_and(|pool| {
                 pool.backends.values().any(|one| one.address == address && one.state == BackendState::Usable)
             })
         };
-        target.next_hops.get(&address) == Some(&hop) && is_usable()
+        target.next_hops.get(&address).is_some_and(|wanted| wanted == hops) && is_usable()
     }
 }
 
@@ -464,8 +464,8 @@ fn target(desired: &Desired, observed: &Observed, now: Instant) -> Arc<Target> {
         {
             target.state.pools.insert(service.pool.clone(), pool.clone());
             for address in pool.backends.values().map(|backend| backend.address) {
-                if let Some(hop) = from.next_hops.get(&address) {
-                    target.next_hops.entry(address).or_insert(*hop);
+                if let Some(hops) = from.next_hops.get(&address) {
+                    target.next_hops.entry(address).or_insert_with(|| hops.clone());
                 }
             }
         }

@@ -76,6 +76,9 @@ fn is_pool_changed(name: &str, before: &Target, after: &Target) -> bool {
     let (Some(old), Some(new)) = (before.state.pools.get(name), after.state.pools.get(name)) else {
         return true;
     };
-    let hop = |target: &Target, address| target.next_hops.get(&address).copied();
-    old != new || new.backends.values().any(|one| hop(before, one.address) != hop(after, one.address))
+    old != new
+        || new
+            .backends
+            .values()
+            .any(|one| before.next_hops.get(&one.address) != after.next_hops.get(&one.address))
 }

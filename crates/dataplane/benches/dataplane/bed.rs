@@ -225,12 +225,13 @@ fn forwarding() -> (ForwardingState, NextHops) {
         source_mac: *floor::MACS.last_chunk().expect("twelve octets"),
         mtu: 1500,
         vlan: None,
+        is_on_link: false,
     };
     let mut pool = |name: &str, address: fn(u8) -> IpAddr| {
         let mut backends = BTreeMap::new();
         for number in 1..=BACKENDS {
             let address = address(number);
-            next_hops.insert(address, hop);
+            next_hops.insert(address, vec![hop]);
             let state = BackendState::Usable;
             backends
                 .insert(format!("b{number}"), Backend { address, weight: 100, cap_permille: 1000, state });

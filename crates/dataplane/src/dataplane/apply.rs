@@ -134,8 +134,9 @@ pub enum ApplyError {
     },
 }
 
-/// Resolved next hops by backend address; an address that is missing is unresolved.
-pub type NextHops = BTreeMap<IpAddr, NextHop>;
+/// Resolved next hops by backend address, one to four each: flows are spread over them by hash. An address that is missing
+/// is unresolved.
+pub type NextHops = BTreeMap<IpAddr, Vec<NextHop>>;
 
 impl Dataplane {
     /// Puts the whole of `wanted` in force.
@@ -211,16 +212,10 @@ impl Dataplane {
     ) -> Result<(u16, bool), ApplyError> {
         let owned = || (pool_name.to_owned(), name.to_owned());
         let identity = identity::backend(pool_name, name, backend.address, pool.mode);
-        let mut hops = [0; 4];
-        if let Some(value) = next_hops.get(&backend.address).and_then(next_hop_ids::value) {
-            let (hop, new) = self.tables.next_hops.want(value, Self::now())?;
-            if new {
-                self.maps.next_hops.write(u32::from(hop), &value);
-                applied.writes += 1;
-            }
-            live.next_hops.insert(hop);
-            hops = [hop; 4];
-        }
+        let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
+        let (id, new) = self.tables.backends.want(identity).map_err(full)?;
+        let hops = next_hops.get(&backend.address).map_or(&[][..], Vec::as_slice);
+        let hops = next_hop_ids::slots(&self.apply_next_hops(hops, live, applied)?, id);
         let outer = self.outer(backend.address).ok_or_else(|| {
             let (pool, backend_name) = owned();
             ApplyError::NoSource { pool, backend: backend_name, address: backend.address }
@@ -239,8 +234,6 @@ impl Dataplane {
             outer,
             identity,
         };
-        let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
-        let (id, new) = self.tables.backends.want(identity).map_err(full)?;
         // Should it be retired again before the next sweep, that sweep is its first.
         self.tables.retired_before_sweep.remove(&id);
         if new {
@@ -255,6 +248,26 @@ impl Dataplane {
         live.backend_names.insert(owned(), id);
         self.tables.backend_pools.insert(id, pool_id);
         Ok((u16::try_from(id).expect("capacity is at most 65,535"), hops[0] != 0))
+    }
+
+    /// Table entries of next hops: gives their ids.
+    fn apply_next_hops(
+        &mut self,
+        hops: &[NextHop],
+        live: &mut Live,
+        applied: &mut Applied,
+    ) -> Result<Vec<u16>, TooMany> {
+        let mut ids = Vec::with_capacity(hops.len());
+        for value in hops.iter().map(next_hop_ids::value) {
+            let (id, new) = self.tables.next_hops.want(value, Self::now())?;
+            if new {
+                self.maps.next_hops.write(u32::from(id), &value);
+                applied.writes += 1;
+            }
+            live.next_hops.insert(id);
+            ids.push(id);
+        }
+        Ok(ids)
     }
 
     fn outer(&self, address: IpAddr) -> Option<Outer> {

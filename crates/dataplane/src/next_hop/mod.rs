@@ -49,6 +49,8 @@ pub struct NextHop {
     pub mtu: u16,
     /// 802.1Q tag to add.
     pub vlan: Option<u16>,
+    /// Whether the frame goes to the destination itself and not to a router on the way.
+    pub is_on_link: bool,
 }
 
 /// Why a destination has no next hop.
@@ -120,8 +122,12 @@ pub enum Unresolved {
     },
 }
 
-/// Answer for every destination asked for.
-pub type NextHops = BTreeMap<IpAddr, Result<NextHop, Unresolved>>;
+/// Answer for every destination asked for: the usable paths of its route, at least one and at most [`PATHS_USED_MAX`], in
+/// an order that depends on nothing but the paths themselves.
+pub type NextHops = BTreeMap<IpAddr, Result<Vec<NextHop>, Unresolved>>;
+
+/// Paths of one destination that are used; a backend's entry has room for so many. Of more the first are taken.
+pub const PATHS_USED_MAX: usize = weir_dataplane_core::limits::NEXT_HOPS_PER_BACKEND;
 
 /// Starts the resolver.
 #[derive(Debug)]

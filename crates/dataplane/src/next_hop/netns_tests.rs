@@ -95,8 +95,8 @@ fn in_lab(test: impl AsyncFnOnce(&Lab)) {
 async fn until(
     published: &mut watch::Receiver<Arc<NextHops>>,
     destination: &str,
-    what: impl Fn(&Result<NextHop, Unresolved>) -> bool,
-) -> Result<NextHop, Unresolved> {
+    what: impl Fn(&Result<Vec<NextHop>, Unresolved>) -> bool,
+) -> Result<Vec<NextHop>, Unresolved> {
     let destination = addr(destination);
     let seen = published.wait_for(|answers| answers.get(&destination).is_some_and(&what));
     let seen =
@@ -128,11 +128,12 @@ fn gateway_is_asked_for_resolves_and_is_forgotten_at_shutdown() {
         ip("route add default via fd07::1");
         let started = Instant::now();
         let (handle, mut published) = start(&["198.51.100.1", "2001:db8::1", "10.7.0.3", "10.7.0.2"]);
-        let hop = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
+        let hops = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
         took("IPv4 gateway resolved after start", started, PROMPT);
-        assert_eq!((hop.mtu, hop.vlan), (1500, None));
-        assert_eq!(until(&mut published, "2001:db8::1", Result::is_ok).await, Ok(hop));
-        assert_eq!(until(&mut published, "10.7.0.3", Result::is_ok).await, Ok(hop));
+        assert!(matches!(hops[..], [NextHop { mtu: 1500, vlan: None, is_on_link: false, .. }]), "{hops:?}");
+        let on_link = vec![NextHop { is_on_link: true, ..hops[0] }];
+        assert_eq!(until(&mut published, "2001:db8::1", Result::is_ok).await, Ok(hops));
+        assert_eq!(until(&mut published, "10.7.0.3", Result::is_ok).await, Ok(on_link));
         assert_eq!(published.borrow()[&addr("10.7.0.2")], Err(Unresolved::LocalAddress));
         let neighbours = ip("neigh show");
         for made in ["10.7.0.1 ", "10.7.0.3 ", "fd07::1 "] {
@@ -182,9 +183,10 @@ fn changed_mac_and_changed_route_are_seen() {
         let first = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
         let since = Instant::now();
         ip("neigh replace 10.7.0.1 lladdr 02:00:00:00:00:42 dev up0 nud reachable");
-        let moved = until(&mut published, "198.51.100.1", |answer| *answer != Ok(first)).await.unwrap();
+        let moved =
+            until(&mut published, "198.51.100.1", |answer| *answer != Ok(first.clone())).await.unwrap();
         took("changed MAC seen", since, PROMPT);
-        assert_eq!(moved.destination_mac, [2, 0, 0, 0, 0, 0x42]);
+        assert_eq!(moved[0].destination_mac, [2, 0, 0, 0, 0, 0x42]);
         // Replaced by hand it was no longer managed: it is taken over again.
         let deadline = Instant::now() + PATIENCE;
         while !ip("neigh show 10.7.0.1 dev up0").contains("managed") {
@@ -193,9 +195,10 @@ fn changed_mac_and_changed_route_are_seen() {
         }
         let since = Instant::now();
         ip("route replace 198.51.100.0/24 via 10.7.0.3 mtu 1400");
-        let rerouted =
-            until(&mut published, "198.51.100.1", |answer| answer.as_ref().is_ok_and(|hop| hop.mtu == 1400));
-        assert_eq!(rerouted.await.unwrap().destination_mac, first.destination_mac);
+        let rerouted = until(&mut published, "198.51.100.1", |answer| {
+            answer.as_ref().is_ok_and(|hops| hops[0].mtu == 1400)
+        });
+        assert_eq!(rerouted.await.unwrap()[0].destination_mac, first[0].destination_mac);
         took("changed route seen and its gateway resolved", since, PROMPT);
         let since = Instant::now();
         ip("route replace blackhole 198.51.100.1/32");
@@ -212,7 +215,7 @@ fn managed_neighbour_comes_back_after_a_flush() {
     in_lab(async |_lab| {
         ip("route add 198.51.100.0/24 via inet6 fd07::1");
         let (handle, mut published) = start(&["198.51.100.1"]);
-        let hop = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
+        let hops = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
         // The gap between removal and answer may be too short for a watcher: count what is in the kernel instead.
         let since = Instant::now();
         ip("neigh flush dev up0");
@@ -226,7 +229,7 @@ fn managed_neighbour_comes_back_after_a_flush() {
             assert!(Instant::now() < deadline, "not made again: {entry}");
         }
         took("flushed neighbour made and resolved again", since, PROMPT);
-        assert_eq!(until(&mut published, "198.51.100.1", Result::is_ok).await, Ok(hop));
+        assert_eq!(until(&mut published, "198.51.100.1", Result::is_ok).await, Ok(hops));
         handle.shutdown().await;
     });
 }
@@ -286,8 +289,9 @@ fn storm_of_route_changes_ends_with_the_right_answer() {
         let mut child = tokio::process::Command::new("ip").arg("-batch").arg(&file).spawn().unwrap();
         assert!(child.wait().await.unwrap().success());
         let since = Instant::now();
-        let last =
-            until(&mut published, "198.51.100.1", |answer| answer.as_ref().is_ok_and(|hop| hop.mtu == 1300));
+        let last = until(&mut published, "198.51.100.1", |answer| {
+            answer.as_ref().is_ok_and(|hops| hops[0].mtu == 1300)
+        });
         last.await.unwrap();
         took("last of 20,000 route changes seen after the end of the storm", since, Duration::from_secs(3));
         std::fs::remove_file(&file).unwrap();

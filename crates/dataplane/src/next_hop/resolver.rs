@@ -7,20 +7,20 @@
 //!
 //! Policy rules other than the kernel's three defaults are not followed. A path whose link is down or dead is passed
 //! over, then the next metric, then the next shorter prefix, as the kernel does with `ignore_routes_with_linkdown`;
-//! a neighbour that does not answer only passes on to the other paths of the same route. Among usable paths the one with
-//! the lowest gateway is taken, so the answer does not depend on the order in which the kernel lists them.
+//! a neighbour that does not answer only passes on to the other paths of the same route. The answer is every usable path of
+//! one route (ECMP), by gateway and then interface, so it does not depend on the order in which the kernel lists them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::table::{Link, MacAddress, NeighbourState, Path, Route, RouteAction, RouteTableId, Tables};
-use super::{NextHop, Unresolved};
+use super::{NextHop, PATHS_USED_MAX, Unresolved};
 
 /// Paths of one route that are looked at; the kernel allows more, no network here has them.
 const PATHS_MAX: usize = 256;
 
-/// The header that reaches `destination`, or why there is none.
-pub fn resolve(tables: &Tables, destination: IpAddr) -> Result<NextHop, Unresolved> {
+/// The headers that reach `destination`, one for each path of its route, or why there is none.
+pub fn resolve(tables: &Tables, destination: IpAddr) -> Result<Vec<NextHop>, Unresolved> {
     let mut link_down = None;
     for route in candidates(tables, destination)? {
         match through(tables, route, destination) {
@@ -103,19 +103,25 @@ fn paths(tables: &Tables, route: &Route) -> Vec<Path> {
     paths
 }
 
-/// The first usable path of `route`; else the reason of the path that came furthest.
-fn through(tables: &Tables, route: &Route, destination: IpAddr) -> Result<NextHop, Unresolved> {
+/// The usable paths of `route`; without one the reason of the path that came furthest.
+fn through(tables: &Tables, route: &Route, destination: IpAddr) -> Result<Vec<NextHop>, Unresolved> {
     let mut reason: Option<Unresolved> = None;
+    let mut hops = Vec::with_capacity(PATHS_USED_MAX);
     for path in paths(tables, route) {
         match along(tables, route, &path, destination) {
-            Ok(next_hop) => return Ok(next_hop),
+            // Two paths may come to one header, for instance two addresses of one router.
+            Ok(next_hop) if hops.contains(&next_hop) => {}
+            Ok(next_hop) => hops.push(next_hop),
             Err(other) if reason.as_ref().is_none_or(|known| progress(&other) > progress(known)) => {
                 reason = Some(other);
             }
             Err(_) => {} // The reason kept says more.
         }
+        if hops.len() == PATHS_USED_MAX {
+            break;
+        }
     }
-    Err(reason.unwrap_or(Unresolved::NoRoute))
+    if hops.is_empty() { Err(reason.unwrap_or(Unresolved::NoRoute)) } else { Ok(hops) }
 }
 
 fn along(tables: &Tables, route: &Route, path: &Path, destination: IpAddr) -> Result<NextHop, Unresolved> {
@@ -132,7 +138,9 @@ fn along(tables: &Tables, route: &Route, path: &Path, destination: IpAddr) -> Re
         }
     };
     let mtu = route.mtu.filter(|&mtu| mtu > 0).unwrap_or(link.mtu).min(link.mtu);
-    Ok(NextHop { ifindex, source_mac, destination_mac, mtu: u16::try_from(mtu).unwrap_or(u16::MAX), vlan })
+    let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+    let is_on_link = gateway == destination;
+    Ok(NextHop { ifindex, source_mac, destination_mac, mtu, vlan, is_on_link })
 }
 
 /// The uplink that a path leaves by.

@@ -280,7 +280,7 @@ fn log_changes(before: &NextHops, after: &NextHops) {
         match (before.get(destination), answer) {
             (Some(Ok(old)), Ok(new)) if old != new => tracing::debug!(%destination, ?new, "next hop changed"),
             (Some(Ok(_)), Ok(_)) | (Some(Err(_)), Err(_)) => {}
-            (_, Ok(new)) => tracing::info!(%destination, ifindex = new.ifindex, "next hop resolved"),
+            (_, Ok(new)) => tracing::info!(%destination, paths = new.len(), "next hop resolved"),
             (_, Err(reason)) => tracing::info!(%destination, %reason, "next hop unresolved"),
         }
     }

@@ -81,7 +81,7 @@ impl State {
             .iter()
             .map(|(name, address)| {
                 let address: IpAddr = address.parse().unwrap();
-                self.next_hops.insert(address, hop(1500));
+                self.next_hops.insert(address, vec![hop(1500)]);
                 let backend =
                     Backend { address, weight: 100, cap_permille: 1000, state: BackendState::Usable };
                 ((*name).to_owned(), backend)
@@ -135,7 +135,7 @@ impl State {
     pub fn next_hop(mut self, address: &str, hop: Option<NextHop>) -> Self {
         let address = address.parse().unwrap();
         match hop {
-            Some(hop) => self.next_hops.insert(address, hop),
+            Some(hop) => self.next_hops.insert(address, vec![hop]),
             None => self.next_hops.remove(&address),
         };
         self
@@ -150,7 +150,14 @@ impl State {
 
 /// A next hop back out of the loopback device.
 pub fn hop(mtu: u16) -> NextHop {
-    NextHop { ifindex: LOOPBACK, source_mac: OWN_MAC, destination_mac: GATEWAY_MAC, mtu, vlan: None }
+    NextHop {
+        ifindex: LOOPBACK,
+        source_mac: OWN_MAC,
+        destination_mac: GATEWAY_MAC,
+        mtu,
+        vlan: None,
+        is_on_link: false,
+    }
 }
 
 /// The state most tests start from: v4 and v6, TCP and UDP, three backends a pool.

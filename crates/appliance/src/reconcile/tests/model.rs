@@ -41,8 +41,9 @@ pub(super) fn backend_address(pool: u8, backend: u8) -> IpAddr {
 }
 
 /// One that differs in nothing but its destination MAC.
-pub(super) fn hop(n: u8) -> NextHop {
-    NextHop { ifindex: 2, source_mac: [2; 6], destination_mac: [n; 6], mtu: 1500, vlan: None }
+pub(super) fn hop(n: u8) -> Vec<NextHop> {
+    let (source_mac, destination_mac) = ([2; 6], [n; 6]);
+    vec![NextHop { ifindex: 2, source_mac, destination_mac, mtu: 1500, vlan: None, is_on_link: false }]
 }
 
 pub(super) fn no_route() -> Unresolved {

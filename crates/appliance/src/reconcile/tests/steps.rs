@@ -78,7 +78,7 @@ async fn a_draining_vip_keeps_its_removed_pool_and_next_hops() {
     assert_eq!(bench.calls().await, ["forward v1-80 v2-443", "verify v1-80"]);
     let world = bench.shared.world();
     let (service, target) = &world.kernel["v2-443"];
-    assert!(target.carries(service, |at, to| (at, to) == (backend_address(2, 0), hop(1))));
+    assert!(target.carries(service, |at, to| (at, to) == (backend_address(2, 0), &hop(1)[..])));
 }
 
 #[tokio::test]

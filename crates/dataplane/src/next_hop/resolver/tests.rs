@@ -55,7 +55,14 @@ fn neighbour(tables: &mut Tables, interface: u32, address: &str, last: u8, state
 }
 
 fn hop(ifindex: u32, source: u8, destination: u8) -> NextHop {
-    NextHop { ifindex, source_mac: mac(source), destination_mac: mac(destination), mtu: 1500, vlan: None }
+    NextHop {
+        ifindex,
+        source_mac: mac(source),
+        destination_mac: mac(destination),
+        mtu: 1500,
+        vlan: None,
+        is_on_link: false,
+    }
 }
 
 #[test]
@@ -65,8 +72,9 @@ fn gateway_and_on_link_destinations_resolve() {
     t.routes.insert(route("10.0.0.0/24", 0, RouteAction::Forward(vec![path(None, UP0)])));
     neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Usable);
     neighbour(&mut t, UP0, "10.0.0.9", 9, NeighbourState::Permanent);
-    assert_eq!(resolve(&t, ip("198.51.100.7")), Ok(hop(UP0, 0x10, 1)));
-    assert_eq!(resolve(&t, ip("10.0.0.9")), Ok(hop(UP0, 0x10, 9)));
+    assert_eq!(resolve(&t, ip("198.51.100.7")), Ok(vec![hop(UP0, 0x10, 1)]));
+    let on_link = NextHop { is_on_link: true, ..hop(UP0, 0x10, 9) };
+    assert_eq!(resolve(&t, ip("10.0.0.9")), Ok(vec![on_link]));
     let missing = Unresolved::NoNeighbour { gateway: ip("10.0.0.8"), interface: "up0".to_owned() };
     assert_eq!(resolve(&t, ip("10.0.0.8")), Err(missing));
     assert_eq!(resolve(&t, ip("2001:db8::1")), Err(Unresolved::NoRoute));
@@ -78,8 +86,8 @@ fn ipv4_goes_by_an_ipv6_gateway() {
     t.routes.insert(via("0.0.0.0/0", 0, "fe80::1", UP1));
     t.routes.insert(via("::/0", 1024, "fe80::1", UP1));
     neighbour(&mut t, UP1, "fe80::1", 7, NeighbourState::Usable);
-    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(hop(UP1, 0x11, 7)));
-    assert_eq!(resolve(&t, ip("2001:db8::1")), Ok(hop(UP1, 0x11, 7)));
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![hop(UP1, 0x11, 7)]));
+    assert_eq!(resolve(&t, ip("2001:db8::1")), Ok(vec![hop(UP1, 0x11, 7)]));
 }
 
 #[test]
@@ -91,8 +99,8 @@ fn longest_prefix_wins_then_lowest_metric() {
     for last in 1..=3 {
         neighbour(&mut t, UP0, &format!("10.0.0.{last}"), last, NeighbourState::Usable);
     }
-    assert_eq!(resolve(&t, ip("10.1.2.3")), Ok(hop(UP0, 0x10, 3)));
-    assert_eq!(resolve(&t, ip("10.2.2.3")), Ok(hop(UP0, 0x10, 1)));
+    assert_eq!(resolve(&t, ip("10.1.2.3")), Ok(vec![hop(UP0, 0x10, 3)]));
+    assert_eq!(resolve(&t, ip("10.2.2.3")), Ok(vec![hop(UP0, 0x10, 1)]));
 }
 
 #[test]
@@ -139,14 +147,14 @@ fn tagged_device_resolves_to_the_interface_below_with_its_tag() {
     t.routes.insert(via("0.0.0.0/0", 0, "10.5.0.1", TAGGED));
     neighbour(&mut t, TAGGED, "10.5.0.1", 5, NeighbourState::Usable);
     let expected = NextHop { vlan: Some(100), mtu: 1400, ..hop(UP0, 0x13, 5) };
-    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(expected));
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![expected]));
     t.links.get_mut(&UP0).unwrap().is_up = false;
     let down = Unresolved::LinkDown { interface: "up0.100".to_owned() };
     assert_eq!(resolve(&t, ip("192.0.2.1")), Err(down));
 }
 
 #[test]
-fn lowest_usable_gateway_is_taken_whatever_the_order() {
+fn every_usable_path_is_taken_whatever_the_order() {
     let forward = |order: [&str; 3]| {
         RouteAction::Forward(order.into_iter().map(|gateway| path(Some(gateway), UP0)).collect())
     };
@@ -156,10 +164,36 @@ fn lowest_usable_gateway_is_taken_whatever_the_order() {
         neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Failed);
         neighbour(&mut t, UP0, "10.0.0.2", 2, NeighbourState::Usable);
         neighbour(&mut t, UP0, "10.0.0.3", 3, NeighbourState::Usable);
-        assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(hop(UP0, 0x10, 2)));
-        // The others are wanted too, so that they are ready.
+        let both = vec![hop(UP0, 0x10, 2), hop(UP0, 0x10, 3)];
+        assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(both));
+        // The silent one is wanted too, so that it is ready.
         assert_eq!(wanted_neighbours(&t, &[ip("192.0.2.1")].into()).len(), 3);
     }
+}
+
+#[test]
+fn of_more_paths_than_are_used_the_first_usable_are_taken() {
+    let gateways: Vec<String> = (1..=6).map(|last| format!("10.0.0.{last}")).collect();
+    let mut t = tables();
+    let paths = gateways.iter().rev().map(|gateway| path(Some(gateway), UP0)).collect();
+    t.routes.insert(route("0.0.0.0/0", 0, RouteAction::Forward(paths)));
+    for (last, gateway) in (1..).zip(&gateways) {
+        neighbour(&mut t, UP0, gateway, last, NeighbourState::Usable);
+    }
+    neighbour(&mut t, UP0, "10.0.0.2", 2, NeighbourState::Failed);
+    let expected = [1, 3, 4, 5].map(|last| hop(UP0, 0x10, last));
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(expected.to_vec()));
+    assert_eq!(wanted_neighbours(&t, &[ip("192.0.2.1")].into()).len(), 6);
+}
+
+#[test]
+fn two_addresses_of_one_router_are_one_path() {
+    let mut t = tables();
+    let paths = vec![path(Some("10.0.0.1"), UP0), path(Some("fe80::1"), UP0)];
+    t.routes.insert(route("0.0.0.0/0", 0, RouteAction::Forward(paths)));
+    neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Usable);
+    neighbour(&mut t, UP0, "fe80::1", 1, NeighbourState::Usable);
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![hop(UP0, 0x10, 1)]));
 }
 
 #[test]
@@ -168,9 +202,9 @@ fn sibling_routes_of_one_metric_are_paths_of_one_route() {
     t.routes.insert(via("::/0", 1024, "fe80::2", UP1));
     t.routes.insert(via("::/0", 1024, "fe80::1", UP0));
     neighbour(&mut t, UP1, "fe80::2", 2, NeighbourState::Usable);
-    assert_eq!(resolve(&t, ip("2001:db8::1")), Ok(hop(UP1, 0x11, 2)));
+    assert_eq!(resolve(&t, ip("2001:db8::1")), Ok(vec![hop(UP1, 0x11, 2)]));
     neighbour(&mut t, UP0, "fe80::1", 1, NeighbourState::Usable);
-    assert_eq!(resolve(&t, ip("2001:db8::1")), Ok(hop(UP0, 0x10, 1)));
+    assert_eq!(resolve(&t, ip("2001:db8::1")), Ok(vec![hop(UP0, 0x10, 1), hop(UP1, 0x11, 2)]));
 }
 
 #[test]
@@ -181,7 +215,7 @@ fn link_down_passes_on_to_the_next_metric_and_the_shorter_prefix() {
     neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Usable);
     neighbour(&mut t, UP1, "10.0.1.1", 2, NeighbourState::Usable);
     t.links.get_mut(&UP0).unwrap().is_up = false;
-    assert_eq!(resolve(&t, ip("10.1.2.3")), Ok(hop(UP1, 0x11, 2)));
+    assert_eq!(resolve(&t, ip("10.1.2.3")), Ok(vec![hop(UP1, 0x11, 2)]));
     t.links.get_mut(&UP1).unwrap().is_up = false;
     assert_eq!(resolve(&t, ip("10.1.2.3")), Err(Unresolved::LinkDown { interface: "up0".to_owned() }));
 }
@@ -226,7 +260,7 @@ fn mtu_is_the_smaller_of_link_and_route() {
     ] {
         t.routes.insert(Route { mtu, ..via(prefix, 0, "10.0.0.1", UP0) });
         neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Usable);
-        assert_eq!(resolve(&t, ip(prefix.trim_end_matches("/16"))).map(|hop| hop.mtu), Ok(expected));
+        assert_eq!(resolve(&t, ip(prefix.trim_end_matches("/16"))).map(|hops| hops[0].mtu), Ok(expected));
     }
 }
 
@@ -275,7 +309,10 @@ proptest! {
         let destination = IpAddr::V4(Ipv4Addr::from_bits(destination));
         let answer = resolve(&forth, destination);
         prop_assert_eq!(&answer, &resolve(&back, destination));
-        if let Ok(hop) = answer {
+        let hops = answer.unwrap_or_default();
+        prop_assert!(hops.len() <= PATHS_USED_MAX);
+        prop_assert!(!hops.iter().enumerate().any(|(index, hop)| hops[..index].contains(hop)), "two are alike");
+        for hop in hops {
             prop_assert!(hop.ifindex == UP0 || hop.ifindex == UP1);
             prop_assert!(forth.links[&hop.ifindex].is_up);
             let wanted = wanted_neighbours(&forth, &[destination].into());
