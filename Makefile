@@ -5,7 +5,8 @@
 #   make demo         the lab's story; KEEP=1 leaves the lab up
 #   make check        fmt, clippy as errors, licences, house rules
 #   make test         every test; last line `N passed, N failed`
-#   make test-all     everything long: ten million packets on host and kernel, what measures, the demo, the package, fuzzing, the bench
+#   make test-all     everything long: ten million packets on host and kernel, what measures, older kernels, the demo, the package, fuzzing, the bench
+#   make test-vm      tests of the kernel programs on Debian's 6.1 and 6.12 kernels, emulated; VM_OPTIONS='--kernel 6.1'
 #   make deb          the Debian package, to target/debian/
 #   make test-deb     the package again, and looked at: lintian, contents, units, the binary inside
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
@@ -46,12 +47,16 @@ bench-bgp: setup-lab
 deb test-deb: setup-deb
 	@cargo xtask $@
 
+.PHONY: test-vm
+test-vm: setup-vm
+	@cargo xtask test-vm $(VM_OPTIONS)
+
 .PHONY: test-all
 test-all: export WEIR_DIFF_PACKETS = 10000000
 test-all: export WEIR_BGP_DIFF_CASES = 4000000
 test-all: export WEIR_BGP_MUTATIONS = 2000000
 test-all: TEST_OPTIONS = --measures
-test-all: check test demo test-deb fuzz bench bench-bgp
+test-all: check test test-vm demo test-deb fuzz bench bench-bgp
 
 # The pinned stable compiler has what fuzzing needs behind RUSTC_BOOTSTRAP.
 fuzz-short: export RUSTC_BOOTSTRAP = 1
@@ -64,6 +69,6 @@ fuzz-short: setup-fuzz
 fuzz: setup-fuzz
 	@fuzz/campaign.sh '$(FUZZ_INPUTS)'
 
-.PHONY: setup-build setup-lab setup-check setup-deb setup-fuzz
-setup-build setup-lab setup-check setup-deb setup-fuzz: setup-%:
+.PHONY: setup-build setup-lab setup-check setup-deb setup-fuzz setup-vm
+setup-build setup-lab setup-check setup-deb setup-fuzz setup-vm: setup-%:
 	@scripts/setup.sh $*

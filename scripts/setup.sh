@@ -7,6 +7,7 @@
 #   scripts/setup.sh check    build, and for `make check` cargo-deny, promtool, openapi-spec-validator
 #   scripts/setup.sh deb      build, and for `make deb` cargo-deb, lintian and what they call
 #   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
+#   scripts/setup.sh vm       lab, and for `make test-vm` an emulator, and what its guests are made of
 #
 # Needs root, or sudo, only if Debian packages are missing. Starts no service: while packages are installed a policy file
 # forbids it, and services that the packages enabled are disabled again. The policy file is removed however this ends.
@@ -26,6 +27,9 @@ readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr bird
 readonly PROMTOOL_PACKAGES=(prometheus)
 # dpkg-dev finds the libraries a binary needs, man-db lets lintian read manual pages, systemd has systemd-analyze.
 readonly DEB_PACKAGES=(dpkg-dev lintian man-db systemd)
+# qemu emulates the machine; binutils strips test binaries, dpkg has dpkg-deb, kmod makes the index of modules; the guest is a copy
+# of these and of LAB_PACKAGES.
+readonly VM_PACKAGES=(qemu-system-x86 binutils dpkg kmod)
 # Units that packages of these lists enable on their own.
 readonly ENABLED_UNITS=(nginx.service frr.service prometheus.service bird.service gobgpd.service)
 
@@ -123,5 +127,7 @@ case "${1:-lab}" in
            cargo_tool cargo-deb "$CARGO_DEB" ;;
     fuzz)  debian_packages "${BUILD_PACKAGES[@]}" g++; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
-    *) printf 'usage: %s [build|lab|check|deb|fuzz]\n' "$0" >&2; exit 2 ;;
+    vm)    debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${VM_PACKAGES[@]}"; rust_toolchain
+           cargo_tool bpf-linker "$BPF_LINKER" ;;
+    *) printf 'usage: %s [build|lab|check|deb|fuzz|vm]\n' "$0" >&2; exit 2 ;;
 esac

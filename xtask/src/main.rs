@@ -5,6 +5,7 @@
 //! check   fmt, clippy as errors, licences and sources, house rules
 //! tidy    the house rules alone: dependency edges, file heads, lengths, paths
 //! test    every test; those that need root run inside scripts/isolated.sh; last line `N passed, N failed`
+//! test-vm  those of the kernel programs on older kernels, in emulated machines
 //! gen-docs  writes the pages of docs/ that come from the code; the tests say when one is stale
 //! demo    builds, then tells the lab's story inside scripts/isolated.sh
 //! dist    manual pages, completions and notices of the program, to target/dist
@@ -21,10 +22,11 @@ mod docs;
 mod run;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] [--measures] | demo [--keep] | dist | deb | test-deb";
+const USAGE: &str = "usage: cargo xtask check | tidy | gen-docs | test [-p PACKAGE]... [--filter NAME] [--measures] | test-vm [--kernel 6.1|6.12]... [-p PACKAGE]... [--filter NAME] | demo [--keep] | dist | deb | test-deb";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +37,10 @@ fn main() -> ExitCode {
         ["gen-docs"] => docs::generate(),
         ["test", options @ ..] => match test::Options::parse(options) {
             Some(options) => test::test(&options),
+            None => return usage(),
+        },
+        ["test-vm", options @ ..] => match vm::Options::parse(options) {
+            Some(options) => vm::test(&options),
             None => return usage(),
         },
         ["demo"] => demo::demo(std::env::var_os("KEEP").is_some_and(|value| !value.is_empty())),

@@ -178,8 +178,21 @@ impl Tally {
     }
 }
 
+/// Names of a binary's tests that were ignored because they need root. Runs none of them.
+pub(crate) fn needing_root(executable: &Executable) -> Result<Vec<String>> {
+    let listed = run::output(Command::new(&executable.path).args(["--ignored", "--list", "--format=terse"]))?;
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Asked for by name but not by `--ignored`, each is passed over with its reason.
+    let mut command = Command::new(&executable.path);
+    let told = run::output(command.arg("--exact").args(names).current_dir(&executable.package_dir))?;
+    Ok(told.lines().filter_map(|line| ignored_for(line, "needs root")).map(str::to_owned).collect())
+}
+
 /// Passed and failed of a runner's `test result: ok. 5 passed; 0 failed; ...`.
-fn result_line(line: &str) -> Option<(u64, u64)> {
+pub(crate) fn result_line(line: &str) -> Option<(u64, u64)> {
     let rest = line.trim().strip_prefix("test result: ")?;
     let count = |word: &str| {
         let (before, _) = rest.split_once(word)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The same random frames on the host and in the kernel: same verdict, same frame.
+//! The same random frames on the host and in the kernel: same verdict, same frame. `WEIR_DIFF_PACKETS` sets how many.
 
 use weir_agent::Kernel;
 use weir_dataplane::host::HostPacket;
@@ -8,8 +8,8 @@ use weir_dataplane_core::decap::{AgentVerdict, decapsulate};
 use crate::cases;
 use crate::setup::{HostTables, config, pin_dir};
 
-/// Frames that are compared.
-const FRAMES: u32 = 1_000_000;
+/// Frames that are compared, unless the environment says otherwise.
+const FRAMES_DEFAULT: u64 = 1_000_000;
 
 /// xorshift64*: the same frames at every run.
 struct Random(u64);
@@ -47,6 +47,8 @@ fn mutated(random: &mut Random, seeds: &[cases::Case]) -> Vec<u8> {
 #[test]
 #[ignore = "needs root and netns"]
 fn host_and_kernel_agree_on_random_frames() {
+    let frames =
+        std::env::var("WEIR_DIFF_PACKETS").ok().map_or(FRAMES_DEFAULT, |v| v.parse().expect("a number"));
     let config = config(&pin_dir("differential"));
     let mut kernel = Kernel::open(&config).unwrap();
     kernel.set_prefixes(&config.appliances, &config.vips).unwrap();
@@ -55,7 +57,7 @@ fn host_and_kernel_agree_on_random_frames() {
     let seeds = cases::all();
     let mut random = Random(0x5eed_0002);
     let mut expected = vec![0_u64; AgentVerdict::ALL.len()];
-    for round in 0..FRAMES {
+    for round in 0..frames {
         let frame = mutated(&mut random, &seeds);
         let mut packet = HostPacket::new(&frame, 1);
         let outcome = decapsulate(&mut packet, &tables);
@@ -68,7 +70,7 @@ fn host_and_kernel_agree_on_random_frames() {
     let counted: Vec<u64> = kernel.counters().unwrap().verdicts.values().map(|count| count.packets).collect();
     assert_eq!(counted, expected);
     println!(
-        "{FRAMES} frames: {:?}",
+        "{frames} frames: {:?}",
         AgentVerdict::ALL.iter().map(|v| v.name()).zip(counted).collect::<Vec<_>>()
     );
     kernel.detach().unwrap();
