@@ -67,10 +67,22 @@ impl Kind {
         Self(flags)
     }
 
+    /// The flags.
+    #[inline(always)]
+    pub const fn flags(self) -> u8 {
+        self.0
+    }
+
     /// SYN without ACK, FIN or RST.
     #[inline(always)]
     pub const fn opens(self) -> bool {
         self.0 & (Self::SYN | Self::ACK | Self::FIN | Self::RST) == Self::SYN
+    }
+
+    /// What the packet is to a slot that several connections share: the end of one is only another packet.
+    #[inline(always)]
+    pub const fn of_shared(self) -> Self {
+        if self.ends() { Self::GOES_ON } else { self }
     }
 
     /// FIN or RST.

@@ -43,8 +43,8 @@ pub mod tables;
 pub mod verdict;
 
 pub use bytes::{
-    BackendFlags, BackendValue, FragmentKey, Knobs, NextHopValue, PoolValue, PrefixValue, Protocol,
-    ServiceFlags, ServiceKey, ServiceValue,
+    BackendFlags, BackendValue, FragmentKey, FragmentValue, Knobs, NextHopValue, PoolValue, PrefixValue,
+    Protocol, ServiceFlags, ServiceKey, ServiceValue,
 };
 pub use packet::Packet;
 pub use plan::Plan;

@@ -27,6 +27,8 @@ pub const ROWS_DEFAULT: u32 = 16_777_216;
 pub const PREFIXES_MAX: u32 = 4_096;
 /// Datagrams whose first fragment is remembered, least recently used going first. About 128 bytes each.
 pub const FRAGMENTS_MAX: u32 = 16_384;
+/// How long the fragments of a datagram may take, in seconds: what Linux waits for the last of them.
+pub const FRAGMENT_S_MAX: u16 = 30;
 /// Network interfaces that packets may leave by.
 pub const UPLINKS_MAX: u32 = 64;
 

@@ -50,7 +50,7 @@ pub const MAP_KNOBS: &str = "KNOBS";
 pub const MAP_PREFIXES: &str = "PREFIXES";
 /// Array: see [`crate::bytes::budget`].
 pub const MAP_BUDGETS: &str = "BUDGETS";
-/// LRU hash: [`crate::bytes::FragmentKey`] to backend id.
+/// LRU hash: [`crate::bytes::FragmentKey`] to [`crate::bytes::FragmentValue`].
 pub const MAP_FRAGMENTS: &str = "FRAGMENTS";
 /// Per-CPU array: verdict to [`crate::bytes::PacketCounter`].
 pub const MAP_VERDICTS: &str = "VERDICTS";

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One frame, as the packet logic sees it: checked reads and writes, and room in front.
 
+/// Largest offset that anything is read or written at: keeps the verifier's idea of offsets small. Headers that reach further
+/// are not walked.
+pub const OFFSET_MAX: usize = 512;
+
 /// Checked access to a frame. Offsets count from the frame's first octet (the Ethernet destination).
 ///
 /// Implementations are `#[inline(always)]`: in the kernel each access becomes a bounds check and a load.
@@ -20,6 +24,13 @@ pub trait Packet {
     /// A copy of `T` at `off`, or `None` if the frame ends before. `T` must be valid for any bytes (integers, arrays
     /// and `repr(C)` structs of such); octets are taken as they lie, so multi-octet integers are in network order.
     fn read<T: Copy>(&self, off: usize) -> Option<T>;
+
+    /// `off`, at most [`OFFSET_MAX`], as it is. In the kernel it comes back as a number of which the verifier only
+    /// knows the range, so that it walks what follows once and not once for each place where a header may lie.
+    #[inline(always)]
+    fn launder(&self, off: usize) -> usize {
+        off
+    }
 
     /// Writes `value` at `off`, or `None` (nothing written) if the frame ends before.
     fn write<T: Copy>(&mut self, off: usize, value: T) -> Option<()>;

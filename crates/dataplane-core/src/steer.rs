@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which backend a packet goes to: flow table, else row.
 
-use crate::bytes::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceValue};
+use crate::bytes::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceValue, budget};
 use crate::flow::{self, Idle, Kind, Slot, first_state, state};
 use crate::hash::{self, row_index};
 use crate::parse::Segment;
@@ -63,6 +63,20 @@ pub fn flow_hash<T: Tables, const V6: bool>(tables: &T, segment: &Segment) -> u6
     }
 }
 
+/// Whose slot of the flow table `hash` leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// One flow's.
+    Own,
+    /// All flows' with one reduced tuple (affinity, or fragments by source).
+    ///
+    /// One connection's SYN or FIN says nothing about the others: an end only refreshes the slot, and a SYN goes where the
+    /// slot says as long as that backend still takes what comes late, a draining one too; only a failed one loses the slot.
+    /// Otherwise the SYN of a client's next connection would carry its open ones over to another backend, which drain is
+    /// there to avoid. The slot goes when nothing was heard of the client for the idle time.
+    Shared,
+}
+
 /// Chooses the backend for a packet of `service` with flow hash `hash`, and remembers the choice.
 ///
 /// # Errors
@@ -74,6 +88,21 @@ pub fn steer<'t, T: Tables>(
     hash: u64,
     kind: Kind,
 ) -> Result<Decision<'t>, Verdict> {
+    steer_as(tables, service, hash, kind, Sharing::Own)
+}
+
+/// As [`steer`], for a hash that other flows may have as well.
+///
+/// # Errors
+/// As [`steer`].
+#[inline(always)]
+pub fn steer_as<'t, T: Tables>(
+    tables: &'t T,
+    service: &ServiceValue,
+    hash: u64,
+    kind: Kind,
+    sharing: Sharing,
+) -> Result<Decision<'t>, Verdict> {
     let is_stateless = service.flags & ServiceFlags::STATELESS != 0;
     let idle = Idle::from_raw(service.idle);
     let slots = if is_stateless { None } else { tables.flow_set(hash) };
@@ -83,24 +112,26 @@ pub fn steer<'t, T: Tables>(
         now = tables.tick();
         found = flow::find(slots, hash, now, idle);
         if let Some((index, slot)) = found
-            && let Some(backend) = keeps(tables, service, slot, kind)
+            && let Some(backend) = keeps(tables, service, slot, kind, sharing)
         {
+            let kind = if sharing == Sharing::Shared { kind.of_shared() } else { kind };
             if kind.ends() || !slot.is_settled(now) {
                 touch(slots, index, slot, kind, now);
             }
             return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
         }
     }
-    if let (Some(slots), Some((index, _))) = (&slots, &mut found) {
-        *index = slots.launder(*index, hash);
+    // Numbers and no `Option`: of one without content the compiler leaves the content undefined, which the verifier refuses
+    // to see spilled (6.18: `R5 !read_ok`).
+    let (mut index, slot) = found.unwrap_or((0, Slot::EMPTY));
+    if let Some(slots) = &slots {
+        index = slots.launder(index, hash);
     }
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, hash)?;
     let verdict = match &slots {
-        Some(_) if found.is_some_and(|(_, slot)| is_strangers(tables, service, slot)) => {
-            Verdict::ForwardUncached
-        }
-        Some(slots) => remember(slots, found, id, hash, kind, now, idle),
+        Some(_) if is_strangers(tables, service, slot) => Verdict::ForwardUncached,
+        Some(slots) => remember(tables, service, slots, (index, slot), &Fresh { id, hash, kind, now, idle }),
         None if is_stateless => Verdict::ForwardStateless,
         None => Verdict::ForwardUncached,
     };
@@ -114,6 +145,7 @@ fn keeps<'t, T: Tables>(
     service: &ServiceValue,
     slot: Slot,
     kind: Kind,
+    sharing: Sharing,
 ) -> Option<&'t BackendValue> {
     let backend = tables.backend(slot.backend())?;
     // Another pool's backend: the tag of a stranger's flow, which must not cross to this service.
@@ -123,7 +155,10 @@ fn keeps<'t, T: Tables>(
     let needed = if backend.has(BackendFlags::USABLE) {
         return Some(backend);
     } else if kind.opens() {
-        return None;
+        if sharing == Sharing::Own {
+            return None;
+        }
+        BackendFlags::KEEPS_NEW
     } else if slot.state() == state::ESTABLISHED || slot.state() == state::CLOSING {
         BackendFlags::KEEPS_ESTABLISHED
     } else {
@@ -191,36 +226,49 @@ fn by_row<'t, T: Tables>(
     Err(why)
 }
 
-/// Stores the choice: over the flow's own slot when it had one, else in the slot that may go.
-#[inline(always)]
-fn remember<S: Slots>(
-    slots: &S,
-    found: Option<(usize, Slot)>,
+/// What is to be remembered.
+struct Fresh {
     id: u16,
     hash: u64,
     kind: Kind,
     now: u16,
     idle: Idle,
+}
+
+/// Stores the choice: over the flow's own slot `old` when it had one, else in the slot that may go, as long as the service has not
+/// had its new flows of this second.
+#[inline(always)]
+fn remember<T: Tables>(
+    tables: &T,
+    service: &ServiceValue,
+    slots: &T::Slots,
+    (index, old): (usize, Slot),
+    fresh: &Fresh,
 ) -> Verdict {
     // Nobody knows the flow and it is ending: an entry would only push out somebody else.
-    if kind.ends() {
+    if fresh.kind.ends() {
         return Verdict::ForwardEnding;
     }
-    let fresh = Slot::new(hash, first_state(kind), now, id);
-    if let Some((index, slot)) = found {
+    let slot = Slot::new(fresh.hash, first_state(fresh.kind), fresh.now, fresh.id);
+    if old != Slot::EMPTY {
         // On a lost race another packet of this flow has just chosen; the next packet follows it.
-        return if slots.swap(index, slot.0, fresh.0) {
+        return if slots.swap(index, old.0, slot.0) {
             Verdict::ForwardRechosen
         } else {
             Verdict::ForwardUncached
         };
     }
+    // The second line against floods, behind "no established flow is evicted": what it turns away goes by its row, which
+    // is right for every flow whose row has not changed.
+    if service.new_flows_max != 0 && !tables.take(budget::new_flows(service.id), service.new_flows_max) {
+        return Verdict::ForwardLimited;
+    }
     let mut attempt = 0;
     while attempt < ATTEMPTS {
-        let Some((index, old)) = flow::victim(slots, hash, now, idle) else {
+        let Some((index, old)) = flow::victim(slots, fresh.hash, fresh.now, fresh.idle) else {
             return Verdict::ForwardUncached;
         };
-        if slots.swap(index, old.0, fresh.0) {
+        if slots.swap(index, old.0, slot.0) {
             return Verdict::ForwardNew;
         }
         attempt += 1;

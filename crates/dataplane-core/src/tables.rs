@@ -2,7 +2,8 @@
 //! The lookups a decision needs.
 
 use crate::bytes::{
-    Address, BackendValue, FragmentKey, Knobs, NextHopValue, PrefixValue, ServiceKey, ServiceValue,
+    Address, BackendValue, FragmentKey, FragmentValue, Knobs, NextHopValue, PrefixValue, ServiceKey,
+    ServiceValue,
 };
 use crate::hash::{KeyV4, KeyV6};
 use crate::plan::Plan;
@@ -48,11 +49,11 @@ pub trait Tables {
     /// spent. A limit of 0 allows nothing. Shared by all CPUs.
     fn take(&self, index: u32, limit: u32) -> bool;
 
-    /// The backend that the first fragment of this datagram went to.
-    fn fragment(&self, key: &FragmentKey) -> Option<u16>;
+    /// Where the first fragment of this datagram went, however long ago.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
 
     /// Remembers where the first fragment of a datagram went.
-    fn set_fragment(&self, key: &FragmentKey, backend: u16);
+    fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue);
 
     /// The plan that the step before left.
     fn plan(&self) -> Option<Plan>;

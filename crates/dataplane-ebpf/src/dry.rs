@@ -7,7 +7,7 @@ use weir_dataplane_core::bytes::Address;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::steer::FlowTable;
 use weir_dataplane_core::{
-    Action, BackendValue, Count, FragmentKey, Knobs, NextHopValue, Packet as _, Plan, PrefixValue, Row,
+    Action, BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Packet as _, Plan, PrefixValue, Row,
     ServiceKey, ServiceValue, Step, Tables, Verdict, answer, encap, ingress, slow,
 };
 use weir_dataplane_ebpf::KernelPacket;
@@ -84,12 +84,12 @@ impl Tables for DryTables {
     }
 
     #[inline(always)]
-    fn fragment(&self, key: &FragmentKey) -> Option<u16> {
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
         self.0.fragment(key)
     }
 
     #[inline(always)]
-    fn set_fragment(&self, _key: &FragmentKey, _backend: u16) {}
+    fn set_fragment(&self, _key: &FragmentKey, _value: &FragmentValue) {}
 
     #[inline(always)]
     fn plan(&self) -> Option<Plan> {

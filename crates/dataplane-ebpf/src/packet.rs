@@ -7,9 +7,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use weir_dataplane_core::Packet;
-
-/// Largest offset that is ever read, plus room for the largest type: keeps the verifier's idea of offsets small.
-const OFFSET_MAX: usize = 512;
+use weir_dataplane_core::packet::OFFSET_MAX;
 
 /// The frame of an XDP program run.
 ///
@@ -71,6 +69,24 @@ impl Packet for KernelPacket {
         // SAFETY: `at` checked that the whole of `T` lies in the frame. The kernel runs on machines with efficient
         // unaligned access, where the verifier accepts loads that are two-byte aligned.
         self.at::<T>(off).map(|p| unsafe { *p })
+    }
+
+    #[inline(always)]
+    fn launder(&self, off: usize) -> usize {
+        let mut laundered = off as u64;
+        // SAFETY: plain arithmetic that ends where it began. The verifier does not see that the two cancel out; it keeps the
+        // range and forgets the constant (needed on 6.18; guarded by the test of verified instructions).
+        unsafe {
+            asm!(
+                "{off} ^= {salt}",
+                "{off} ^= {salt}",
+                "{off} &= 0x3ff",
+                off = inout(reg) laundered,
+                salt = in(reg) self.ingress_ifindex() as u64,
+                options(nomem, nostack, pure)
+            );
+        }
+        laundered as usize
     }
 
     #[inline(always)]

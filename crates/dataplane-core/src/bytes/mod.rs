@@ -14,7 +14,7 @@ pub use counters::{PacketCounter, ServiceCounter};
 pub use knobs::{Knobs, budget};
 pub use next_hop::NextHopValue;
 pub use pool::PoolValue;
-pub use prefix::{FragmentKey, PrefixValue};
+pub use prefix::{FragmentKey, FragmentValue, PrefixValue};
 pub use service::{
     Address, Protocol, ServiceFlags, ServiceKey, ServiceSlot, ServiceValue, SlotControl, VipFlags,
 };
@@ -38,6 +38,7 @@ pod!(
     Knobs,
     PrefixValue,
     FragmentKey,
+    FragmentValue,
     crate::plan::Plan,
     PacketCounter,
     ServiceCounter

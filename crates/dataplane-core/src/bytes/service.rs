@@ -54,7 +54,8 @@ pub enum Protocol {
 ///
 /// Port 0 with a protocol is the service for every port that has none of its own. Port 0 and protocol 0 together are the
 /// *VIP marker*: the record that says an address is a VIP at all, consulted when
-/// no service matches, so that what is for a VIP can be told from what is for the host.
+/// no service matches, so that what is for a VIP can be told from what is for the host. Protocol [`ServiceKey::FRAGMENTS`]
+/// makes the record of later fragments.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ServiceKey {
@@ -93,6 +94,15 @@ impl ServiceKey {
         Self { address, port_be: 0, protocol: 0, prefix_len: 0 }
     }
 
+    /// Protocol number in the key of a record about later fragments, which have no ports: that of IPv6 fragment headers,
+    /// which no service has.
+    pub const FRAGMENTS: u8 = 44;
+
+    /// Key of the record that says what becomes of later fragments of `protocol` under the VIP that `self` is a key of.
+    pub const fn fragments(&self, protocol: Protocol) -> Self {
+        Self { port_be: (protocol as u16).to_be(), protocol: Self::FRAGMENTS, ..*self }
+    }
+
     /// Whether both are the same, word by word: comparing arrays makes wide loads of words just stored, which the CPU cannot
     /// forward.
     #[inline(always)]
@@ -108,6 +118,11 @@ impl ServiceKey {
     /// Whether this is a VIP marker.
     pub const fn is_marker(&self) -> bool {
         self.port_be == 0 && self.protocol == 0
+    }
+
+    /// Whether this is a service, and neither a marker nor the record of later fragments.
+    pub const fn is_service(&self) -> bool {
+        self.protocol != 0 && self.protocol != Self::FRAGMENTS
     }
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here drops: a parser says what it found ([`Parsed`]), and [`crate::process()`] first asks whether the packet is
 //! for a VIP. What is not for a VIP passes to the host whatever is wrong with it.
 
+pub mod full;
 mod ipv4;
 mod ipv6;
 
@@ -11,6 +12,7 @@ use crate::bytes::Address;
 use crate::flow::Kind;
 use crate::verdict::Verdict;
 
+pub use full::{Fragment, View, full, ports};
 pub use ipv4::{IPV4_HEADER, IPV4_LEN, ipv4};
 pub use ipv6::{IPV6_HEADER, IPV6_LEN, ipv6};
 

@@ -1,72 +1,149 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The slow path: packets for VIPs that are not plain, and services with options.
+//!
+//! ```text
+//! full parser ─► VIP? ─no─► the host's                  (nothing is dropped before this question)
+//!                 │ yes
+//!                 ├─ something wrong with it ─► dropped by that name
+//!                 ├─ ICMP ─► icmp
+//!                 ├─ a later fragment ─► fragment: where its first went, or by source
+//!                 └─ ports ─► service ─► flow table, else row, by what of the packet the service chooses by ─► Plan
+//! ```
+//!
+//! One path for both families: two copies would be twice the program, and twice the verifier's work.
+
+mod fragment;
+pub mod icmp;
+pub mod select;
+pub mod vip;
 
 use crate::Packet;
-use crate::bytes::{Address, ServiceKey};
-use crate::parse::{
-    self, ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET, Parsed, Segment,
-};
-use crate::plan::Plan;
+use crate::bytes::{ServiceFlags, ServiceValue};
+use crate::flow::Kind;
+use crate::parse::{self, View, full, protocol};
+use crate::plan::{Plan, PlanFlags};
 use crate::process::{Count, Exit, Step};
-use crate::steer::{FlowTable, Steer as _};
+use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::Verdict;
+use fragment::Later;
+use select::Tuple;
+use vip::Vip;
 
 /// Decides about a frame from its beginning, whatever is in it.
 #[inline(always)]
 pub fn slow<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Step {
-    decide(packet, tables).into()
-}
-
-#[inline(always)]
-fn decide<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<(Verdict, u32), Exit> {
-    match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
-        Some(ETHERTYPE_IPV4) => match parse::ipv4(packet) {
-            Parsed::Segment(segment) => Err(forward::<P, T, false>(packet, tables, &segment)),
-            Parsed::Other(destination, verdict) => Err(other(tables, destination, verdict)),
-            Parsed::Unreadable => Err(Verdict::PassMalformed.into()),
-        },
-        Some(ETHERTYPE_IPV6) => match parse::ipv6(packet) {
-            Parsed::Segment(segment) => Err(forward::<P, T, true>(packet, tables, &segment)),
-            Parsed::Other(destination, verdict) => Err(other(tables, destination, verdict)),
-            Parsed::Unreadable => Err(Verdict::PassMalformed.into()),
-        },
-        _ => Err(Verdict::PassNotIp.into()),
-    }
-}
-
-/// A packet that no service can have: the host's, unless it is for a VIP.
-#[inline(always)]
-fn other<T: Tables>(tables: &T, destination: Address, verdict: Verdict) -> Exit {
-    match tables.service(&ServiceKey::marker(destination)) {
-        Some(_) => verdict.into(),
-        None => Verdict::PassNotVip.into(),
-    }
-}
-
-#[inline(always)]
-fn forward<P: Packet, T: Tables, const V6: bool>(packet: &P, tables: &T, segment: &Segment) -> Exit {
-    let Some(service) = tables.service(&ServiceKey::of(segment)) else {
-        return other(tables, segment.destination, segment.fault.unwrap_or(Verdict::DropNoService));
+    let exit = match decide(packet, tables) {
+        Ok(exit) => exit,
+        Err(verdict) => verdict.into(),
     };
-    let count = Count { service: service.id, backend: 0, ip_len: segment.ip_len, is_new_flow: false };
-    if let Some(fault) = segment.fault {
-        tables.count(&count);
-        return fault.into();
+    Err(exit).into()
+}
+
+#[inline(always)]
+fn decide<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Exit, Verdict> {
+    let view = full(packet)?;
+    let vip = Vip::of(tables, &view.destination).ok_or(Verdict::PassNotVip)?;
+    if let Some(fault) = view.fault() {
+        return Err(fault);
     }
-    match FlowTable::steer::<T, V6>(tables, &service, segment) {
-        Ok((decision, hash)) => {
-            let plan = Plan {
-                service: service.id,
-                backend: decision.id,
-                verdict: decision.verdict.number(),
-                ..Plan::new::<V6>(segment, hash, ETHERNET_HEADER, packet.total_len())
-            };
-            if tables.set_plan(&plan) { Exit::Encap } else { Verdict::DropInternal.into() }
+    match (view.protocol, view.is_v6) {
+        (protocol::TCP | protocol::UDP, _) => {}
+        (protocol::ICMP, false) | (protocol::ICMPV6, true) => {
+            return Ok(icmp::icmp(packet, tables, &view, &vip));
         }
-        Err(verdict) => {
-            tables.count(&count);
-            verdict.into()
-        }
+        (protocol::ICMP | protocol::ICMPV6, _) => return Err(Verdict::DropIcmp),
+        _ => return Err(Verdict::DropProtocol),
     }
+    let asked = if view.is_later() {
+        match fragment::later(tables, &view, &vip)? {
+            Later::Follows(first) => return fragment::follow(packet, tables, &view, &first),
+            Later::BySource(service) => Asked { service, ports_be: 0, kind: Kind::GOES_ON },
+        }
+    } else {
+        let (ports_be, kind) = parse::ports(packet, &view)?;
+        let port = ports_be.to_ne_bytes();
+        let port_be = u16::from_ne_bytes([port[2], port[3]]);
+        let service = vip.service(tables, view.protocol, port_be).ok_or(Verdict::DropNoService)?;
+        Asked { service, ports_be, kind }
+    };
+    send(packet, tables, &view, &asked).inspect_err(|_| tables.count(&dropped(asked.service.id, &view)))
+}
+
+/// What a packet asks for.
+struct Asked {
+    service: ServiceValue,
+    ports_be: u32,
+    kind: Kind,
+}
+
+/// Chooses the backend for the packet, and leaves the plan to carry it there.
+#[inline(always)]
+fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked) -> Result<Exit, Verdict> {
+    let service = &asked.service;
+    if view.fragment.is_some() && service.flags & fragment::TAKES == 0 {
+        return Err(Verdict::DropFragment);
+    }
+    let hash = tuple(view, asked.ports_be).reduced(service.flags).hash(tables);
+    let sharing = select::sharing(service.flags);
+    let decision = steer::steer_as(tables, service, hash, asked.kind, sharing)?;
+    if view.fragment.is_some() && !view.is_later() && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
+        fragment::remember(tables, view, service, decision.id);
+    }
+    let plan = Plan {
+        hash,
+        service: service.id,
+        backend: decision.id,
+        verdict: decision.verdict.number(),
+        ..plan(packet, tables, view, asked.ports_be)
+    };
+    carried(tables, &plan)
+}
+
+/// The words of a packet that hashes are made of.
+#[inline(always)]
+fn tuple(view: &View, ports_be: u32) -> Tuple {
+    Tuple {
+        source: view.source,
+        destination: view.destination,
+        ports_be,
+        protocol: view.protocol,
+        is_v6: view.is_v6,
+    }
+}
+
+/// The plan for a packet to no backend yet. All fragments of a datagram have one entropy, so that they take one path.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "halves of a word and small offsets")]
+fn plan<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, ports_be: u32) -> Plan {
+    let spread = if view.fragment.is_some() { 0 } else { ports_be };
+    let family = if view.is_v6 { PlanFlags::V6 } else { 0 };
+    let fragments = if view.may_fragment { PlanFlags::MAY_FRAGMENT } else { 0 };
+    let fragment = if view.fragment.is_some() { PlanFlags::FRAGMENT } else { 0 };
+    Plan {
+        entropy: (tuple(view, spread).hash(tables) >> 32) as u32,
+        frame_len: packet.total_len(),
+        ip_len: view.ip_len,
+        source: view.source.0[3],
+        ports: ports_be,
+        l3: view.l3 as u16,
+        l4: if view.is_later() { 0 } else { view.l4 as u16 },
+        flags: family | fragments | fragment,
+        traffic_class: view.traffic_class,
+        ttl: view.ttl,
+        protocol: view.protocol,
+        ..Plan::default()
+    }
+}
+
+/// Leaves `plan` for the step that encapsulates.
+#[inline(always)]
+fn carried<T: Tables>(tables: &T, plan: &Plan) -> Result<Exit, Verdict> {
+    if tables.set_plan(plan) { Ok(Exit::Encap) } else { Err(Verdict::DropInternal) }
+}
+
+/// What a packet of the service `service` that goes nowhere adds to the counters.
+#[inline(always)]
+fn dropped(service: u32, view: &View) -> Count {
+    Count { service, backend: 0, ip_len: view.ip_len, is_new_flow: false }
 }

@@ -11,8 +11,8 @@ use weir_dataplane_core::flow::TICK_MASK;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
 use weir_dataplane_core::{
-    BackendValue, Count, FragmentKey, Knobs, NextHopValue, Plan, PrefixValue, Row, ServiceKey, ServiceValue,
-    Slots, Tables,
+    BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Plan, PrefixValue, Row,
+    ServiceKey, ServiceValue, Slots, Tables,
 };
 
 use super::maps;
@@ -106,15 +106,16 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn fragment(&self, key: &FragmentKey) -> Option<u16> {
-        // SAFETY: the value is one word and copied at once.
-        maps::FRAGMENTS.get_ptr(key).map(|id| unsafe { *id } as u16)
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        // SAFETY: the value is copied at once. An element that is replaced meanwhile may be another datagram's by then, as
+        // with any LRU map: that one's fragment finds no backend, or the backend of its neighbour.
+        maps::FRAGMENTS.get_ptr(key).map(|value| unsafe { *value })
     }
 
     #[inline(always)]
-    fn set_fragment(&self, key: &FragmentKey, backend: u16) {
+    fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
         // No room: later fragments of the datagram are dropped under their own name.
-        let _ = maps::FRAGMENTS.insert(key, backend as u32, 0);
+        let _ = maps::FRAGMENTS.insert(key, value, 0);
     }
 
     #[inline(always)]

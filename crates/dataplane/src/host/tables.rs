@@ -9,8 +9,8 @@ use weir_dataplane_core::bytes::{Address, budget};
 use weir_dataplane_core::hash::{HashKeys, KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
 use weir_dataplane_core::{
-    BackendValue, Count, FragmentKey, Knobs, NextHopValue, Plan, PrefixValue, Row, ServiceKey, ServiceValue,
-    Slots, Tables,
+    BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Plan, PrefixValue, Row, ServiceKey,
+    ServiceValue, Slots, Tables,
 };
 
 /// The tables in ordinary memory, filled by whoever owns them.
@@ -39,7 +39,7 @@ pub struct HostTables {
     /// What was spent this second.
     pub budgets: Mutex<HashMap<u32, u64>>,
     /// Where first fragments went.
-    pub fragments: Mutex<HashMap<FragmentKey, u16>>,
+    pub fragments: Mutex<HashMap<FragmentKey, FragmentValue>>,
     /// What one step left for the next.
     pub plan: Mutex<Option<Plan>>,
     /// What the last packet for a service added to the counters.
@@ -106,12 +106,12 @@ impl Tables for HostTables {
         }
     }
 
-    fn fragment(&self, key: &FragmentKey) -> Option<u16> {
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
         self.fragments.lock().expect(UNPOISONED).get(key).copied()
     }
 
-    fn set_fragment(&self, key: &FragmentKey, backend: u16) {
-        self.fragments.lock().expect(UNPOISONED).insert(*key, backend);
+    fn set_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        self.fragments.lock().expect(UNPOISONED).insert(*key, *value);
     }
 
     fn plan(&self) -> Option<Plan> {

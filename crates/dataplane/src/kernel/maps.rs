@@ -7,7 +7,7 @@ use aya::Ebpf;
 use aya::maps::xdp::DevMapHash;
 use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use weir_dataplane_core::bytes::{
-    Address, FragmentKey, Knobs, PacketCounter, PrefixValue, ServiceCounter, ServiceSlot,
+    Address, FragmentKey, FragmentValue, Knobs, PacketCounter, PrefixValue, ServiceCounter, ServiceSlot,
 };
 use weir_dataplane_core::limits::{
     FRAGMENTS_MAX, NEXT_HOPS_MAX, PREFIXES_MAX, SERVICE_SLOTS, SLOTS_PER_SET, UPLINKS_MAX,
@@ -84,7 +84,7 @@ pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); names::PINNED_M
             shape(4 + size_of::<Address>(), size_of::<PrefixValue>(), PREFIXES_MAX, NO_PREALLOC),
         ),
         (names::MAP_BUDGETS, array(8, capacity.budgets(), MMAPABLE)),
-        (names::MAP_FRAGMENTS, shape(size_of::<FragmentKey>(), 4, FRAGMENTS_MAX, 0)),
+        (names::MAP_FRAGMENTS, shape(size_of::<FragmentKey>(), size_of::<FragmentValue>(), FRAGMENTS_MAX, 0)),
         (names::MAP_VERDICTS, array(size_of::<PacketCounter>(), VERDICTS, 0)),
         (names::MAP_SERVICE_COUNTERS, array(size_of::<ServiceCounter>(), capacity.services, 0)),
         (names::MAP_BACKEND_COUNTERS, array(size_of::<ServiceCounter>(), capacity.backend_entries(), 0)),
@@ -118,7 +118,7 @@ pub struct Maps {
     /// What was spent this second.
     pub budgets: Mapped<u64>,
     /// Where first fragments went.
-    pub fragments: HashMap<MapData, FragmentKey, u32>,
+    pub fragments: HashMap<MapData, FragmentKey, FragmentValue>,
     /// Verdict to packets and bytes.
     pub verdicts: PerCpuArray<MapData, PacketCounter>,
     /// Service id to counters.

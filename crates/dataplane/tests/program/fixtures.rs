@@ -160,7 +160,11 @@ fn what_cannot_be_forwarded_is_dropped_by_name() {
         ("v6 hop limit 1", tcp6(SYN).with(|f| f.ttl = 1).octets(), DropTtl),
         ("v4 one octet too big", tcp4(ACK).with(|f| f.payload = vec![0; 1441]).octets(), DropTooBig),
         ("v6 one octet too big", tcp6(ACK).with(|f| f.payload = vec![0; 1401]).octets(), DropTooBig),
-        ("v4 first fragment", tcp4(ACK).with(|f| f.fragment = 0x2000).octets(), DropFragment),
+        (
+            "v4 first fragment",
+            tcp4(ACK).with(|f| f.fragment = 0x2000).with(|f| f.payload = vec![0; 4]).octets(),
+            DropFragment,
+        ),
         ("v4 later fragment", tcp4(ACK).with(|f| f.fragment = 0x0003).octets(), DropFragment),
         ("v4 no such port", Frame::tcp(CLIENT4, 1, VIP4, 81, SYN).octets(), DropNoService),
         ("v4 udp to a tcp port", Frame::udp(CLIENT4, 1, VIP4, 80).octets(), DropNoService),
@@ -189,7 +193,7 @@ fn what_cannot_be_forwarded_is_dropped_by_name() {
         ("v6 gre", protocol(&tcp6(0), 47), DropProtocol),
         ("v6 hop-by-hop", protocol(&tcp6(0), 0), DropExtensionHeader),
         ("v6 routing", protocol(&tcp6(0), 43), DropExtensionHeader),
-        ("v6 fragment", protocol(&tcp6(0), 44), DropExtensionHeader),
+        ("v6 fragment of something unknown", protocol(&tcp6(0), 44), DropProtocol),
         ("v6 destination options", protocol(&tcp6(0), 60), DropExtensionHeader),
         ("v6 no next header", protocol(&tcp6(0), 59), DropProtocol),
     ];
@@ -227,7 +231,12 @@ fn what_is_not_for_a_vip_passes_untouched_whatever_is_wrong_with_it() {
     v6_as_4[14] = 0x45;
     let mut bad_sum = host4(SYN).octets();
     bad_sum[24] ^= 0xff;
-    let tagged = [&ethernet(OWN_MAC, CLIENT_MAC, 0x8100)[..], &[0, 5, 8, 0], &tcp4(SYN).ip()].concat();
+    let tagged = [
+        &ethernet(OWN_MAC, CLIENT_MAC, 0x88a8)[..],
+        &[0, 5, 0x81, 0, 0, 6, 0x81, 0, 0, 7, 8, 0],
+        &tcp4(SYN).ip(),
+    ]
+    .concat();
     let mut icmp_to_mapped = mapped(&tcp6(0));
     icmp_to_mapped[14 + 6] = 58;
     let cases: Vec<(&str, Vec<u8>, Verdict)> = vec![
@@ -266,7 +275,7 @@ fn what_is_not_for_a_vip_passes_untouched_whatever_is_wrong_with_it() {
         ("pass v4 nothing behind ethernet", tcp4(SYN).octets()[..14].to_vec(), PassMalformed),
         ("pass arp", [ethernet([0xff; 6], CLIENT_MAC, 0x0806), vec![0; 28]].concat(), PassNotIp),
         ("pass lldp", [ethernet([0xff; 6], CLIENT_MAC, 0x88cc), vec![0; 28]].concat(), PassNotIp),
-        ("pass vlan", tagged, PassNotIp),
+        ("pass three vlan tags", tagged, PassNotIp),
         ("pass an 802.3 length", [ethernet([0xff; 6], CLIENT_MAC, 46), vec![0; 46]].concat(), PassNotIp),
     ];
     for (name, octets, verdict) in &cases {
