@@ -39,6 +39,11 @@ impl PoolSeed {
         Self(bytes)
     }
 
+    /// The bytes, as a key of SipHash.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// The seed of the pool called `pool` in a fleet with this secret: SipHash-2-4 of the name under the secret's first
     /// half, then of that and a counter under its second half.
     pub fn derive(fleet: &[u8; 32], pool: &str) -> Self {

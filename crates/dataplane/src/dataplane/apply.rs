@@ -30,7 +30,7 @@ use crate::kernel::grace;
 use crate::next_hop::NextHop;
 use crate::next_hop_ids::{self, TooMany};
 use crate::regions::NoRoom;
-use crate::rows::{self, Algorithm, MemberInput, Ranking, RowsError, RowsInput};
+use crate::rows::{self, MemberInput, Ranking, RowsError, RowsInput};
 use crate::service_slots;
 
 /// Protocol number of IPv4 in an outer IPv4 header.
@@ -292,20 +292,23 @@ impl Dataplane {
             self.switch_rows(pool_id, None);
             return Ok(());
         }
-        let of = RowsOf::new(pool.max_backends, members);
+        let of = RowsOf::new(pool.algorithm, pool.max_backends, members);
         if self.tables.rows_of.get(&pool_id) == Some(&of) {
             return Ok(());
         }
         let input = RowsInput {
-            algorithm: Algorithm::BoundedRendezvous,
+            algorithm: pool.algorithm,
             seed: PoolSeed::derive(&self.config.hash_seed, name),
             max_backends: pool.max_backends,
             epsilon_permille: rows::EPSILON_PERMILLE_DEFAULT,
         };
-        let kept = self.tables.rankings.remove(&pool_id).filter(|ranking| ranking.covers(&input, members));
-        let ranking = kept.map_or_else(|| Ranking::new(&input, members), Ok).map_err(failed)?;
+        let ranking = match self.tables.rankings.take(pool_id).filter(|ranking| ranking.is_for(&input)) {
+            Some(mut kept) => kept.update(members).map(|()| kept),
+            None => Ranking::new(&input, members),
+        };
+        let ranking = ranking.map_err(failed)?;
         let built = ranking.assign(members).map_err(failed)?;
-        self.tables.rankings.insert(pool_id, ranking);
+        self.tables.rankings.keep(pool_id, ranking);
         let rows = built.as_slice();
         let count = u32::try_from(rows.len()).expect("at most 1,048,576");
         let differing = self.differing_rows(pool_id, rows);
@@ -482,7 +485,7 @@ impl Dataplane {
     }
 
     fn drop_pool(&mut self, id: u32) {
-        self.tables.rankings.remove(&id);
+        self.tables.rankings.take(id);
         if self.tables.pool_regions.contains_key(&id) {
             self.switch_rows(id, None);
         }

@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 mod checks;
+mod rankings;
 mod snapshot;
 mod sweep;
 mod tables;

@@ -11,20 +11,23 @@ use crate::forwarding::BackendState;
 use crate::ids::Ids;
 use crate::next_hop_ids::NextHopIds;
 use crate::regions::{Region, Regions};
-use crate::rows::{MemberInput, Ranking};
+use crate::rows::{Algorithm, MemberInput};
+
+use super::rankings::{self, Rankings};
 
 /// Everything that a pool's rows follow from, beside the fleet's seed and the pool's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RowsOf {
+    algorithm: Algorithm,
     max_backends: u32,
     /// Id, name, weight, cap, state.
     members: Vec<(u16, String, u32, u16, BackendState)>,
 }
 
 impl RowsOf {
-    pub(super) fn new(max_backends: u32, members: &[MemberInput<'_>]) -> Self {
+    pub(super) fn new(algorithm: Algorithm, max_backends: u32, members: &[MemberInput<'_>]) -> Self {
         let member = |m: &MemberInput<'_>| (m.id, m.name.to_owned(), m.weight, m.cap_permille, m.state);
-        Self { max_backends, members: members.iter().map(member).collect() }
+        Self { algorithm, max_backends, members: members.iter().map(member).collect() }
     }
 }
 
@@ -47,7 +50,7 @@ pub(super) struct Tables {
     /// By pool id: where its rows lie.
     pub pool_regions: BTreeMap<u32, Region>,
     /// By pool id: the dear part of its rows, kept for the next change of caps or states.
-    pub rankings: BTreeMap<u32, Ranking>,
+    pub rankings: Rankings,
     /// By pool id: what the rows in force were made from.
     pub rows_of: BTreeMap<u32, RowsOf>,
     /// Service name to id.
@@ -75,7 +78,7 @@ impl Tables {
             slots_settled: false,
             regions: Regions::new(capacity.rows),
             pool_regions: BTreeMap::new(),
-            rankings: BTreeMap::new(),
+            rankings: Rankings::new(rankings::BYTES_MAX),
             rows_of: BTreeMap::new(),
             service_names: BTreeMap::new(),
             backend_names: BTreeMap::new(),

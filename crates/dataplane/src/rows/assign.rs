@@ -1,45 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The cheap part: who owns each row, within the caps. The three steps are told in the head of [`super`].
 
-use super::OWNER_HEADS;
-use super::rank::{Heads, Member, NOBODY, Ranking};
-use super::share::Quota;
-use crate::forwarding::BackendState;
+use std::borrow::Cow;
 
-/// Owners of all rows by member index.
-pub(super) struct Owners {
+use super::OWNER_HEADS;
+use super::heads::{Asked, Four, Heads};
+use super::members::{Member, NOBODY};
+use super::share::Quota;
+
+/// Owners of all rows by seat.
+pub(super) struct Owners<'a> {
     /// As if nobody drained or failed; [`NOBODY`] only if there are no members.
-    pub(super) as_if: Vec<u16>,
+    pub(super) as_if: Cow<'a, [u16]>,
     /// Now; [`NOBODY`] only if nobody is usable.
     pub(super) now: Vec<u16>,
     /// What is fair now.
     pub(super) quota: Quota,
 }
 
-/// Settles all rows of a pool.
-pub(super) fn owners(ranking: &Ranking, members: &[Member], epsilon_permille: u16) -> Owners {
-    let rows = ranking.row_count();
-    let everybody = vec![true; members.len()];
-    let usable: Vec<_> = members.iter().map(|m| m.state == BackendState::Usable).collect();
+/// The first step, which only names and base weights have a say in: kept with the heads.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    quota: Quota,
+    owner: Vec<u16>,
+}
 
-    let base = Quota::base(members, rows, epsilon_permille);
-    let mut owner = vec![NOBODY; rows as usize];
-    Settling::new(ranking, &everybody, &base, &mut owner).settle();
+impl Base {
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.owner.capacity() * size_of::<u16>()
+    }
+}
 
+/// Settles all rows of a pool by base weights, which are 0 for seats that nobody has.
+pub(super) fn base(heads: &Heads, weights: &[u32], epsilon_permille: u16) -> Base {
+    let rows = heads.fours().len();
+    let quota = Quota::base(weights, u32::try_from(rows).unwrap_or(u32::MAX), epsilon_permille);
+    let everybody: Vec<_> = weights.iter().map(|weight| *weight != 0).collect();
+    let mut owner = vec![NOBODY; rows];
+    Settling::new(heads, &[], &everybody, &quota, &mut owner).settle();
+    Base { quota, owner }
+}
+
+/// Settles all rows of a pool by caps and states.
+pub(super) fn owners<'a>(
+    heads: &Heads,
+    asked: &[Asked],
+    base: &'a Base,
+    members: &[Member],
+    epsilon_permille: u16,
+) -> Owners<'a> {
+    let rows = u32::try_from(base.owner.len()).unwrap_or(u32::MAX);
+    let mut owner = Cow::Borrowed(base.owner.as_slice());
     let capped = Quota::capped(members, rows, epsilon_permille);
-    let sheds: Vec<_> = (0..members.len()).map(|member| capped.is_below(&base, member)).collect();
+    let sheds: Vec<_> = (0..members.len()).map(|member| capped.is_below(&base.quota, member)).collect();
     if sheds.contains(&true) {
-        shed(ranking, &mut owner, &sheds, &capped);
-        Settling::new(ranking, &everybody, &capped, &mut owner).settle();
+        let everybody: Vec<_> = members.iter().map(Member::is_here).collect();
+        let owner = owner.to_mut();
+        shed(heads, owner, &sheds, &capped);
+        Settling::new(heads, asked, &everybody, &capped, owner).settle();
     }
 
+    let usable: Vec<_> = members.iter().map(Member::is_usable).collect();
     let quota = Quota::usable(members, rows, epsilon_permille);
-    let mut now = owner.clone();
-    if usable.contains(&false) {
+    let mut now = owner.clone().into_owned();
+    if members.iter().any(|m| m.is_here() && !m.is_usable()) {
         for owner in now.iter_mut().filter(|owner| usable.get(usize::from(**owner)) == Some(&false)) {
             *owner = NOBODY;
         }
-        Settling::new(ranking, &usable, &quota, &mut now).settle();
+        Settling::new(heads, asked, &usable, &quota, &mut now).settle();
     }
     Owners { as_if: owner, now, quota }
 }
@@ -48,10 +77,10 @@ pub(super) fn owners(ranking: &Ranking, members: &[Member], epsilon_permille: u1
 ///
 /// A row whose first heads all have to shed stays where it is. It would only come back over somebody's cap, and counting
 /// it first leaves less for the rows that can go.
-fn shed(ranking: &Ranking, owner: &mut [u16], sheds: &[bool], quota: &Quota) {
+fn shed(heads: &Heads, owner: &mut [u16], sheds: &[bool], quota: &Quota) {
     let mut load = vec![0_u32; sheds.len()];
     let mut movable = Vec::new();
-    for ((row, owner), heads) in owner.iter().enumerate().zip(ranking.heads()) {
+    for ((row, owner), heads) in owner.iter().enumerate().zip(heads.fours()) {
         if is_set(sheds, *owner) {
             let stays = heads[..OWNER_HEADS].iter().all(|head| *head == NOBODY || is_set(sheds, *head));
             if stays { load[usize::from(*owner)] += 1 } else { movable.push(row) }
@@ -69,7 +98,8 @@ fn shed(ranking: &Ranking, owner: &mut [u16], sheds: &[bool], quota: &Quota) {
 
 /// One round of giving the rows that have no owner to those of their heads who are eligible.
 struct Settling<'a> {
-    ranking: &'a Ranking,
+    heads: &'a Heads,
+    asked: &'a [Asked],
     eligible: &'a [bool],
     cap: &'a [u32],
     owner: &'a mut [u16],
@@ -77,14 +107,20 @@ struct Settling<'a> {
 }
 
 impl<'a> Settling<'a> {
-    fn new(ranking: &'a Ranking, eligible: &'a [bool], quota: &'a Quota, owner: &'a mut [u16]) -> Self {
+    fn new(
+        heads: &'a Heads,
+        asked: &'a [Asked],
+        eligible: &'a [bool],
+        quota: &'a Quota,
+        owner: &'a mut [u16],
+    ) -> Self {
         let mut load = vec![0; eligible.len()];
         for owner in owner.iter() {
             if let Some(load) = load.get_mut(usize::from(*owner)) {
                 *load += 1;
             }
         }
-        Self { ranking, eligible, cap: &quota.cap, owner, load }
+        Self { heads, asked, eligible, cap: &quota.cap, owner, load }
     }
 
     fn settle(mut self) {
@@ -112,7 +148,7 @@ impl<'a> Settling<'a> {
     /// Gives rows with at most one choice to it, cap or not, and lists the rows that have a choice.
     fn settle_without_choice(&mut self) -> Vec<u32> {
         let mut asking = Vec::new();
-        for row in 0..self.ranking.row_count() {
+        for row in (0..).take(self.owner.len()) {
             if self.owner[row as usize] != NOBODY {
                 continue;
             }
@@ -132,18 +168,18 @@ impl<'a> Settling<'a> {
 
     /// Eligible heads that may own the row, by rank.
     fn choices(&self, row: u32) -> impl Iterator<Item = u16> + use<'a> {
-        let heads: &'a Heads = &self.ranking.heads()[row as usize];
+        let heads: &'a Four = self.heads.four(row as usize);
         let eligible = self.eligible;
         heads[..OWNER_HEADS].iter().copied().filter(move |member| is_set(eligible, *member))
     }
 
     /// The next eligible member when none of the first three heads is.
     fn beyond(&self, row: u32) -> Option<u16> {
-        let last = self.ranking.heads()[row as usize][OWNER_HEADS];
+        let last = self.heads.four(row as usize)[OWNER_HEADS];
         if is_set(self.eligible, last) {
             Some(last)
         } else {
-            self.ranking.next_behind_heads(row, self.eligible)
+            self.heads.next_behind(row, self.asked, self.eligible)
         }
     }
 

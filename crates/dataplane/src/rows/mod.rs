@@ -5,12 +5,13 @@
 //! the order of the members nor their ids have a say, so appliances agree and a rebooted one builds the same rows.
 //!
 //! ```text
-//! members ──rank──► four heads per row ──assign──► owners ──order──► Row = 4 ids
+//! members ──rank──► heads of each row ──assign──► owners ──order──► Row = 4 ids
 //!          (dear: rows × members scores;  (cheap: a few passes over the rows;
 //!           only names and base weights)   caps and states)
 //! ```
 //!
-//! [`Ranking`] keeps the dear part, so a health flip or a drain costs only the cheap one.
+//! [`Ranking`] keeps the dear part, so a health flip or a drain costs only the cheap one, and brings it up to date when
+//! members come, go or change their weights: see [`heads`].
 //!
 //! # Who owns a row
 //!
@@ -55,18 +56,22 @@
 //! A *disabled* member may receive nothing, so it is not carried: disabling equals removing, enabling equals adding. A
 //! caller that cannot reach a backend (no next hop) reports it as failed.
 //!
-//! `maglev` is to come behind [`Algorithm`]; incremental ranking for large pools behind [`Ranking`].
+//! All that is about bounded rendezvous. [`maglev`] is the other [`Algorithm`], which promises less.
 
 mod assign;
 mod change;
 mod error;
+mod heads;
+mod maglev;
+mod members;
 mod order;
-mod rank;
+mod ranking;
 mod share;
 
 pub use change::Change;
 pub use error::RowsError;
-pub use rank::Ranking;
+pub use members::check_size;
+pub use ranking::Ranking;
 pub use share::Share;
 
 use crate::forwarding::BackendState;
@@ -93,6 +98,8 @@ pub enum Algorithm {
     /// Weighted rendezvous with bounded loads.
     #[default]
     BoundedRendezvous,
+    /// The Maglev table, weighted: shares even to one row, but old owners are not kept for certain.
+    Maglev,
 }
 
 impl Algorithm {
@@ -100,6 +107,16 @@ impl Algorithm {
     pub const fn name(self) -> &'static str {
         match self {
             Self::BoundedRendezvous => "rendezvous",
+            Self::Maglev => "maglev",
+        }
+    }
+
+    /// Number of rows of a pool that declares this many backends: [`row_count`], or the greatest prime below.
+    pub const fn row_count(self, max_backends: u32) -> u32 {
+        let rows = row_count(max_backends);
+        match self {
+            Self::BoundedRendezvous => rows,
+            Self::Maglev => maglev::prime_below(rows),
         }
     }
 }
@@ -181,9 +198,7 @@ pub const fn row_count(max_backends: u32) -> u32 {
 /// # Errors
 /// Members that contradict each other or the input, and pools beyond [`SCORES_MAX`]; see [`RowsError`].
 pub fn build(input: &RowsInput, members: &[MemberInput<'_>]) -> Result<Rows, RowsError> {
-    match input.algorithm {
-        Algorithm::BoundedRendezvous => Ranking::new(input, members)?.assign(members),
-    }
+    Ranking::new(input, members)?.assign(members)
 }
 
 #[cfg(test)]

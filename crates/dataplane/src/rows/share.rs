@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Fair shares and caps in whole rows.
 
-use super::rank::Member;
-use crate::forwarding::BackendState;
+use super::members::Member;
 
 /// What one backend got.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,19 +19,20 @@ pub struct Share {
 impl Eq for Share {}
 
 /// How many rows each member may own, and what is fair.
+#[derive(Debug, Clone)]
 pub(super) struct Quota {
     /// Weight that counts in this step; 0 for members that take no part.
     effective: Vec<u64>,
     total: u64,
     rows: u32,
-    /// Most rows, in the members' order.
+    /// Most rows, by seat.
     pub(super) cap: Vec<u32>,
 }
 
 impl Quota {
-    /// Base weights of all members.
-    pub(super) fn base(members: &[Member], rows: u32, epsilon_permille: u16) -> Self {
-        Self::new(members.iter().map(|m| u64::from(m.weight) * 1_000).collect(), rows, epsilon_permille)
+    /// Base weights of all members, by seat.
+    pub(super) fn base(weights: &[u32], rows: u32, epsilon_permille: u16) -> Self {
+        Self::new(weights.iter().map(|weight| u64::from(*weight) * 1_000).collect(), rows, epsilon_permille)
     }
 
     /// Base weights × caps of all members; base weights if that leaves nothing.
@@ -42,7 +42,7 @@ impl Quota {
 
     /// Base weights × caps of the usable members; their base weights if that leaves nothing.
     pub(super) fn usable(members: &[Member], rows: u32, epsilon_permille: u16) -> Self {
-        Self::with_caps(members, |m| m.state == BackendState::Usable, rows, epsilon_permille)
+        Self::with_caps(members, Member::is_usable, rows, epsilon_permille)
     }
 
     fn with_caps(
@@ -70,6 +70,11 @@ impl Quota {
             u32::try_from(slots).unwrap_or(u32::MAX).min(rows)
         };
         Self { cap: effective.iter().map(cap).collect(), effective, total, rows }
+    }
+
+    /// Weight of a member that counts in this step.
+    pub(super) fn weight(&self, seat: u16) -> u64 {
+        self.effective.get(usize::from(seat)).copied().unwrap_or(0)
     }
 
     /// Whether a member's fair share is smaller here than in `before`.

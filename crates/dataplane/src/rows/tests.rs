@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What rows promise, on random pools, on every state of a small pool, and with the figures that must be shown.
 
-use super::rank::NOBODY;
+use super::members::NOBODY;
 use super::*;
 use crate::forwarding::BackendState::{Disabled, Draining, Failed, Usable};
 use proptest::prelude::*;
 
 mod exhaustive;
 mod figures;
+mod history;
 mod random;
 mod vectors;
 
 /// A pool that tests change.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
+    algorithm: Algorithm,
     max_backends: u32,
     members: Vec<Member>,
 }
@@ -31,12 +33,12 @@ impl Pool {
     /// Equal, usable backends `b1`, `b2` ...
     fn equal(backends: u16, max_backends: u32) -> Self {
         let members = (1..=backends).map(member).collect();
-        Self { max_backends, members }
+        Self { algorithm: Algorithm::BoundedRendezvous, max_backends, members }
     }
 
     fn input(&self) -> RowsInput {
         RowsInput {
-            algorithm: Algorithm::BoundedRendezvous,
+            algorithm: self.algorithm,
             seed: PoolSeed::derive(b"seed of a fleet that exists here", "web"),
             max_backends: self.max_backends,
             epsilon_permille: EPSILON_PERMILLE_DEFAULT,
@@ -77,10 +79,10 @@ impl Pool {
 
     /// Ids of the heads of each row.
     fn heads(&self, ranking: &Ranking) -> Vec<[u16; 4]> {
-        let mut enabled: Vec<_> = self.members.iter().filter(|m| m.state != Disabled).collect();
-        enabled.sort_by_key(|m| &m.name);
-        let id = |index: u16| enabled.get(usize::from(index)).map_or(0, |m| m.id);
-        ranking.heads().iter().map(|heads| heads.map(id)).collect()
+        let id = |name: &str| self.members.iter().find(|m| m.name == name).map_or(0, |m| m.id);
+        let ids: Vec<u16> = ranking.names().map(|name| name.map_or(0, id)).collect();
+        let id = |seat: u16| ids.get(usize::from(seat)).copied().unwrap_or(0);
+        ranking.fours().into_iter().map(|heads| heads.map(id)).collect()
     }
 
     /// For each row whether the promise covers it: a usable backend among its first three heads.
@@ -120,7 +122,7 @@ fn rows_are_sound(pool: &Pool, rows: &Rows) -> Result<(), String> {
         return Err(format!("row {number} {row:?}: {fault}"));
     }
     let owned: u32 = rows.shares().iter().map(|share| share.rows).sum();
-    let expected = if has_usable { row_count(pool.max_backends) } else { 0 };
+    let expected = if has_usable { pool.algorithm.row_count(pool.max_backends) } else { 0 };
     if owned == expected { Ok(()) } else { Err(format!("{owned} of {expected} rows are owned")) }
 }
 

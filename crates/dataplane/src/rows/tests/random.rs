@@ -47,7 +47,7 @@ prop_compose! {
         let members = members.into_iter().zip(ids).enumerate().map(|(i, ((weight, cap_permille, state), id))| {
             Member { id, name: format!("backend-{i}"), weight, cap_permille, state }
         });
-        Pool { max_backends: 16, members: members.collect() }
+        Pool { members: members.collect(), ..Pool::equal(0, 16) }
     }
 }
 
