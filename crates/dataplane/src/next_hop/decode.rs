@@ -33,14 +33,26 @@ pub(super) fn link(message: &LinkMessage) -> Option<(u32, Link)> {
     let mut mac = None;
     let mut mtu = 0;
     let mut lower = None;
+    let mut is_lower_elsewhere = false;
+    let mut controller = None;
     let mut vlan_id = None;
+    let mut kind = None;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
             LinkAttribute::Address(value) => mac = value.as_slice().try_into().ok(),
             LinkAttribute::Mtu(value) => mtu = *value,
             LinkAttribute::Link(value) => lower = Some(*value),
-            LinkAttribute::LinkInfo(infos) => vlan_id = infos.iter().find_map(dot1q_id),
+            // The index of the interface below is one of another namespace.
+            LinkAttribute::LinkNetNsId(_) => is_lower_elsewhere = true,
+            LinkAttribute::Controller(value) => controller = Some(*value),
+            LinkAttribute::LinkInfo(infos) => {
+                vlan_id = infos.iter().find_map(dot1q_id);
+                kind = infos.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
@@ -51,7 +63,9 @@ pub(super) fn link(message: &LinkMessage) -> Option<(u32, Link)> {
         is_up: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
         mac: mac.filter(|_| is_ethernet),
         mtu,
-        vlan: vlan_id.zip(lower).map(|(id, lower)| VlanDevice { id, lower }),
+        vlan: vlan_id.zip(lower.filter(|_| !is_lower_elsewhere)).map(|(id, lower)| VlanDevice { id, lower }),
+        kind,
+        controller,
     };
     Some((message.header.index, link))
 }
@@ -99,7 +113,10 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
         (None, _) => return None,
     };
     let action = match header.kind {
-        RouteType::Unicast => RouteAction::Forward(paths(message)),
+        RouteType::Unicast => match paths(message) {
+            paths if paths.is_empty() && has_nexthop_object(message) => RouteAction::Hidden,
+            paths => RouteAction::Forward(paths),
+        },
         RouteType::Local => RouteAction::Local,
         RouteType::BlackHole => RouteAction::Blackhole,
         RouteType::Unreachable => RouteAction::Unreachable,
@@ -108,6 +125,10 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
         _ => RouteAction::NotUnicast,
     };
     Some(Route { table, destination, prefix_length: header.destination_prefix_length, priority, mtu, action })
+}
+
+fn has_nexthop_object(message: &RouteMessage) -> bool {
+    message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)))
 }
 
 fn paths(message: &RouteMessage) -> Vec<Path> {

@@ -7,8 +7,8 @@
 //!  resync every 30 s ────────────────────────┘   and ask for the neighbours that are wanted
 //! ```
 //!
-//! `table` holds values, `resolver` is pure, `decode` turns messages into values, `netlink` is the socket, `task` the
-//! loop. It does not know backends, maps or programs: addresses go in, [`NextHop`]s come out.
+//! `table` holds values, `resolver` is pure, `decode` turns messages into values, `netlink` and `notices` are the sockets,
+//! `task` the loop. It does not know backends, maps or programs: addresses go in, [`NextHop`]s come out.
 //!
 //! Neighbours are made, not only read: each wanted gateway gets an entry that the kernel keeps resolved by itself
 //! (`NTF_EXT_MANAGED`, kernel 5.16), marked with [`NEIGHBOUR_PROTOCOL`] so that it can be told from others and is removed
@@ -16,6 +16,7 @@
 
 mod decode;
 mod netlink;
+mod notices;
 mod resolver;
 mod table;
 mod task;
@@ -86,6 +87,27 @@ pub enum Unresolved {
         /// The route's interface.
         interface: String,
     },
+    /// Its route leaves by a virtual device that is neither an uplink nor an 802.1Q device on one.
+    #[error("interface `{interface}` is no uplink but a device of kind `{kind}`, which is not followed")]
+    NotFollowed {
+        /// The route's interface.
+        interface: String,
+        /// What the kernel calls such devices.
+        kind: String,
+    },
+    /// Its route leaves by a bond whose members are uplinks.
+    #[error(
+        "interface `{interface}` is not an uplink, but `{member}` in it is: name the bond, not its members"
+    )]
+    BondOfUplinks {
+        /// The bond.
+        interface: String,
+        /// One of its members.
+        member: String,
+    },
+    /// Its route uses a nexthop object and the kernel does not tell which paths that stands for.
+    #[error("the route's paths are hidden: set `net.ipv4.nexthop_compat_mode` to 1")]
+    Hidden,
     /// The uplink is down or has no carrier.
     #[error("interface `{interface}` is down")]
     LinkDown {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The kernel's side: events that wake, dumps that are read whole, neighbour entries that are made and removed.
 //!
-//! Two sockets. One only hears multicast: what it says is reduced to *which tables to read again* ([`Dirty`]), so a lost
-//! or undecodable message costs a wake-up and never correctness. The other only asks, so answers do not compete with
-//! bursts of events for its buffer.
+//! Three sockets. Two only hear multicast (`super::notices` is the other): what they say is reduced to *which tables to
+//! read again* ([`Dirty`]), so a lost or undecodable message costs a wake-up and never correctness. The third only asks, so
+//! answers do not compete with bursts of events for its buffer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,10 +19,9 @@ use rtnetlink::packet_route::neighbour::{
 };
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
 
-use super::NEIGHBOUR_PROTOCOL;
+use super::{NEIGHBOUR_PROTOCOL, notices};
 
 /// Longest wait for the next part of an answer: the kernel answers at once or lost the answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,9 +29,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const DUMP_ENTRIES_MAX: usize = 1_000_000;
 /// A dump that changed while it was read is read again this often before the last reading is taken as it is.
 const DUMP_ATTEMPTS_MAX: usize = 4;
-
-/// A received message and where it came from.
-pub(super) type Event = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr);
 
 /// Which tables may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,27 +41,36 @@ pub(super) struct Dirty {
 impl Dirty {
     pub(super) const ALL: Self = Self { links: true, routes: true, neighbours: true };
 
+    /// Nexthop objects are shown by the routes that use them.
+    const ROUTES: Self = Self { links: false, routes: true, neighbours: false };
+
     pub(super) fn any(self) -> bool {
         self.links || self.routes || self.neighbours
     }
 
-    /// Takes over what `message` says may have changed.
-    pub(super) fn add(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>) {
+    pub(super) fn merge(&mut self, other: Self) {
+        self.links |= other.links;
+        self.routes |= other.routes;
+        self.neighbours |= other.neighbours;
+    }
+
+    /// What `message` says may have changed.
+    fn by(message: &NetlinkMessage<RouteNetlinkMessage>) -> Self {
         match &message.payload {
             NetlinkPayload::InnerMessage(inner) => match inner {
                 // The kernel drops IPv4 routes silently when a link or an address goes.
-                RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_) => *self = Self::ALL,
+                RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_) => Self::ALL,
                 RouteNetlinkMessage::NewAddress(_)
                 | RouteNetlinkMessage::DelAddress(_)
                 | RouteNetlinkMessage::NewRoute(_)
-                | RouteNetlinkMessage::DelRoute(_) => self.routes = true,
+                | RouteNetlinkMessage::DelRoute(_) => Self::ROUTES,
                 RouteNetlinkMessage::NewNeighbour(_) | RouteNetlinkMessage::DelNeighbour(_) => {
-                    self.neighbours = true;
+                    Self { neighbours: true, ..Self::default() }
                 }
-                _ => {}
+                _ => Self::default(),
             },
             // Messages were lost, or something unknown came: read everything.
-            _ => *self = Self::ALL,
+            _ => Self::ALL,
         }
     }
 }
@@ -83,15 +88,16 @@ pub(super) enum NetlinkError {
     Refused(#[source] std::io::Error),
 }
 
-/// The two sockets.
+/// The sockets.
 pub(super) struct Netlink {
     handle: Handle,
-    events: futures_util::stream::BoxStream<'static, Event>,
-    connections: [tokio::task::JoinHandle<()>; 2],
+    /// What each event says; `None` when a socket is closed.
+    events: futures_util::stream::BoxStream<'static, Option<Dirty>>,
+    connections: [tokio::task::JoinHandle<()>; 3],
 }
 
 impl Netlink {
-    /// Opens both sockets in the network namespace of the calling thread. Needs a runtime.
+    /// Opens the sockets in the network namespace of the calling thread. Needs a runtime.
     pub(super) fn open() -> std::io::Result<Self> {
         let groups = [
             MulticastGroup::Link,
@@ -103,18 +109,22 @@ impl Netlink {
         ];
         let (listening, _, events) = rtnetlink::new_multicast_connection(&groups)?;
         let (asking, handle, _) = rtnetlink::new_connection()?;
-        let connections = [tokio::spawn(listening), tokio::spawn(asking)];
-        Ok(Self { handle, events: events.boxed(), connections })
+        let (notices, noticing) = notices::open()?;
+        let connections = [tokio::spawn(listening), tokio::spawn(asking), noticing];
+        let end = || futures_util::stream::once(std::future::ready(None));
+        let events = events.map(|(message, _)| Some(Dirty::by(&message))).chain(end());
+        let notices = notices.map(|()| Some(Dirty::ROUTES)).chain(end());
+        let events = futures_util::stream::select(events, notices).boxed();
+        Ok(Self { handle, events, connections })
     }
 
     /// Waits for an event and takes every other that is there already. `None` when the socket is closed.
     ///
     /// Cancelling loses nothing: an event is either taken and in the answer, or still waiting.
     pub(super) async fn changed(&mut self) -> Option<Dirty> {
-        let mut dirty = Dirty::default();
-        dirty.add(&self.events.next().await?.0);
-        while let Some(Some((message, _))) = futures_util::FutureExt::now_or_never(self.events.next()) {
-            dirty.add(&message);
+        let mut dirty = self.events.next().await??;
+        while let Some(Some(Some(more))) = futures_util::FutureExt::now_or_never(self.events.next()) {
+            dirty.merge(more);
         }
         Some(dirty)
     }

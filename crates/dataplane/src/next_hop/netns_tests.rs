@@ -241,7 +241,8 @@ fn silent_gateway_fails_and_the_other_path_is_taken() {
         ip("route add 198.51.100.0/24 nexthop via 10.7.0.1 dev up0 nexthop via 10.7.0.9 dev up0");
         ip("route add 203.0.113.0/24 via 10.7.0.9");
         let (handle, mut published) = start(&["198.51.100.1", "203.0.113.1"]);
-        until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
+        let hops = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
+        assert_eq!(hops.len(), 1, "{hops:?}");
         let failed = Unresolved::NeighbourFailed { gateway: addr("10.7.0.9"), interface: "up0".to_owned() };
         until(&mut published, "203.0.113.1", |answer| *answer == Err(failed.clone())).await.unwrap_err();
         // It comes to life: the kernel asks again by itself, or answers the router's first packet.
@@ -251,6 +252,145 @@ fn silent_gateway_fails_and_the_other_path_is_taken() {
         took("silent gateway answers at last", since, PATIENCE);
         handle.shutdown().await;
     });
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn paths_of_a_nexthop_group_follow_its_members() {
+    in_lab(async |_lab| {
+        // A second router that only the neighbour table knows.
+        ip("neigh replace 10.7.0.9 lladdr 02:00:00:00:00:99 dev up0 nud permanent");
+        ip("neigh replace fd07::9 lladdr 02:00:00:00:00:99 dev up0 nud permanent");
+        for line in [
+            "nexthop add id 1 via 10.7.0.1 dev up0",
+            "nexthop add id 2 via 10.7.0.9 dev up0",
+            "nexthop add id 10 group 1/2",
+            "route add 198.51.100.0/24 nhid 10",
+            "nexthop add id 3 via fd07::1 dev up0",
+            "nexthop add id 4 via fd07::9 dev up0",
+            "nexthop add id 11 group 3/4",
+            "-6 route add 2001:db8::/32 nhid 11",
+        ] {
+            ip(line);
+        }
+        let (handle, mut published) = start(&["198.51.100.1", "2001:db8::1"]);
+        let of = |count: usize| {
+            move |answer: &Result<Vec<NextHop>, Unresolved>| {
+                answer.as_ref().is_ok_and(|hops| hops.len() == count)
+            }
+        };
+        for (destination, member) in [("198.51.100.1", 2), ("2001:db8::1", 4)] {
+            let both = until(&mut published, destination, of(2)).await.unwrap();
+            // The kernel tells of the group and not of the route.
+            let since = Instant::now();
+            ip(&format!("nexthop del id {member}"));
+            let one = until(&mut published, destination, of(1)).await.unwrap();
+            took("a member that left its group seen", since, PROMPT);
+            assert!(both.contains(&one[0]) && one[0].destination_mac != [2, 0, 0, 0, 0, 0x99], "{one:?}");
+        }
+        handle.shutdown().await;
+    });
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn hidden_paths_of_a_nexthop_object_have_their_reason() {
+    in_lab(async |_lab| {
+        std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", "0").unwrap();
+        ip("nexthop add id 1 via 10.7.0.1 dev up0");
+        ip("route add 198.51.100.0/24 nhid 1");
+        let (handle, mut published) = start(&["198.51.100.1"]);
+        let hidden = |answer: &Result<Vec<NextHop>, Unresolved>| *answer == Err(Unresolved::Hidden);
+        until(&mut published, "198.51.100.1", hidden).await.unwrap_err();
+        std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", "1").unwrap();
+        ip("route replace 198.51.100.0/24 nhid 1 mtu 1400");
+        until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
+        handle.shutdown().await;
+    });
+}
+
+/// Needs `8021q`; the dataplane's own lab does not.
+#[test]
+#[ignore = "needs root and netns; skipped where the kernel has no 802.1Q devices"]
+fn a_tagged_device_on_the_uplink_gives_its_tag_and_mac() {
+    in_lab(async |lab| {
+        if !can_make("link add link up0 name up0.100 type vlan id 100") {
+            println!("skipped: this kernel has no 802.1Q devices");
+            return;
+        }
+        for line in [
+            "link set up0.100 address 02:00:00:00:01:00",
+            "link set up0.100 mtu 1400 up",
+            "addr add 10.8.0.2/24 dev up0.100",
+            "route add 198.51.100.0/24 via 10.8.0.1",
+        ] {
+            ip(line);
+        }
+        for line in [
+            "link add link down0 name down0.100 type vlan id 100",
+            "link set down0.100 up",
+            "addr add 10.8.0.1/24 dev down0.100",
+        ] {
+            lab.router_ip(line);
+        }
+        let (handle, mut published) = start(&["198.51.100.1"]);
+        let hops = until(&mut published, "198.51.100.1", Result::is_ok).await.unwrap();
+        let index = index_of("up0");
+        assert!(
+            matches!(hops[..], [NextHop { mtu: 1400, vlan: Some(100), source_mac: [2, 0, 0, 0, 1, 0], ifindex, .. }] if ifindex == index),
+            "{hops:?}"
+        );
+        let since = Instant::now();
+        ip("link del up0.100");
+        until(&mut published, "198.51.100.1", Result::is_err).await.unwrap_err();
+        took("a tagged device that went seen", since, PROMPT);
+        handle.shutdown().await;
+    });
+}
+
+#[test]
+#[ignore = "needs root and netns; skipped where the kernel has no bonds"]
+fn a_bond_resolves_to_itself_and_survives_a_member() {
+    in_lab(async |lab| {
+        if !can_make("link add bond0 type bond mode active-backup miimon 50") {
+            println!("skipped: this kernel has no bonds");
+            return;
+        }
+        for line in [
+            "link set up0 down",
+            "link set up0 master bond0",
+            "link set bond0 up",
+            "addr add 10.9.0.2/24 dev bond0",
+            "route add 198.51.100.0/24 via 10.9.0.1",
+        ] {
+            ip(line);
+        }
+        lab.router_ip("addr add 10.9.0.1/24 dev down0");
+        let members = NextHopResolver::start(vec!["up0".to_owned()]).unwrap();
+        members.set_destinations([addr("198.51.100.1")].into());
+        let reason = until(&mut members.watch(), "198.51.100.1", Result::is_err).await.unwrap_err();
+        assert_eq!(
+            reason,
+            Unresolved::BondOfUplinks { interface: "bond0".to_owned(), member: "up0".to_owned() }
+        );
+        members.shutdown().await;
+        let handle = NextHopResolver::start(vec!["bond0".to_owned()]).unwrap();
+        handle.set_destinations([addr("198.51.100.1")].into());
+        let hops = until(&mut handle.watch(), "198.51.100.1", Result::is_ok).await.unwrap();
+        assert_eq!(hops[0].ifindex, index_of("bond0"));
+        lab.router_ip("link set down0 down");
+        until(&mut handle.watch(), "198.51.100.1", Result::is_err).await.unwrap_err();
+        handle.shutdown().await;
+    });
+}
+
+/// Whether the kernel has such a device.
+fn can_make(line: &str) -> bool {
+    Command::new("ip").args(line.split(' ')).output().unwrap().status.success()
+}
+
+fn index_of(name: &str) -> u32 {
+    crate::kernel::link::ifindex(name).unwrap()
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn candidates(tables: &Tables, destination: IpAddr) -> Result<Vec<&Route>, Unres
                 RouteAction::Throw => continue 'tables,
                 RouteAction::Local => Unresolved::LocalAddress,
                 RouteAction::NotUnicast => Unresolved::NotUnicast,
+                RouteAction::Hidden => Unresolved::Hidden,
                 RouteAction::Blackhole => Unresolved::Blackhole,
                 RouteAction::Unreachable => Unresolved::Unreachable,
                 RouteAction::Prohibit => Unresolved::Prohibit,
@@ -89,6 +90,7 @@ fn paths(tables: &Tables, route: &Route) -> Vec<Path> {
             RouteAction::Forward(paths) => Some(paths),
             RouteAction::Local
             | RouteAction::NotUnicast
+            | RouteAction::Hidden
             | RouteAction::Blackhole
             | RouteAction::Unreachable
             | RouteAction::Prohibit
@@ -125,7 +127,7 @@ fn through(tables: &Tables, route: &Route, destination: IpAddr) -> Result<Vec<Ne
 }
 
 fn along(tables: &Tables, route: &Route, path: &Path, destination: IpAddr) -> Result<NextHop, Unresolved> {
-    let Exit { link, ifindex, vlan, source_mac } = exit(tables, path)?;
+    let Exit { link, ifindex, vlan, source_mac, mtu } = exit(tables, path)?;
     let gateway = path.gateway.unwrap_or(destination);
     let interface = || link.name.clone();
     let no_neighbour = || Unresolved::NoNeighbour { gateway, interface: interface() };
@@ -137,7 +139,7 @@ fn along(tables: &Tables, route: &Route, path: &Path, destination: IpAddr) -> Re
             return Err(Unresolved::NeighbourFailed { gateway, interface: interface() });
         }
     };
-    let mtu = route.mtu.filter(|&mtu| mtu > 0).unwrap_or(link.mtu).min(link.mtu);
+    let mtu = route.mtu.filter(|&mtu| mtu > 0).unwrap_or(mtu).min(mtu);
     let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
     let is_on_link = gateway == destination;
     Ok(NextHop { ifindex, source_mac, destination_mac, mtu, vlan, is_on_link })
@@ -150,6 +152,7 @@ struct Exit<'a> {
     ifindex: u32,
     vlan: Option<u16>,
     source_mac: MacAddress,
+    mtu: u32,
 }
 
 fn exit<'a>(tables: &'a Tables, path: &Path) -> Result<Exit<'a>, Unresolved> {
@@ -163,7 +166,7 @@ fn exit<'a>(tables: &'a Tables, path: &Path) -> Result<Exit<'a>, Unresolved> {
             link.vlan.and_then(|vlan| Some((vlan.lower, tables.links.get(&vlan.lower)?, Some(vlan.id))));
         match lower {
             Some(lower) if tables.uplinks.contains(&lower.1.name) => exit_link = lower,
-            Some(_) | None => return Err(Unresolved::NotAnUplink { interface: interface() }),
+            Some(_) | None => return Err(not_an_uplink(tables, path.interface, link)),
         }
     }
     let (ifindex, uplink, vlan) = exit_link;
@@ -176,7 +179,25 @@ fn exit<'a>(tables: &'a Tables, path: &Path) -> Result<Exit<'a>, Unresolved> {
     let Some(source_mac) = link.mac else {
         return Err(Unresolved::NotEthernet { interface: interface() });
     };
-    Ok(Exit { link, ifindex, vlan, source_mac })
+    // A tag does not count towards an MTU, so that of the interface below holds for tagged packets too.
+    Ok(Exit { link, ifindex, vlan, source_mac, mtu: link.mtu.min(uplink.mtu) })
+}
+
+/// Why `link`, which is none, cannot stand for an uplink.
+fn not_an_uplink(tables: &Tables, index: u32, link: &Link) -> Unresolved {
+    let interface = link.name.clone();
+    let member = tables
+        .links
+        .values()
+        .find(|other| other.controller == Some(index) && tables.uplinks.contains(&other.name));
+    match (link.kind.as_deref(), member) {
+        (Some("bond" | "team"), Some(member)) => {
+            Unresolved::BondOfUplinks { interface, member: member.name.clone() }
+        }
+        // These could be uplinks themselves.
+        (None | Some("bond" | "team" | "veth" | "vlan"), _) => Unresolved::NotAnUplink { interface },
+        (Some(kind), _) => Unresolved::NotFollowed { interface, kind: kind.to_owned() },
+    }
 }
 
 /// How far a path came before it failed: the operator is told about the one that came furthest.
@@ -184,9 +205,11 @@ fn progress(reason: &Unresolved) -> u8 {
     match reason {
         Unresolved::NoRoute => 0,
         Unresolved::Blackhole | Unresolved::Unreachable | Unresolved::Prohibit => 1,
-        Unresolved::LocalAddress | Unresolved::NotUnicast => 1,
+        Unresolved::LocalAddress | Unresolved::NotUnicast | Unresolved::Hidden => 1,
         Unresolved::NoInterface { .. } => 2,
-        Unresolved::NotAnUplink { .. } => 3,
+        Unresolved::NotAnUplink { .. }
+        | Unresolved::NotFollowed { .. }
+        | Unresolved::BondOfUplinks { .. } => 3,
         Unresolved::NotEthernet { .. } | Unresolved::Encapsulated { .. } => 4,
         Unresolved::LinkDown { .. } => 5,
         Unresolved::NoNeighbour { .. } => 6,

@@ -36,6 +36,10 @@ pub struct Link {
     pub mtu: u32,
     /// Set for an 802.1Q device.
     pub vlan: Option<VlanDevice>,
+    /// Kind of a virtual device as the kernel names it (`veth`, `bond`, `macvlan`); `None` for hardware.
+    pub kind: Option<String>,
+    /// Index of the bond, bridge or VRF that it is in.
+    pub controller: Option<u32>,
 }
 
 /// What an 802.1Q device adds to the interface below it.
@@ -82,6 +86,8 @@ pub enum RouteAction {
     Local,
     /// Broadcast, anycast or multicast.
     NotUnicast,
+    /// Sends it by the paths of a nexthop object, which the kernel does not tell here.
+    Hidden,
     /// Drops it silently.
     Blackhole,
     /// Drops it, host unreachable.

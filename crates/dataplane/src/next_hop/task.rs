@@ -97,7 +97,7 @@ impl Task {
         tokio::select! {
             // CANCEL: `changed` takes events only when it returns them.
             dirty = self.netlink.changed() => match dirty {
-                Some(dirty) => self.merge(dirty),
+                Some(dirty) => self.dirty.merge(dirty),
                 None => return Wake::Closed,
             },
             // CANCEL: a watch keeps the change for the next call.
@@ -117,12 +117,6 @@ impl Task {
         Wake::Work
     }
 
-    fn merge(&mut self, dirty: Dirty) {
-        self.dirty.links |= dirty.links;
-        self.dirty.routes |= dirty.routes;
-        self.dirty.neighbours |= dirty.neighbours;
-    }
-
     /// Reads, publishes, then asks for neighbours.
     async fn pass(&mut self) -> Result<Next, NetlinkError> {
         if self.dirty.any() {
@@ -138,7 +132,7 @@ impl Task {
         let dirty = std::mem::take(&mut self.dirty);
         let read = self.read_tables(dirty).await;
         if read.is_err() {
-            self.merge(dirty);
+            self.dirty.merge(dirty);
         }
         read
     }

@@ -43,6 +43,37 @@ fn default_route_via_inet6_is_an_ipv4_route_with_an_ipv6_gateway() {
 }
 
 #[test]
+fn a_route_by_a_nexthop_object_has_its_paths_or_says_that_they_are_hidden() {
+    let with = |attributes| route(&route_message(AddressFamily::Inet, 24, attributes)).unwrap().action;
+    let id = RouteAttribute::NhId(10);
+    let destination = RouteAttribute::Destination(RouteAddress::Inet(Ipv4Addr::new(198, 51, 100, 0)));
+    assert_eq!(with(vec![destination.clone(), id.clone()]), RouteAction::Hidden);
+    let shown = with(vec![destination, id, RouteAttribute::Oif(3)]);
+    let path = Path { gateway: None, interface: 3, is_dead: false, is_encapsulated: false };
+    assert_eq!(shown, RouteAction::Forward(vec![path]));
+}
+
+#[test]
+fn a_device_on_an_interface_of_another_namespace_has_none_below_it() {
+    let vlan = LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(rtnetlink::packet_route::link::InfoKind::Vlan),
+        LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(100)])),
+    ]);
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName("eth0.100".to_owned()),
+        LinkAttribute::Link(2),
+        vlan,
+        LinkAttribute::Controller(7),
+    ];
+    let (_, found) = link(&message).unwrap();
+    assert_eq!(found.vlan, Some(VlanDevice { id: 100, lower: 2 }));
+    assert_eq!((found.kind.as_deref(), found.controller), (Some("vlan"), Some(7)));
+    message.attributes.push(LinkAttribute::LinkNetNsId(0));
+    assert_eq!(link(&message).unwrap().1.vlan, None);
+}
+
+#[test]
 fn multipath_route_lists_its_paths_with_their_own_flags() {
     let hop = |index, last, flags| {
         let mut hop = RouteNextHop::default();

@@ -22,7 +22,15 @@ fn mac(last: u8) -> MacAddress {
 }
 
 fn link(name: &str, last: u8) -> Link {
-    Link { name: name.to_owned(), is_up: true, mac: Some(mac(last)), mtu: 1500, vlan: None }
+    Link {
+        name: name.to_owned(),
+        is_up: true,
+        mac: Some(mac(last)),
+        mtu: 1500,
+        vlan: None,
+        kind: None,
+        controller: None,
+    }
 }
 
 fn tables() -> Tables {
@@ -112,6 +120,7 @@ fn every_kind_of_route_that_does_not_forward_has_its_reason() {
         (RouteAction::Unreachable, Unresolved::Unreachable),
         (RouteAction::Prohibit, Unresolved::Prohibit),
         (RouteAction::Throw, Unresolved::NoRoute),
+        (RouteAction::Hidden, Unresolved::Hidden),
     ];
     for (action, reason) in cases {
         let mut t = tables();
@@ -139,6 +148,96 @@ fn only_uplinks_carry_packets() {
     let reason = Unresolved::NotAnUplink { interface: "mgmt".to_owned() };
     assert_eq!(resolve(&t, ip("192.0.2.1")), Err(reason));
     assert!(wanted_neighbours(&t, &[ip("192.0.2.1")].into()).is_empty());
+}
+
+#[test]
+fn virtual_devices_that_are_no_uplinks_are_refused_by_kind() {
+    let name = || "dev0".to_owned();
+    let kind = |kind: &str| Unresolved::NotFollowed { interface: name(), kind: kind.to_owned() };
+    let cases = [
+        (None, Unresolved::NotAnUplink { interface: name() }),
+        (Some("veth"), Unresolved::NotAnUplink { interface: name() }),
+        (Some("macvlan"), kind("macvlan")),
+        (Some("ipvlan"), kind("ipvlan")),
+        (Some("bridge"), kind("bridge")),
+        (Some("vxlan"), kind("vxlan")),
+        (Some("wireguard"), kind("wireguard")),
+        (Some("bond"), Unresolved::NotAnUplink { interface: name() }),
+    ];
+    for (device, reason) in cases {
+        let mut t = tables();
+        t.links.insert(9, Link { kind: device.map(str::to_owned), ..link("dev0", 0x19) });
+        t.routes.insert(via("0.0.0.0/0", 0, "10.9.0.1", 9));
+        neighbour(&mut t, 9, "10.9.0.1", 1, NeighbourState::Usable);
+        assert_eq!(resolve(&t, ip("192.0.2.1")), Err(reason));
+    }
+}
+
+#[test]
+fn a_bond_is_an_uplink_and_its_members_are_none() {
+    const BOND: u32 = 20;
+    const TAGGED_BOND: u32 = 21;
+    let mut t = tables();
+    t.links.insert(BOND, Link { kind: Some("bond".to_owned()), ..link("bond0", 0x20) });
+    let vlan = Some(VlanDevice { id: 7, lower: BOND });
+    t.links.insert(TAGGED_BOND, Link { vlan, kind: Some("vlan".to_owned()), ..link("bond0.7", 0x20) });
+    t.links.get_mut(&UP0).unwrap().controller = Some(BOND);
+    t.links.get_mut(&UP1).unwrap().controller = Some(BOND);
+    t.routes.insert(via("0.0.0.0/0", 0, "10.0.0.1", BOND));
+    t.routes.insert(via("10.7.0.0/16", 0, "10.0.7.1", TAGGED_BOND));
+    neighbour(&mut t, BOND, "10.0.0.1", 1, NeighbourState::Usable);
+    neighbour(&mut t, TAGGED_BOND, "10.0.7.1", 7, NeighbourState::Usable);
+    let members = Unresolved::BondOfUplinks { interface: "bond0".to_owned(), member: "up0".to_owned() };
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Err(members));
+    t.uplinks = ["bond0".to_owned()].into();
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![hop(BOND, 0x20, 1)]));
+    let tagged = NextHop { vlan: Some(7), ..hop(BOND, 0x20, 7) };
+    assert_eq!(resolve(&t, ip("10.7.0.9")), Ok(vec![tagged]));
+    t.links.get_mut(&BOND).unwrap().is_up = false;
+    let down = Unresolved::LinkDown { interface: "bond0".to_owned() };
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Err(down));
+}
+
+#[test]
+fn a_tag_on_a_tag_is_not_followed() {
+    let mut t = tables();
+    let vlan = Some(VlanDevice { id: 200, lower: TAGGED });
+    t.links.insert(30, Link { vlan, kind: Some("vlan".to_owned()), ..link("up0.100.200", 0x30) });
+    t.routes.insert(via("0.0.0.0/0", 0, "10.0.0.1", 30));
+    neighbour(&mut t, 30, "10.0.0.1", 1, NeighbourState::Usable);
+    let reason = Unresolved::NotAnUplink { interface: "up0.100.200".to_owned() };
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Err(reason));
+}
+
+#[test]
+fn a_tagged_path_takes_no_more_than_the_interface_below() {
+    let mut t = tables();
+    t.routes.insert(via("0.0.0.0/0", 0, "10.5.0.1", TAGGED));
+    neighbour(&mut t, TAGGED, "10.5.0.1", 5, NeighbourState::Usable);
+    t.links.get_mut(&UP0).unwrap().mtu = 1300;
+    assert_eq!(resolve(&t, ip("192.0.2.1")).map(|hops| hops[0].mtu), Ok(1300));
+}
+
+#[test]
+fn when_paths_die_one_after_the_other_the_rest_carry_on_and_the_last_ends_it() {
+    let mut t = tables();
+    let paths =
+        vec![path(Some("10.0.0.1"), UP0), path(Some("10.0.1.1"), UP1), path(Some("10.5.0.1"), TAGGED)];
+    t.routes.insert(route("0.0.0.0/0", 0, RouteAction::Forward(paths)));
+    neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Usable);
+    neighbour(&mut t, UP1, "10.0.1.1", 2, NeighbourState::Usable);
+    neighbour(&mut t, TAGGED, "10.5.0.1", 5, NeighbourState::Usable);
+    let (first, second) = (hop(UP0, 0x10, 1), hop(UP1, 0x11, 2));
+    let third = NextHop { vlan: Some(100), mtu: 1400, ..hop(UP0, 0x13, 5) };
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![first, second, third]));
+    neighbour(&mut t, UP0, "10.0.0.1", 1, NeighbourState::Failed);
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![second, third]));
+    t.links.get_mut(&UP1).unwrap().is_up = false;
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Ok(vec![third]));
+    neighbour(&mut t, TAGGED, "10.5.0.1", 5, NeighbourState::Incomplete);
+    // The operator is told of the path that came furthest.
+    let failed = Unresolved::NeighbourFailed { gateway: ip("10.0.0.1"), interface: "up0".to_owned() };
+    assert_eq!(resolve(&t, ip("192.0.2.1")), Err(failed));
 }
 
 #[test]
