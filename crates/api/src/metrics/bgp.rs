@@ -48,7 +48,7 @@ fn session(peer: &str, of_peer: &PeerStatus, status: &Status, families: &mut Fam
     families.flag(&names::BGP_GRACEFUL_RESTART, &[peer], is_kept);
     // Zero rather than absence: a VIP that a peer was not told of is what people look for.
     for vip in status.vips.values() {
-        let prefix = format!("{}/{}", vip.address, if vip.address.is_ipv4() { 32 } else { 128 });
+        let prefix = prefix(&vip.address);
         let is_told = vip.peers.get(peer).copied().unwrap_or(false);
         families.flag(&names::BGP_PREFIX_ANNOUNCED, &[peer, &prefix], is_told);
     }
@@ -77,6 +77,15 @@ fn traffic(peer: &str, of_peer: &PeerStatus, families: &mut Families) {
         ] {
             families.count(&names::BGP_ROUTER_ADVERTISEMENTS, &[peer, outcome], count);
         }
+    }
+}
+
+/// A VIP as peers are told of it: a single address with its length.
+fn prefix(address: &str) -> String {
+    match (address.contains('/'), address.contains(':')) {
+        (true, _) => address.to_owned(),
+        (false, false) => format!("{address}/32"),
+        (false, true) => format!("{address}/128"),
     }
 }
 

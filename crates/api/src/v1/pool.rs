@@ -34,8 +34,11 @@ pub struct PoolList {
 /// One pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoolStatus {
-    /// Forwarding mode.
+    /// Forwarding mode: `ipip`, `gue`, `gue-candidates`, `gue-direct` or `l2`.
     pub mode: String,
+    /// How rows are made.
+    #[serde(default)]
+    pub algorithm: String,
     /// The most backends it will ever have.
     pub max_backends: u32,
     /// Backends that take new flows.

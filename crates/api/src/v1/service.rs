@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Services: a port of a VIP, and what it carried.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -36,13 +34,18 @@ pub struct ServiceList {
 pub struct ServiceStatus {
     /// Name of its VIP.
     pub vip: String,
-    /// The VIP's address.
-    #[schema(value_type = String)]
-    pub address: IpAddr,
+    /// The VIP's address, or its prefix with the length behind it.
+    pub address: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// Destination port.
+    /// Destination port; 0: every port that no other service of the VIP and protocol has.
     pub port: u16,
+    /// What goes to one backend: `flow`, `source` or `source-port`.
+    #[serde(default)]
+    pub affinity: String,
+    /// What becomes of fragments: `drop`, `by-source` or `first-fragment`.
+    #[serde(default)]
+    pub fragments: String,
     /// Name of its pool.
     pub pool: String,
     /// What speaks against it, if anything does.

@@ -2,7 +2,6 @@
 //! Announced addresses, and why one is not announced.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,9 +34,11 @@ pub struct VipList {
 /// One announced address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VipStatus {
-    /// The address.
-    #[schema(value_type = String)]
-    pub address: IpAddr,
+    /// Its address, or its prefix with the length behind it.
+    pub address: String,
+    /// Whether pings are answered while it is announced.
+    #[serde(default)]
+    pub echo: bool,
     /// Whether it shall be announced now.
     pub announce_desired: bool,
     /// Whether at least one Established peer was told.

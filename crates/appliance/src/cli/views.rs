@@ -20,7 +20,7 @@ pub(super) fn vips<'a>(items: impl IntoIterator<Item = (&'a str, &'a VipStatus)>
         let told = vip.peers.values().filter(|is_told| **is_told).count();
         table.row([
             name.into(),
-            vip.address.to_string().into(),
+            vip.address.as_str().into(),
             yes_or_no(vip.announced),
             format!("{told}/{}", vip.peers.len()).into(),
             Cell::lines(why_not_announced(vip, now)),
@@ -45,11 +45,10 @@ pub(super) fn services<'a>(
 ) -> Table {
     let mut table = Table::new(&["SERVICE", "VIP", "LISTENS", "POOL", "NEW FLOWS", "PACKETS", "WHY"]);
     for (name, service) in items {
-        let address = std::net::SocketAddr::new(service.address, service.port);
         table.row([
             name.into(),
             service.vip.as_str().into(),
-            format!("{} {address}", service.protocol).into(),
+            format!("{} {}", service.protocol, endpoint(service)).into(),
             service.pool.as_str().into(),
             service.flows_created_total.0.to_string().into(),
             service.packets_total.0.to_string().into(),
@@ -57,6 +56,15 @@ pub(super) fn services<'a>(
         ]);
     }
     table
+}
+
+/// `198.51.100.10:443`, `198.51.100.0/28 port 443`, `2001:db8::10 any port`.
+fn endpoint(service: &ServiceStatus) -> String {
+    match (service.address.parse(), service.port) {
+        (_, 0) => format!("{} any port", service.address),
+        (Ok(address), port) => std::net::SocketAddr::new(address, port).to_string(),
+        (Err(_), port) => format!("{} port {port}", service.address),
+    }
 }
 
 /// Pools and how many of their backends are usable.

@@ -5,6 +5,8 @@
 //! purpose (no address to listen on, no zone) is left out here too. The form is part of the interface: appliances compare
 //! hashes, so a change of it changes every hash of a fleet.
 
+mod traffic;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -13,14 +15,15 @@ use sha2::{Digest, Sha256};
 use super::limits;
 use super::value::duration_text;
 use crate::model::{
-    AdminState, AnnouncePolicy, Attributes, Backend, Bgp, CheckKind, Document, DocumentHash, Families, High,
-    HttpMethod, LinkBandwidth, LogFormat, LogLevel, Mark, Mode, OnAllDown, OnFailed, Owner, Peer, Pool,
-    PoolCheck, Protocol, Remote, RemoteAs, Require, Service, Uplink, XdpMode,
+    AnnouncePolicy, Attributes, Bgp, CheckKind, Document, DocumentHash, Families, High, HttpMethod,
+    LinkBandwidth, LogFormat, LogLevel, Mark, OnAllDown, Owner, Peer, PoolCheck, Remote, RemoteAs, Require,
+    Uplink, XdpMode,
 };
 
 /// The document as JSON in its own shape, with every default filled in.
 pub fn to_json(document: &Document) -> Value {
-    let Document { bootstrap, appliance, uplinks, bgp, peers, vips, services, pools, hash: _ } = document;
+    let Document { bootstrap, appliance, uplinks, limits, bgp, peers, vips, services, pools, hash: _ } =
+        document;
     let owner = match bootstrap.owner {
         Owner::File => "file",
     };
@@ -68,14 +71,16 @@ pub fn to_json(document: &Document) -> Value {
             ("drain_wait", Some(json!(duration_text(appliance.drain_wait)))),
         ]),
         "uplinks": map(uplinks, uplink),
+        "dataplane": { "limits": traffic::limits(limits) },
         "bgp": speaker(bgp),
         "peers": map(peers, peer),
         "vips": map(vips, |vip| json!({
-            "address": vip.address.to_string(),
+            "address": vip.address_text(),
+            "echo": vip.echo,
             "announce": announce(&vip.announce),
         })),
-        "services": map(services, service),
-        "pools": map(pools, pool),
+        "services": map(services, traffic::service),
+        "pools": map(pools, traffic::pool),
     })
 }
 
@@ -203,38 +208,6 @@ fn with(mut keys: Value, more: Value) -> Value {
     keys
 }
 
-fn service(service: &Service) -> Value {
-    let protocol = match service.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
-    json!({
-        "vip": service.vip,
-        "protocol": protocol,
-        "port": service.port,
-        "pool": service.pool,
-        "idle": duration_text(service.idle),
-        "flow_table": service.flow_table,
-    })
-}
-
-fn pool(pool: &Pool) -> Value {
-    let mode = match pool.mode {
-        Mode::Ipip => "ipip",
-    };
-    let on_failed = match pool.on_failed {
-        OnFailed::Keep => "keep",
-        OnFailed::Reset => "reset",
-    };
-    object([
-        ("mode", Some(json!(mode))),
-        ("max_backends", Some(json!(pool.max_backends))),
-        ("on_failed", Some(json!(on_failed))),
-        ("check", pool.check.as_ref().map(check)),
-        ("backends", Some(map(&pool.backends, backend))),
-    ])
-}
-
 fn check(check: &PoolCheck) -> Value {
     let (kind, http) = match &check.kind {
         CheckKind::Tcp => ("tcp", None),
@@ -296,20 +269,6 @@ fn announce(policy: &AnnouncePolicy) -> Value {
         ("require", Some(require)),
     ]);
     with(keys, attributes(&policy.attributes))
-}
-
-fn backend(backend: &Backend) -> Value {
-    let state = match backend.state {
-        AdminState::Active => "active",
-        AdminState::Draining => "draining",
-        AdminState::Disabled => "disabled",
-    };
-    object([
-        ("address", Some(json!(backend.address.to_string()))),
-        ("weight", Some(json!(backend.weight))),
-        ("state", Some(json!(state))),
-        ("zone", backend.zone.as_ref().map(|zone| json!(zone))),
-    ])
 }
 
 /// An object of the keys that have a value.

@@ -145,10 +145,10 @@ fn uplinks(report: &mut Report, document: &Document, host: &Host, down_links: Do
 
 fn vips(report: &mut Report, document: &Document, host: &Host) {
     for (name, vip) in &document.vips {
-        if let Some(interface) = host.addresses.get(&vip.address) {
+        if let Some((address, interface)) = host.addresses.iter().find(|(own, _)| vip.contains(**own)) {
             report.at(
                 &format!("vips.{name}.address"),
-                format!("`{}` is an own address of this host (interface `{interface}`)", vip.address),
+                format!("`{address}` is an own address of this host (interface `{interface}`)"),
                 "a VIP belongs to the backends: remove it from the interface or choose another",
             );
         }

@@ -108,6 +108,19 @@ pub(super) const LINK_CAPACITY: RangeInclusive<u64> = 1_000_000..=10_000_000_000
 pub(super) const CAPACITY_UNITS: [(&str, u64); 3] =
     [("Tbit", 1_000_000_000_000), ("Gbit", 1_000_000_000), ("Mbit", 1_000_000)];
 
+/// Shortest IPv4 prefix of a VIP.
+pub(super) const VIP_LENGTH_V4: u8 = 8;
+/// Shortest IPv6 prefix of a VIP.
+pub(super) const VIP_LENGTH_V6: u8 = 16;
+/// UDP port of GUE (IANA).
+pub(super) const GUE_PORT: u16 = 6_080;
+/// Rates of what the packet path does besides forwarding: the top is what one core could do at all.
+pub(super) const RATES: RangeInclusive<u32> = 0..=1_000_000;
+/// New flows of a service in a second.
+pub(super) const NEW_FLOWS: RangeInclusive<u32> = 1..=1_000_000_000;
+/// Least MTU of ICMP errors over IPv4: from what every link carries (RFC 791) to Ethernet's.
+pub(super) const MIN_MTU_V4: RangeInclusive<u32> = 68..=1_500;
+
 /// Idle times of flows, whole seconds.
 pub(super) const IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(IDLE_S_MAX as u64);

@@ -366,7 +366,7 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 /// Why an address is no unicast address of a host.
-fn flaw(address: IpAddr) -> Option<&'static str> {
+pub(super) fn flaw(address: IpAddr) -> Option<&'static str> {
     match address {
         a if a.is_unspecified() => Some("the unspecified address"),
         a if a.is_loopback() => Some("a loopback address"),

@@ -33,17 +33,47 @@ fn service(parts: &Parts<'_>, name: &str, service: &model::Service) -> ServiceSt
     };
     ServiceStatus {
         vip: service.vip.clone(),
-        address: vip.address,
+        address: vip.address_text(),
         protocol: match service.protocol {
             model::Protocol::Tcp => "tcp".to_owned(),
             model::Protocol::Udp => "udp".to_owned(),
         },
-        port: service.port,
+        port: service.port.unwrap_or(0),
+        affinity: affinity(service.affinity).to_owned(),
+        fragments: fragments(service.fragments).to_owned(),
         pool: service.pool.clone(),
         conditions: is_unserved.then(unserved).into_iter().collect(),
         packets_total: Counter(count.packets),
         bytes_total: Counter(count.bytes),
         flows_created_total: Counter(count.new_flows),
+    }
+}
+
+fn affinity(affinity: model::Affinity) -> &'static str {
+    match affinity {
+        model::Affinity::Flow => "flow",
+        model::Affinity::Source => "source",
+        model::Affinity::SourcePort => "source-port",
+    }
+}
+
+fn fragments(fragments: model::Fragments) -> &'static str {
+    match fragments {
+        model::Fragments::Drop => "drop",
+        model::Fragments::BySource => "by-source",
+        model::Fragments::FirstFragment => "first-fragment",
+    }
+}
+
+fn mode(mode: &model::Mode) -> &'static str {
+    match mode {
+        model::Mode::Ipip => "ipip",
+        model::Mode::Gue(gue) => match gue.variant {
+            model::GueVariant::Header => "gue",
+            model::GueVariant::Candidates => "gue-candidates",
+            model::GueVariant::Direct => "gue-direct",
+        },
+        model::Mode::L2 => "l2",
     }
 }
 
@@ -64,8 +94,9 @@ fn pool(parts: &Parts<'_>, pool_name: &str, pool: &model::Pool) -> PoolStatus {
     let outcome = parts.reconcile.pools.get(pool_name).copied();
     let shown = outcome.unwrap_or_default();
     PoolStatus {
-        mode: match pool.mode {
-            model::Mode::Ipip => "ipip".to_owned(),
+        mode: mode(&pool.mode).to_owned(),
+        algorithm: match pool.algorithm {
+            model::Algorithm::Rendezvous => "rendezvous".to_owned(),
         },
         max_backends: pool.max_backends,
         usable: u64::from(shown.usable),

@@ -97,7 +97,7 @@ fn reconciled(accepted: &Accepted) -> ReconcileStatus {
         (("web".to_owned(), "b2".to_owned()), backend(Condition::Unresolved, Err(Unresolved::NoRoute))),
     ];
     let www = VipOutcome {
-        address: address("198.51.100.10"),
+        prefix: weir_bgp::Prefix::host(address("198.51.100.10")),
         is_told: true,
         wanted: true,
         is_deprioritised: false,

@@ -16,7 +16,9 @@ use crate::reconcile::status::{Reason, VipOutcome, Why};
 pub(super) fn vips(parts: &Parts<'_>, peers: &BTreeMap<String, PeerStatus>) -> BTreeMap<String, VipStatus> {
     let vips = parts.accepted.document.vips.iter();
     vips.map(|(name, one)| {
-        let takes = |peer: &Peer| if one.address.is_ipv4() { peer.families.ipv4 } else { peer.families.ipv6 };
+        let takes = |peer: &Peer| {
+            if one.prefix.address().is_ipv4() { peer.families.ipv4 } else { peer.families.ipv6 }
+        };
         let takers = parts.accepted.document.peers.iter().filter(|(_, peer)| takes(peer));
         let takers = takers.map(|(name, _)| name.as_str()).collect();
         (name.clone(), vip(one, parts.reconcile.vips.get(name), parts.speaker, peers, &takers))
@@ -33,10 +35,9 @@ fn vip(
     takers: &BTreeSet<&str>,
 ) -> VipStatus {
     // Another address under an old name is another VIP, of which the reconciler has not said anything yet.
-    let outcome = outcome.filter(|outcome| outcome.address == vip.address);
-    let prefix = Prefix::host(vip.address);
+    let outcome = outcome.filter(|outcome| outcome.prefix == vip.prefix);
     let told: BTreeMap<String, bool> =
-        sessions(peers).map(|(name, _)| (name.clone(), is_told(speaker, name, &prefix))).collect();
+        sessions(peers).map(|(name, _)| (name.clone(), is_told(speaker, name, &vip.prefix))).collect();
     let announced = told.values().any(|told| *told);
     let Some(outcome) = outcome else { return unseen(vip, told, announced) };
     let mut withheld: Vec<WithheldReason> = outcome.withheld.iter().map(|reason| word(*reason)).collect();
@@ -48,7 +49,8 @@ fn vip(
     }
     let transitions = [("announced", outcome.announced), ("withdrawn", outcome.withdrawn)];
     VipStatus {
-        address: vip.address,
+        address: vip.address_text(),
+        echo: vip.echo,
         announce_desired: outcome.wanted,
         announced,
         withheld,
@@ -64,7 +66,8 @@ fn vip(
 fn unseen(vip: &Vip, peers: BTreeMap<String, bool>, announced: bool) -> VipStatus {
     let message = "its forwarding has not been looked at yet".to_owned();
     VipStatus {
-        address: vip.address,
+        address: vip.address_text(),
+        echo: vip.echo,
         announce_desired: false,
         announced,
         withheld: vec![WithheldReason::Dataplane],
@@ -134,7 +137,7 @@ fn no_peer(vip: &Vip, peers: &BTreeMap<String, PeerStatus>, takers: &BTreeSet<&s
         .map(|(name, _)| name.as_str())
         .collect();
     let message = if takers.is_empty() {
-        let family = if vip.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let family = if vip.prefix.address().is_ipv4() { "IPv4" } else { "IPv6" };
         format!("wanted, but no peer of the document takes {family} routes")
     } else if established.is_empty() {
         let states: Vec<String> =

@@ -64,15 +64,15 @@ pub enum HttpMethod {
 }
 
 impl Document {
-    /// Where a service is checked: its VIP's address, with the port of its pool's check or else its own TCP port. `None` when
+    /// Where a service is checked: its VIP's address, the first one of a prefix, with the port of its pool's check or else its own TCP port. `None` when
     /// its pool has no check, or when neither says a port.
     pub fn check_target(&self, service: &Service) -> Option<SocketAddr> {
         let check = self.pools.get(&service.pool)?.check.as_ref()?;
         let own = match service.protocol {
-            Protocol::Tcp => Some(service.port),
+            Protocol::Tcp => service.port,
             Protocol::Udp => None,
         };
-        Some(SocketAddr::new(self.vips.get(&service.vip)?.address, check.port.or(own)?))
+        Some(SocketAddr::new(self.vips.get(&service.vip)?.prefix.address(), check.port.or(own)?))
     }
 
     /// Where each backend of a pool is checked: the targets of all services that use it.

@@ -7,7 +7,7 @@
 //! reads them.
 //!
 //! ```text
-//! vip 1 ── n service n ── 1 pool 1 ── n backend          peer n ── 1 bgp          uplink (one by this version)
+//! vip 1 ── n service n ── 1 pool 1 ── n backend          peer n ── 1 bgp          uplink (one or more)
 //! ```
 
 mod announce;
@@ -16,6 +16,7 @@ mod attributes;
 mod bgp;
 mod bootstrap;
 mod check;
+mod dataplane;
 mod generation;
 mod peer;
 mod pool;
@@ -29,10 +30,11 @@ pub use self::attributes::{Attributes, Community};
 pub use self::bgp::{Asn, Bgp, Drain, Import};
 pub use self::bootstrap::{Bootstrap, Capacity, CheckPath, Log, LogFormat, LogLevel, Owner};
 pub use self::check::{CheckKind, HttpCheck, HttpMethod, PoolCheck};
+pub use self::dataplane::Limits;
 pub use self::generation::{DocumentHash, Generation};
 pub use self::peer::{Bfd, Families, LinkBandwidth, Peer, Remote, RemoteAs};
-pub use self::pool::{AdminState, Backend, Mode, OnFailed, Pool};
-pub use self::service::{Protocol, Service, Vip};
+pub use self::pool::{AdminState, Algorithm, Backend, Gue, GueVariant, Mode, OnFailed, OuterHeader, Pool};
+pub use self::service::{Affinity, Fragments, Protocol, Service, Vip, address_text, contains};
 
 /// The whole desired state, valid as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Document {
     pub appliance: Appliance,
     /// Interfaces that carry service traffic, by interface name.
     pub uplinks: BTreeMap<String, Uplink>,
+    /// Settings of the packet path for all services.
+    pub limits: Limits,
     /// The speaker.
     pub bgp: Bgp,
     /// BGP peers by name.

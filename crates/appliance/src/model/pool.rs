@@ -11,6 +11,10 @@ use super::PoolCheck;
 pub struct Pool {
     /// How packets are carried to the backends.
     pub mode: Mode,
+    /// How outer headers are made; has no meaning in [`Mode::L2`].
+    pub outer: OuterHeader,
+    /// How rows are made.
+    pub algorithm: Algorithm,
     /// The most backends this pool will ever have; fixes its number of rows, so changing it moves flows.
     pub max_backends: u32,
     /// What an established flow does when its backend fails.
@@ -24,8 +28,60 @@ pub struct Pool {
 /// Forwarding mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// IPv4 in IPv4 or IPv6 in IPv6; VIPs and backends of a pool are of one family.
+    /// IP in IP, of any two families.
     Ipip,
+    /// GUE over UDP.
+    Gue(Gue),
+    /// The frame goes to the backend's own MAC address; nothing is put on.
+    L2,
+}
+
+/// What GUE packets look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gue {
+    /// UDP destination port.
+    pub port: u16,
+    /// What stands behind the UDP header.
+    pub variant: GueVariant,
+    /// Whether there is a UDP checksum instead of zero.
+    pub udp_checksum: bool,
+    /// Whether the UDP source port is made from the flow.
+    pub port_entropy: bool,
+}
+
+/// What stands behind the UDP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GueVariant {
+    /// Four octets of GUE header.
+    Header,
+    /// A GUE header with the row's other candidates in private data.
+    Candidates,
+    /// The inner IP header itself.
+    Direct,
+}
+
+/// How outer headers are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OuterHeader {
+    /// Whether the source address is made from the flow, in the prefix of [`super::Limits`].
+    pub source_entropy: bool,
+    /// Whether DSCP is copied; ECN always is.
+    pub copy_dscp: bool,
+    /// Whether the IPv6 flow label is made from the flow.
+    pub flow_label: bool,
+}
+
+impl Default for OuterHeader {
+    fn default() -> Self {
+        Self { source_entropy: false, copy_dscp: true, flow_label: true }
+    }
+}
+
+/// How rows are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Bounded rendezvous.
+    Rendezvous,
 }
 
 /// What an established flow does when its backend fails.

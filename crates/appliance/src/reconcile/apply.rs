@@ -2,11 +2,10 @@
 //! One pass: ask the plan for the next step, do it, record what came of it, until nothing more can be done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_bgp::Advertisement;
+use weir_bgp::{Advertisement, Prefix};
 use weir_dataplane::forwarding::Service;
 
 use super::desired::{Desired, Target};
@@ -31,8 +30,8 @@ pub struct Pass {
     pub failed: Vec<(StepKind, PortError)>,
     /// When the kernel's tables were as desired, if this pass changed them.
     pub forwarded_at: Option<Instant>,
-    /// Addresses of which the peers were told something new.
-    pub told: BTreeMap<IpAddr, Telling>,
+    /// Prefixes of which the peers were told something new.
+    pub told: BTreeMap<Prefix, Telling>,
 }
 
 /// One thing that peers were told.
@@ -141,8 +140,8 @@ async fn advertise<A: Announcer>(
     let told_at = clock();
     match outcome {
         Ok(()) => {
-            let changed = observed.advertised.symmetric_difference(&set).map(|one| one.prefix.address());
-            done.told.extend(changed.map(|address| (address, Telling { decided_at, told_at })));
+            let changed = observed.advertised.symmetric_difference(&set).map(|one| one.prefix);
+            done.told.extend(changed.map(|prefix| (prefix, Telling { decided_at, told_at })));
             observed.handle_advertised(set, told_at, desired.drain_wait);
         }
         Err(_) => observed.handle_advertising_failed(set),

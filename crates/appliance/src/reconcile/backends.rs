@@ -105,11 +105,15 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
         (name.clone(), forwarding::Backend { address: one.address, weight, cap_permille: 1000, state })
     };
     forwarding::Pool {
-        mode: match pool.mode {
+        mode: match &pool.mode {
             model::Mode::Ipip => forwarding::Mode::Ipip,
+            model::Mode::Gue(gue) => forwarding::Mode::Gue { port: gue.port, variant: variant(gue.variant) },
+            model::Mode::L2 => forwarding::Mode::L2,
         },
-        outer: forwarding::OuterHeader::default(),
-        algorithm: forwarding::Algorithm::default(),
+        outer: outer_header(pool),
+        algorithm: match pool.algorithm {
+            model::Algorithm::Rendezvous => forwarding::Algorithm::BoundedRendezvous,
+        },
         max_backends: pool.max_backends,
         on_failed: match pool.on_failed {
             model::OnFailed::Keep => forwarding::OnFailed::Keep,
@@ -117,6 +121,24 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
         },
         backends: pool.backends.iter().map(backend).collect(),
     }
+}
+
+fn variant(variant: model::GueVariant) -> forwarding::GueVariant {
+    match variant {
+        model::GueVariant::Header => forwarding::GueVariant::Header,
+        model::GueVariant::Candidates => forwarding::GueVariant::Candidates,
+        model::GueVariant::Direct => forwarding::GueVariant::Direct,
+    }
+}
+
+fn outer_header(pool: &model::Pool) -> forwarding::OuterHeader {
+    let usual = forwarding::OuterHeader::default();
+    let model::OuterHeader { source_entropy, copy_dscp, flow_label } = pool.outer;
+    let (udp_checksum, port_entropy) = match &pool.mode {
+        model::Mode::Gue(gue) => (gue.udp_checksum, gue.port_entropy),
+        model::Mode::Ipip | model::Mode::L2 => (usual.udp_checksum, usual.port_entropy),
+    };
+    forwarding::OuterHeader { udp_checksum, source_entropy, copies_dscp: copy_dscp, flow_label, port_entropy }
 }
 
 pub(super) fn pool_outcome(pool: &model::Pool, wishes: &Wishes<'_>) -> PoolOutcome {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
-use weir_dataplane::forwarding::{self, ForwardingState};
+use weir_dataplane::forwarding::{self, ForwardingState, VipPrefix};
 use weir_dataplane::next_hop::{NextHop, NextHops};
 
 pub use super::backends::{BackendWish, CheckSummary, Condition, PoolOutcome};
@@ -79,8 +79,10 @@ impl Target {
 /// A VIP, its services, what its gate goes by and what the gate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VipWish {
-    /// The address.
-    pub address: IpAddr,
+    /// What is announced.
+    pub prefix: Prefix,
+    /// Whether echo requests are answered while it is up.
+    pub echo: bool,
     /// Names of its services in [`Desired::target`].
     pub services: Vec<String>,
     /// What its announcement carries as a rule.
@@ -113,7 +115,7 @@ impl VipWish {
             attributes.med = drain.med.or(attributes.med);
         }
         Advertisement {
-            prefix: Prefix::host(self.address),
+            prefix: self.prefix,
             med: attributes.med,
             communities: attributes.standard(),
             large_communities: attributes.large(),
@@ -179,7 +181,10 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
         backends.extend(wishes.into_iter().map(|(one, (wish, _))| ((name.clone(), one.clone()), wish)));
     }
     let services = document.services.iter().map(|(name, one)| (name.clone(), service(document, one)));
-    let state = ForwardingState { services: services.collect(), pools, ..ForwardingState::default() };
+    let limits = limits(&document.limits);
+    // Which VIPs answer echo requests follows from what their gates say.
+    let vips = BTreeMap::new();
+    let state = ForwardingState { services: services.collect(), pools, vips, limits };
     let next_hops = resolved.into_iter().collect();
     let own = [document.appliance.source_v4.map(IpAddr::V4), document.appliance.source_v6.map(IpAddr::V6)];
     Desired {
@@ -200,15 +205,19 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
 }
 
 impl Desired {
-    /// Asks the gates about every VIP; answers when time alone may change what they say.
+    /// Asks the gates about every VIP; answers when time alone may change what they say. Only a VIP that is not withheld
+    /// answers echo requests.
     pub fn decide(&mut self, gates: &mut Gates, now: Instant) -> Option<Instant> {
-        let mut decisions = gates.decide(self.vips.values().map(|vip| (vip.address, &vip.facts)), now);
+        let mut decisions = gates.decide(self.vips.values().map(|vip| (vip.prefix, &vip.facts)), now);
         let mut wake_at = None;
         for vip in self.vips.values_mut() {
-            let Some(decision) = decisions.remove(&vip.address) else { continue };
+            let Some(decision) = decisions.remove(&vip.prefix) else { continue };
             wake_at = [wake_at, decision.wake_at].into_iter().flatten().min();
             vip.decided(decision);
         }
+        let answering = self.vips.values().filter(|vip| vip.echo && vip.withheld.is_empty());
+        let answering = answering.map(|vip| (vip_prefix(vip.prefix), forwarding::Vip { answers_echo: true }));
+        Arc::make_mut(&mut self.target).state.vips = answering.collect();
         wake_at
     }
 }
@@ -229,7 +238,8 @@ fn vip_wishes(snapshot: &Snapshot<'_>, pools: &BTreeMap<String, PoolOutcome>) ->
             drain_time: if snapshot.admin.is_hurried { Duration::ZERO } else { document.bgp.drain.time },
         };
         let wish = VipWish {
-            address: vip.address,
+            prefix: vip.prefix,
+            echo: vip.echo,
             attributes: vip.announce.attributes.clone(),
             link_bandwidth,
             services: services.into_iter().map(|(name, _)| name.clone()).collect(),
@@ -285,21 +295,45 @@ fn withheld_by(snapshot: &Snapshot<'_>, vip: &str) -> Option<WithheldBy> {
     })
 }
 
+fn vip_prefix(prefix: Prefix) -> VipPrefix {
+    VipPrefix { address: prefix.address(), length: prefix.length() }
+}
+
+fn limits(limits: &model::Limits) -> forwarding::Limits {
+    forwarding::Limits {
+        echo_per_second: limits.echo_per_second,
+        icmp_errors_per_second: limits.icmp_errors_per_second,
+        too_big_per_second: limits.too_big_per_second,
+        min_mtu_v4: limits.min_mtu_v4,
+        entropy_v4: limits.entropy_v4,
+        entropy_v6: limits.entropy_v6,
+    }
+}
+
 fn service(document: &Document, service: &model::Service) -> forwarding::Service {
     let vip = document.vips.get(&service.vip).expect("a valid document has the VIP of each service");
+    let is_host = vip.prefix == Prefix::host(vip.prefix.address());
     forwarding::Service {
-        vip: vip.address,
-        prefix_length: None,
+        vip: vip.prefix.address(),
+        prefix_length: (!is_host).then_some(vip.prefix.length()),
         protocol: match service.protocol {
             model::Protocol::Tcp => forwarding::Protocol::Tcp,
             model::Protocol::Udp => forwarding::Protocol::Udp,
         },
-        port: service.port,
+        port: service.port.unwrap_or(0),
         pool: service.pool.clone(),
         idle: service.idle,
         flow_table: service.flow_table,
-        affinity: forwarding::Affinity::default(),
-        fragments: forwarding::Fragments::default(),
-        new_flows_per_second: None,
+        affinity: match service.affinity {
+            model::Affinity::Flow => forwarding::Affinity::Flow,
+            model::Affinity::Source => forwarding::Affinity::Source,
+            model::Affinity::SourcePort => forwarding::Affinity::SourcePort,
+        },
+        fragments: match service.fragments {
+            model::Fragments::Drop => forwarding::Fragments::Drop,
+            model::Fragments::BySource => forwarding::Fragments::BySource,
+            model::Fragments::FirstFragment => forwarding::Fragments::FirstFragment,
+        },
+        new_flows_per_second: service.new_flows_per_second,
     }
 }

@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use weir_bgp::Advertisement;
+use weir_bgp::{Advertisement, Prefix};
 use weir_dataplane::forwarding::{BackendState, Pool, Service};
 use weir_dataplane::next_hop::NextHop;
 use weir_health::{Check, CheckKey};
 
 use super::desired::{Desired, Target};
-use super::plan::{ServiceKey, key};
+use super::plan::{ServiceKey, key, prefix};
 use super::ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
 
 /// How the next call of a port goes.
@@ -49,17 +49,17 @@ pub(super) struct World {
     /// Services in the kernel by name, each with the state that it was written from.
     pub(super) kernel: BTreeMap<String, (Service, Target)>,
     pub(super) is_attached: bool,
-    pub(super) advertised: BTreeSet<IpAddr>,
+    pub(super) advertised: BTreeSet<Prefix>,
     /// The set is whole, it was told.
     pub(super) is_complete: bool,
     /// Packets would go on without the process, it was told.
     pub(super) is_preserved: bool,
     /// When each VIP was last withdrawn.
-    pub(super) withdrawn_at: BTreeMap<IpAddr, Instant>,
+    pub(super) withdrawn_at: BTreeMap<Prefix, Instant>,
     /// What the promise is checked against.
     pub(super) now: Option<Instant>,
     pub(super) truth: Target,
-    pub(super) own: BTreeSet<IpAddr>,
+    pub(super) own: BTreeSet<Prefix>,
     pub(super) drain_wait: Duration,
     /// Calls in order, in words.
     pub(super) log: Vec<String>,
@@ -78,7 +78,7 @@ impl Shared {
         let mut world = self.world();
         world.now = Some(now);
         world.truth = Target::clone(&desired.target);
-        world.own = desired.own.iter().map(|one| one.prefix.address()).collect();
+        world.own = desired.own.iter().map(|one| one.prefix).collect();
         world.drain_wait = desired.drain_wait;
     }
 }
@@ -93,13 +93,13 @@ impl World {
     }
 
     /// Whether each wanted service of `vip` that has a backend is in the kernel with a usable one behind a true next hop.
-    pub(super) fn forwards(&self, vip: IpAddr) -> bool {
+    pub(super) fn forwards(&self, vip: Prefix) -> bool {
         self.is_attached && self.wanted(vip).all(|wanted| self.carries(wanted))
     }
 
-    fn wanted(&self, vip: IpAddr) -> impl Iterator<Item = &Service> {
+    fn wanted(&self, vip: Prefix) -> impl Iterator<Item = &Service> {
         let services = self.truth.state.services.values();
-        services.filter(move |one| one.vip == vip && self.truth.carries(one, |_, _| true))
+        services.filter(move |one| prefix(one) == vip && self.truth.carries(one, |_, _| true))
     }
 
     fn carries(&self, wanted: &Service) -> bool {
@@ -118,7 +118,7 @@ impl World {
         })
     }
 
-    fn check_announcement(&self, set: &BTreeSet<IpAddr>) {
+    fn check_announcement(&self, set: &BTreeSet<Prefix>) {
         for vip in set.difference(&self.advertised).filter(|vip| !self.own.contains(vip)) {
             assert!(self.forwards(*vip), "{vip} announced without forwarding: {self:#?}");
             let is_verified = self.wanted(*vip).all(|one| self.verified.contains(&key(one)));
@@ -129,15 +129,13 @@ impl World {
     fn check_removals(&self, target: &Target) {
         let now = self.now.expect("prepared");
         for (service, _) in self.kernel.values() {
-            let stays = target.state.services.values().any(|one| {
-                (one.vip, one.protocol, one.port) == (service.vip, service.protocol, service.port)
-            });
-            let is_vip_wanted = self.truth.state.services.values().any(|one| one.vip == service.vip);
+            let stays = target.state.services.values().any(|one| key(one) == key(service));
+            let is_vip_wanted = self.truth.state.services.values().any(|one| prefix(one) == prefix(service));
             if stays || is_vip_wanted {
                 continue;
             }
-            assert!(!self.advertised.contains(&service.vip), "{} lost its forwarding first", service.vip);
-            if let Some(at) = self.withdrawn_at.get(&service.vip) {
+            assert!(!self.advertised.contains(&prefix(service)), "{} lost its forwarding first", service.vip);
+            if let Some(at) = self.withdrawn_at.get(&prefix(service)) {
                 let waited = now.duration_since(*at);
                 assert!(waited >= self.drain_wait, "{} drained for {waited:?} only", service.vip);
             }
@@ -281,7 +279,7 @@ impl Checker for Shared {
 impl Announcer for Shared {
     async fn set_advertisements(&mut self, wanted: &BTreeSet<Advertisement>) -> Result<(), PortError> {
         let mut world = self.world();
-        let set: BTreeSet<IpAddr> = wanted.iter().map(|one| one.prefix.address()).collect();
+        let set: BTreeSet<Prefix> = wanted.iter().map(|one| one.prefix).collect();
         let words: Vec<String> = set.iter().map(ToString::to_string).collect();
         world.log.push(format!("advertise {}", words.join(" ")));
         world.check_announcement(&set);
@@ -293,7 +291,7 @@ impl Announcer for Shared {
         };
         if is_told {
             let now = world.now.expect("prepared");
-            let gone: Vec<IpAddr> = world.advertised.difference(&set).copied().collect();
+            let gone: Vec<Prefix> = world.advertised.difference(&set).copied().collect();
             world.withdrawn_at.extend(gone.into_iter().map(|vip| (vip, now)));
             world.advertised = set;
         }

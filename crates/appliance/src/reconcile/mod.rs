@@ -33,11 +33,11 @@ mod fake;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use weir_bgp::Prefix;
 use weir_dataplane::next_hop::NextHops;
 use weir_health::HealthSnapshot;
 
@@ -163,6 +163,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         let started = now();
         let mut desired = self.desired(started);
         let gates_wake = desired.decide(&mut self.gates, now());
+        desired.target = self.observed.known(desired.target);
         let told_before = self.told();
         let ports = apply::Ports {
             forwarder: &mut self.forwarder,
@@ -187,8 +188,8 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         let told = self.told();
         for (name, vip) in &desired.vips {
             let is_in_place = against.get(name).is_none_or(|against| against.obstacle.is_none());
-            let (was_told, is_told) = (told_before.contains(&vip.address), told.contains(&vip.address));
-            self.gates.handle_outcome(vip.address, Outcome { was_told, is_told, is_in_place }, ended);
+            let (was_told, is_told) = (told_before.contains(&vip.prefix), told.contains(&vip.prefix));
+            self.gates.handle_outcome(vip.prefix, Outcome { was_told, is_told, is_in_place }, ended);
         }
         self.tell_of_restarts(&desired, &pass);
         self.publish(&desired, pass, &against, &told, started, retry_in);
@@ -261,7 +262,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         let targets = self.targets(&accepted);
         let readings = checks::read(document, &targets, &health);
         self.first_results.handle_readings(&readings, now);
-        let mut desired = desired(&Snapshot {
+        desired(&Snapshot {
             document,
             generation: *generation,
             next_hops: &next_hops,
@@ -270,9 +271,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             first_results: &self.first_results,
             overrides: &overrides,
             admin,
-        });
-        desired.target = self.observed.known(desired.target);
-        desired
+        })
     }
 
     /// The same as long as the document is.
@@ -292,8 +291,8 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         }
     }
 
-    fn told(&self) -> BTreeSet<IpAddr> {
-        self.observed.advertised.iter().map(|one| one.prefix.address()).collect()
+    fn told(&self) -> BTreeSet<Prefix> {
+        self.observed.advertised.iter().map(|one| one.prefix).collect()
     }
 
     fn answer(&mut self, command: Option<Command>) -> std::ops::ControlFlow<()> {
@@ -356,7 +355,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         desired: &Desired,
         pass: Pass,
         against: &BTreeMap<String, plan::Against>,
-        told: &BTreeSet<IpAddr>,
+        told: &BTreeSet<Prefix>,
         started: Instant,
         retry_in: Option<Duration>,
     ) {
@@ -381,7 +380,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             retry_in,
             is_attached: self.observed.is_attached,
             flow_slots_used: self.flows.slots_used,
-            vips: report.vips(&before, |vip: &VipWish| told.contains(&vip.address)),
+            vips: report.vips(&before, |vip: &VipWish| told.contains(&vip.prefix)),
             pools: desired.pools.clone(),
             backends: report.backends(&before, &self.flows),
             failed: pass.failed.clone(),

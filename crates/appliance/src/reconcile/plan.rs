@@ -41,7 +41,7 @@ pub struct Observed {
     /// States of which each service in the kernel is in one: a single one after a success, more after failures.
     possible: Vec<Arc<Target>>,
     /// VIPs withdrawn, and until when their forwarding stays.
-    leaving: BTreeMap<IpAddr, Instant>,
+    leaving: BTreeMap<Prefix, Instant>,
     /// What the packets made for each service came to.
     verified: Verified,
     /// Ids of the backends in the state in force.
@@ -94,12 +94,12 @@ impl Observed {
         now: Instant,
         drain_wait: Duration,
     ) {
-        let addresses = |set: &BTreeSet<Advertisement>| -> BTreeSet<IpAddr> {
-            set.iter().map(|one| one.prefix.address()).collect()
+        let prefixes = |set: &BTreeSet<Advertisement>| -> BTreeSet<Prefix> {
+            set.iter().map(|one| one.prefix).collect()
         };
-        let (before, after) = (addresses(&self.advertised), addresses(&advertised));
-        self.leaving.extend(before.difference(&after).map(|address| (*address, now + drain_wait)));
-        self.leaving.retain(|address, until| *until > now && !after.contains(address));
+        let (before, after) = (prefixes(&self.advertised), prefixes(&advertised));
+        self.leaving.extend(before.difference(&after).map(|prefix| (*prefix, now + drain_wait)));
+        self.leaving.retain(|prefix, until| *until > now && !after.contains(prefix));
         self.advertised = advertised;
         self.is_unsure = false;
     }
@@ -330,8 +330,8 @@ pub fn is_in_force(desired: &Desired, observed: &Observed, now: Instant) -> bool
 /// When time alone brings something to do: the next forwarding that outlived its VIP long enough. To be asked with the time
 /// at which a pass began, so that one that did so during the pass is not missed.
 pub fn wake_at(desired: &Desired, observed: &Observed, now: Instant) -> Option<Instant> {
-    let vips: BTreeSet<IpAddr> =
-        lingering(desired, observed, now).iter().map(|(_, _, service)| service.vip).collect();
+    let vips: BTreeSet<Prefix> =
+        lingering(desired, observed, now).iter().map(|(_, _, service)| prefix(service)).collect();
     vips.iter().filter_map(|vip| observed.leaving.get(vip)).min().copied()
 }
 
@@ -383,17 +383,24 @@ fn announceable(desired: &Desired, observed: &Observed) -> BTreeSet<Advertisemen
 }
 
 /// What the kernel tells services apart by.
-pub(super) type ServiceKey = (IpAddr, Protocol, u16);
+pub(super) type ServiceKey = (Prefix, Protocol, u16);
 
 pub(super) fn key(service: &Service) -> ServiceKey {
-    (service.vip, service.protocol, service.port)
+    (prefix(service), service.protocol, service.port)
+}
+
+/// The VIP of a service.
+pub(super) fn prefix(service: &Service) -> Prefix {
+    let vip = service.vip();
+    // The length is that of a VIP of the document, so it fits.
+    Prefix::truncated(vip.address, vip.length).unwrap_or(Prefix::host(vip.address))
 }
 
 /// Answers whether forwarding is in place, whichever of the possible states each service is in.
 struct InPlace<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
-    told: BTreeSet<IpAddr>,
+    told: BTreeSet<Prefix>,
     possible: Vec<(&'a Target, BTreeMap<ServiceKey, &'a Service>)>,
 }
 
@@ -405,7 +412,7 @@ impl<'a> InPlace<'a> {
         Self {
             desired,
             observed,
-            told: told.into_iter().flatten().map(|one| one.prefix.address()).collect(),
+            told: told.into_iter().flatten().map(|one| one.prefix).collect(),
             possible: observed.possible.iter().map(|target| (&**target, by_key(target))).collect(),
         }
     }
@@ -417,7 +424,7 @@ impl<'a> InPlace<'a> {
         }
         vip.services.iter().find_map(|name| {
             let wanted = self.desired.target.state.services.get(name)?;
-            let why = self.service_obstacle(wanted, self.told.contains(&vip.address))?;
+            let why = self.service_obstacle(wanted, self.told.contains(&vip.prefix))?;
             Some(format!("service `{name}`: {why}"))
         })
     }
@@ -492,7 +499,7 @@ fn lingering<'a>(
     let mut lingering = Vec::new();
     for from in observed.possible.iter().rev().map(|target| &**target) {
         for (name, service) in &from.state.services {
-            let is_leaving = observed.leaving.get(&service.vip).is_some_and(|until| *until > now);
+            let is_leaving = observed.leaving.get(&prefix(service)).is_some_and(|until| *until > now);
             if is_leaving && known.insert(key(service)) {
                 lingering.push((from, name, service));
             }

@@ -76,16 +76,16 @@ impl Report<'_> {
         is_told: bool,
     ) -> VipOutcome {
         // Another address under an old name is another VIP.
-        let before = before.filter(|before| before.address == vip.address);
+        let before = before.filter(|before| before.prefix == vip.prefix);
         let was_told = before.is_some_and(|before| before.is_told);
         let withheld = against.map(|against| against.reasons.clone()).unwrap_or_default();
-        let telling: Option<&Telling> = self.pass.told.get(&vip.address);
+        let telling: Option<&Telling> = self.pass.told.get(&vip.prefix);
         let at = |now: fn(&Telling) -> Instant, then: fn(&VipOutcome) -> Option<SystemTime>| match telling {
             Some(telling) => Some(self.calendar.wall(now(telling))),
             None => before.and_then(then),
         };
         VipOutcome {
-            address: vip.address,
+            prefix: vip.prefix,
             is_told,
             wanted: withheld.is_empty(),
             is_deprioritised: vip.is_deprioritised,

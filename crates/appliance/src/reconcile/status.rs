@@ -2,9 +2,9 @@
 //! What a reader may know of the reconciler: the outcome of its last pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use weir_bgp::Prefix;
 use weir_dataplane::next_hop::{NextHop, Unresolved};
 
 pub use super::desired::{CheckSummary, Condition, PoolOutcome, Reason};
@@ -45,8 +45,8 @@ pub struct ReconcileStatus {
 /// What became of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VipOutcome {
-    /// The address.
-    pub address: IpAddr,
+    /// What is announced.
+    pub prefix: Prefix,
     /// Whether the speaker was told to announce it.
     pub is_told: bool,
     /// Whether it shall be announced: nothing withholds it.

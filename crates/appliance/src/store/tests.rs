@@ -112,7 +112,7 @@ async fn a_file_that_became_bad_starts_the_last_accepted_document() {
         let state = StateDir::open(&start.state_dir, &Conditions::new()).unwrap();
         let store = Store::open(place.file(), start, &state);
         assert_eq!(generation(&store), 2);
-        assert_eq!(store.accepted().borrow().document.vips["www"].address.to_string(), "198.51.100.2");
+        assert_eq!(store.accepted().borrow().document.vips["www"].address_text(), "198.51.100.2");
         let said = state.conditions().raised()[DOCUMENT_FILE_BAD].message.clone();
         assert!(said.ends_with("; generation 2 is in force instead"), "{said}");
         // One line an error: where and what, without help and without a summary.

@@ -10,7 +10,9 @@ mod bfd;
 mod bgp;
 mod bootstrap;
 mod check;
+mod dataplane;
 mod peer;
+mod pools;
 mod routing;
 mod traffic;
 
@@ -22,9 +24,11 @@ pub(super) use self::attributes::{AttributesDraft, CommunityWord};
 pub(super) use self::bgp::BgpDraft;
 pub(super) use self::bootstrap::BootstrapDraft;
 pub(super) use self::check::{CheckDraft, Kind};
+pub(super) use self::dataplane::LimitsDraft;
 pub(super) use self::peer::{ImportDefault, PeerDraft};
+pub(super) use self::pools::{ModeWord, PoolDraft};
 pub(super) use self::routing::ApplianceDraft;
-pub(super) use self::traffic::{PoolDraft, ServiceDraft, VipDraft};
+pub(super) use self::traffic::{ServiceDraft, VipDraft};
 use super::report::Report;
 use super::section::Section;
 use super::shape::{Change, Key, Shape};
@@ -39,6 +43,7 @@ const ROOT: Shape = Shape {
         Key::section("bootstrap"),
         Key::section("appliance"),
         Key::section("uplinks"),
+        Key::section("dataplane"),
         Key::section("bgp"),
         Key::section("peers"),
         Key::section("vips"),
@@ -57,6 +62,7 @@ pub(super) struct Draft {
     pub(super) uplinks: BTreeMap<String, Option<Uplink>>,
     /// Uplinks that are written, also those whose names were refused.
     pub(super) uplink_count: Option<usize>,
+    pub(super) limits: LimitsDraft,
     pub(super) bgp: BgpDraft,
     pub(super) peers: BTreeMap<String, PeerDraft>,
     pub(super) vips: BTreeMap<String, VipDraft>,
@@ -72,11 +78,12 @@ pub(super) fn read(report: &mut Report, table: &DeTable<'_>) -> Draft {
         appliance: routing::read_appliance(report, &root),
         uplinks: routing::read_uplinks(report, &root),
         uplink_count: root.entry_count("uplinks"),
+        limits: dataplane::read(report, &root),
         bgp: bgp::read(report, &root),
         peers: peer::read(report, &root),
         vips: traffic::read_vips(report, &root),
         services: traffic::read_services(report, &root),
-        pools: traffic::read_pools(report, &root),
+        pools: pools::read_pools(report, &root),
     }
 }
 
@@ -88,6 +95,7 @@ impl Draft {
             bootstrap: self.bootstrap.finish()?,
             appliance: self.appliance.finish()?,
             uplinks: all(self.uplinks, |uplink| uplink)?,
+            limits: self.limits.finish()?,
             peers: all(self.peers, |peer| peer.finish(&bgp.communities))?,
             vips: all(self.vips, |vip| vip.finish(&bgp.communities))?,
             services: all(self.services, ServiceDraft::finish)?,
@@ -105,5 +113,15 @@ fn all<D, T>(drafts: BTreeMap<String, D>, finish: impl Fn(D) -> Option<T>) -> Op
 
 /// Every section of the document, in the order in which people read about them.
 pub(super) fn shapes() -> Vec<Shape> {
-    [&[ROOT][..], bootstrap::SHAPES, routing::SHAPES, bgp::SHAPES, peer::SHAPES, traffic::SHAPES].concat()
+    [
+        &[ROOT][..],
+        bootstrap::SHAPES,
+        routing::SHAPES,
+        bgp::SHAPES,
+        peer::SHAPES,
+        traffic::SHAPES,
+        pools::SHAPES,
+        dataplane::SHAPES,
+    ]
+    .concat()
 }

@@ -1,35 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `[vips.*]`, `[services.*]` and `[pools.*]`: what clients reach and who serves it.
+//! `[vips.*]` and `[services.*]`: what clients reach.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use weir_bgp::Prefix;
 
 use super::announce::{self, AnnounceDraft};
-use super::check::{self, CheckDraft};
 use crate::config::limits;
 use crate::config::report::Report;
 use crate::config::section::{Section, object_names};
 use crate::config::shape::{Change, Key, Shape, Values, words};
-use crate::config::value::{self, Wrong};
-use crate::model::{AdminState, Backend, Community, Mode, OnFailed, Pool, Protocol, Service, Vip};
+use crate::config::value::{self, Wrong, found};
+use crate::model::{Affinity, Community, Fragments, Protocol, Service, Vip};
 
 const VIP: Shape = Shape {
     path: "vips.NAME",
-    title: "an announced address",
+    title: "an announced address or prefix",
     about: "",
     change: Change::Reload,
     keys: &[
         Key::required(
             "address",
-            Values::Text("address"),
-            "Announced as /32 or /128 while its services can be served; unique, no address of a backend or of this host",
+            Values::Text("address, or prefix: IPv4 from /8, IPv6 from /16 on"),
+            "Announced while its services can be served, a single address as /32 or /128. Unique; holds no address of a peer, of a \
+             backend or of this host. A VIP may lie in another one: the longest prefix that has the port serves",
+        ),
+        Key::or(
+            "echo",
+            Values::Text("boolean"),
+            "true",
+            "Whether pings of it are answered, by the appliance and only while the VIP is announced",
         ),
         Key::section("announce"),
     ],
-    later: &["prefix", "policy"],
+    later: &["policy"],
 };
 const SERVICE: Shape = Shape {
     path: "services.NAME",
@@ -45,8 +52,9 @@ const SERVICE: Shape = Shape {
         ),
         Key::required(
             "port",
-            Values::Number(1..=65_535),
-            "Packets keep it: the backend listens on the VIP and this port",
+            Values::Text("1 to 65,535, or `\"any\"`"),
+            "Packets keep it: the backend listens on the VIP and this port. `\"any\"`: every port that no other service of the VIP \
+             and protocol has",
         ),
         Key::required("pool", Values::Text("name of a pool"), "Who serves"),
         Key::or(
@@ -61,78 +69,46 @@ const SERVICE: Shape = Shape {
             "true",
             "`false`: flows are not remembered, every packet goes by its row",
         ),
+        Key::or(
+            "affinity",
+            Values::Words(|| words(AFFINITIES)),
+            "\"flow\"",
+            "What goes to one backend: a flow; `source`: all that a client sends to the VIP; `source-port`: all that it sends to this \
+             port",
+        ),
+        Key::or(
+            "fragments",
+            Values::Words(|| words(FRAGMENTS)),
+            "\"drop\"",
+            "`by-source`: client, VIP and protocol decide for every packet of the service, so fragments go along. `first-fragment`: \
+             they follow the first one of their datagram; what comes before it is dropped",
+        ),
+        Key::optional(
+            "new_flows_per_second",
+            Values::Number(limits::NEW_FLOWS),
+            "no bound",
+            "Most new flows that this appliance remembers in a second; packets of others go by their rows. Not with \
+             `flow_table = false`",
+        ),
     ],
-    later: &["affinity", "limits", "ports", "critical"],
+    later: &["limits", "ports", "critical"],
 };
-const POOL: Shape = Shape {
-    path: "pools.NAME",
-    title: "backends that serve alike",
-    about: "",
-    change: Change::Reload,
-    keys: &[
-        Key::required(
-            "mode",
-            Values::Words(|| words(MODES)),
-            "IPv4 in IPv4 or IPv6 in IPv6: VIPs and backends of a pool are of one family",
-        ),
-        Key::or(
-            "max_backends",
-            Values::Number(1..=limits::MAX_BACKENDS_MAX),
-            "64",
-            "The most backends this pool will ever have; fixes the number of rows, so changing it moves flows",
-        ),
-        Key::or(
-            "on_failed",
-            Values::Words(|| words(ON_FAILED)),
-            "\"keep\"",
-            "What established flows of a failed backend do: stay, so that a false alarm breaks none, or go to another, \
-             which resets them",
-        ),
-        Key::section("check"),
-        Key::section("backends"),
-    ],
-    later: &["gue", "l2", "algorithm", "epsilon", "seed", "affinity", "slow_start", "panic", "agent"],
-};
-const BACKEND: Shape = Shape {
-    path: "pools.NAME.backends.NAME",
-    title: "one server of a pool",
-    about: "",
-    change: Change::Reload,
-    keys: &[
-        Key::required(
-            "address",
-            Values::Text("address"),
-            "Outer destination; unique in its pool. Another address is another backend: its flows do not follow",
-        ),
-        Key::or(
-            "weight",
-            Values::Number(0..=limits::WEIGHT_MAX),
-            "100",
-            "Share of new flows; 0: no new flows, as if draining. Some backend of a pool has more than 0",
-        ),
-        Key::or(
-            "state",
-            Values::Words(|| words(STATES)),
-            "\"active\"",
-            "`draining`: the flows it has, no new ones. `disabled`: nothing",
-        ),
-        Key::optional("zone", Values::Text("1 to 63 printable characters"), "none", "For display"),
-    ],
-    later: &["check", "mac", "port", "cap"],
-};
-
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip)];
-const ON_FAILED: &[(&str, OnFailed)] = &[("keep", OnFailed::Keep), ("reset", OnFailed::Reset)];
-const STATES: &[(&str, AdminState)] =
-    &[("active", AdminState::Active), ("draining", AdminState::Draining), ("disabled", AdminState::Disabled)];
+const AFFINITIES: &[(&str, Affinity)] =
+    &[("flow", Affinity::Flow), ("source", Affinity::Source), ("source-port", Affinity::SourcePort)];
+const FRAGMENTS: &[(&str, Fragments)] = &[
+    ("drop", Fragments::Drop),
+    ("by-source", Fragments::BySource),
+    ("first-fragment", Fragments::FirstFragment),
+];
 
-pub(super) const SHAPES: &[Shape] = &[VIP, announce::ANNOUNCE, SERVICE, POOL, check::CHECK, BACKEND];
+pub(super) const SHAPES: &[Shape] = &[VIP, announce::ANNOUNCE, SERVICE];
 
 /// A VIP as read.
 #[derive(Debug)]
 pub(in crate::config) struct VipDraft {
-    pub(in crate::config) address: Option<IpAddr>,
+    pub(in crate::config) prefix: Option<Prefix>,
+    echo: Option<bool>,
     pub(in crate::config) announce: AnnounceDraft,
 }
 
@@ -141,30 +117,14 @@ pub(in crate::config) struct VipDraft {
 pub(in crate::config) struct ServiceDraft {
     pub(in crate::config) vip: Option<String>,
     pub(in crate::config) protocol: Option<Protocol>,
-    pub(in crate::config) port: Option<u16>,
+    /// The inner `None`: any.
+    pub(in crate::config) port: Option<Option<u16>>,
     pub(in crate::config) pool: Option<String>,
     idle: Option<Option<Duration>>,
-    flow_table: Option<bool>,
-}
-
-/// A pool as read.
-#[derive(Debug)]
-pub(in crate::config) struct PoolDraft {
-    pub(in crate::config) mode: Option<Mode>,
-    pub(in crate::config) max_backends: Option<u32>,
-    on_failed: Option<OnFailed>,
-    /// `None`: no check.
-    pub(in crate::config) check: Option<CheckDraft>,
-    pub(in crate::config) backends: BTreeMap<String, BackendDraft>,
-}
-
-/// A backend as read.
-#[derive(Debug)]
-pub(in crate::config) struct BackendDraft {
-    pub(in crate::config) address: Option<IpAddr>,
-    pub(in crate::config) weight: Option<u32>,
-    state: Option<AdminState>,
-    zone: Option<Option<String>>,
+    pub(in crate::config) flow_table: Option<bool>,
+    pub(in crate::config) affinity: Option<Affinity>,
+    pub(in crate::config) fragments: Option<Fragments>,
+    pub(in crate::config) new_flows_per_second: Option<Option<u32>>,
 }
 
 pub(super) fn read_vips(report: &mut Report, root: &Section<'_>) -> BTreeMap<String, VipDraft> {
@@ -173,7 +133,8 @@ pub(super) fn read_vips(report: &mut Report, root: &Section<'_>) -> BTreeMap<Str
     for entry in root.entries(report, "vips", is_well_formed, rule) {
         let section = entry.open(report, VIP);
         let vip = VipDraft {
-            address: section.required(report, "address", value::address),
+            prefix: section.required(report, "address", prefix),
+            echo: section.or(report, "echo", true, value::boolean),
             announce: announce::read(report, &section),
         };
         vips.insert(entry.name, vip);
@@ -189,54 +150,26 @@ pub(super) fn read_services(report: &mut Report, root: &Section<'_>) -> BTreeMap
         let service = ServiceDraft {
             vip: section.required(report, "vip", value::name),
             protocol: section.required(report, "protocol", value::choice(PROTOCOLS, &["sctp", "any"])),
-            port: section.required(report, "port", value::port),
+            port: section.required(report, "port", port),
             pool: section.required(report, "pool", value::name),
             idle: section.optional(report, "idle", value::seconds(limits::IDLE)),
             flow_table: section.or(report, "flow_table", true, value::boolean),
+            affinity: section.or(report, "affinity", Affinity::Flow, value::choice(AFFINITIES, &[])),
+            fragments: section.or(report, "fragments", Fragments::Drop, value::choice(FRAGMENTS, &[])),
+            new_flows_per_second: section.optional(
+                report,
+                "new_flows_per_second",
+                value::number(limits::NEW_FLOWS),
+            ),
         };
         services.insert(entry.name, service);
     }
     services
 }
 
-pub(super) fn read_pools(report: &mut Report, root: &Section<'_>) -> BTreeMap<String, PoolDraft> {
-    let (is_well_formed, rule) = object_names();
-    let mut pools = BTreeMap::new();
-    for entry in root.entries(report, "pools", is_well_formed, rule) {
-        let section = entry.open(report, POOL);
-        let max_backends = value::number(1..=limits::MAX_BACKENDS_MAX);
-        let pool = PoolDraft {
-            mode: section.required(report, "mode", value::choice(MODES, &["gue", "l2"])),
-            max_backends: section.or(report, "max_backends", limits::MAX_BACKENDS_DEFAULT, max_backends),
-            on_failed: section.or(report, "on_failed", OnFailed::Keep, value::choice(ON_FAILED, &[])),
-            check: check::read(report, &section),
-            backends: read_backends(report, &section),
-        };
-        pools.insert(entry.name, pool);
-    }
-    pools
-}
-
-fn read_backends(report: &mut Report, pool: &Section<'_>) -> BTreeMap<String, BackendDraft> {
-    let (is_well_formed, rule) = object_names();
-    let mut backends = BTreeMap::new();
-    for entry in pool.entries(report, "backends", is_well_formed, rule) {
-        let section = entry.open(report, BACKEND);
-        let weight = value::number(0..=limits::WEIGHT_MAX);
-        let backend = BackendDraft {
-            address: section.required(report, "address", value::address),
-            weight: section.or(report, "weight", limits::WEIGHT_DEFAULT, weight),
-            state: section.or(report, "state", AdminState::Active, value::choice(STATES, &[])),
-            zone: section.optional(report, "zone", zone),
-        };
-        backends.insert(entry.name, backend);
-    }
-    backends
-}
-
 impl VipDraft {
     pub(super) fn finish(self, names: &BTreeMap<String, Community>) -> Option<Vip> {
-        Some(Vip { address: self.address?, announce: self.announce.finish(names)? })
+        Some(Vip { prefix: self.prefix?, echo: self.echo?, announce: self.announce.finish(names)? })
     }
 }
 
@@ -254,40 +187,43 @@ impl ServiceDraft {
             pool: self.pool?,
             idle: self.idle?.unwrap_or(idle_default),
             flow_table: self.flow_table?,
+            affinity: self.affinity?,
+            fragments: self.fragments?,
+            new_flows_per_second: self.new_flows_per_second?.and_then(NonZeroU32::new),
         })
     }
 }
 
-impl PoolDraft {
-    pub(super) fn finish(self) -> Option<Pool> {
-        Some(Pool {
-            mode: self.mode?,
-            max_backends: self.max_backends?,
-            on_failed: self.on_failed?,
-            check: match self.check {
-                Some(check) => Some(check.finish()?),
-                None => None,
-            },
-            backends: super::all(self.backends, BackendDraft::finish)?,
-        })
+/// An address that clients use, or a prefix of such.
+fn prefix(written: &DeValue<'_>) -> Result<Prefix, Wrong> {
+    const HELP: &str = "write it like `198.51.100.10`, `198.51.100.0/28` or `2001:db8:100::/64`";
+    let Some(text) = written.as_str().filter(|text| text.contains('/')) else {
+        return value::address(written).map(Prefix::host).map_err(|wrong| Wrong::new(wrong.message, HELP));
+    };
+    let prefix: Prefix =
+        text.parse().map_err(|error| Wrong::new(format!("found {}: {error}", found(written)), HELP))?;
+    let least = if prefix.address().is_ipv4() { limits::VIP_LENGTH_V4 } else { limits::VIP_LENGTH_V6 };
+    if prefix.length() < least {
+        let message = format!("found {}, expected a prefix of /{least} or longer", found(written));
+        return Err(Wrong::new(message, "announce what the services need and no more"));
+    }
+    // So long, a prefix is of one kind of addresses as its first one is.
+    match value::flaw(prefix.address()) {
+        None => Ok(prefix),
+        Some(flaw) => {
+            let message =
+                format!("found {}, which begins with {flaw}, expected unicast addresses", found(written));
+            Err(Wrong::new(message, "use addresses that are routed to you"))
+        }
     }
 }
 
-impl BackendDraft {
-    fn finish(self) -> Option<Backend> {
-        Some(Backend { address: self.address?, weight: self.weight?, state: self.state?, zone: self.zone? })
+/// A port, or all of them.
+fn port(written: &DeValue<'_>) -> Result<Option<u16>, Wrong> {
+    match written {
+        DeValue::String(word) if word == "any" => Ok(None),
+        other => value::port(other).map(Some).map_err(|wrong| {
+            Wrong::new(format!("{}, or `\"any\"`", wrong.message), "write a number, or `\"any\"`")
+        }),
     }
-}
-
-fn zone(value: &DeValue<'_>) -> Result<String, Wrong> {
-    let zone = value::text(value)?;
-    let is_good = !zone.is_empty()
-        && zone.chars().count() <= limits::ZONE_CHARS_MAX
-        && zone.chars().all(|c| c.is_ascii_graphic());
-    if is_good {
-        return Ok(zone);
-    }
-    let message =
-        format!("found {}, expected 1 to 63 printable characters without spaces", value::found(value));
-    Err(Wrong::new(message, "write a short word like `rack-12`"))
 }

@@ -35,7 +35,7 @@ protocol = "tcp"
 port = 443
 pool = "web"
 [pools.web]
-mode = "ipip"
+mode = "gue"
 [pools.web.check]
 kind = "http"
 [pools.web.backends.b1]

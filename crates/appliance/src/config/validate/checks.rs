@@ -97,6 +97,11 @@ fn kind(report: &mut Report, path: &str, check: &CheckDraft) {
 fn port(report: &mut Report, path: &str, check: &CheckDraft, services: &[&ServiceDraft]) {
     // A service whose protocol was refused may have meant TCP.
     let is_udp = services.iter().all(|service| service.protocol == Some(Protocol::Udp));
+    if check.port == Some(None) && !is_udp && services.iter().all(|service| has_no_port(service)) {
+        let path = format!("{path}.port");
+        let message = "missing: the TCP services that use this pool have `port = \"any\"`";
+        report.at(&path, message, "add `port = …`, a TCP port that the backends answer on the VIP");
+    }
     if check.port == Some(None) && is_udp && !services.is_empty() {
         let path = format!("{path}.port");
         let message = "missing: only UDP services use this pool, and checks connect by TCP";
@@ -104,12 +109,17 @@ fn port(report: &mut Report, path: &str, check: &CheckDraft, services: &[&Servic
     }
 }
 
+/// Whether a service names no port that a check could connect to.
+fn has_no_port(service: &ServiceDraft) -> bool {
+    service.protocol == Some(Protocol::Udp) || service.protocol.is_some() && service.port == Some(None)
+}
+
 /// How many addresses and ports of a pool each of its backends is tried at.
 fn targets(draft: &Draft, check: &CheckDraft, services: &[&ServiceDraft]) -> usize {
     let Some(port) = check.port else { return 0 };
     let target = |service: &&ServiceDraft| {
-        let address = draft.vips.get(service.vip.as_deref()?)?.address?;
-        let own = (service.protocol == Some(Protocol::Tcp)).then_some(service.port).flatten();
+        let address = draft.vips.get(service.vip.as_deref()?)?.prefix?.address();
+        let own = (service.protocol == Some(Protocol::Tcp)).then_some(service.port).flatten().flatten();
         Some((address, port.or(own)?))
     };
     services.iter().filter_map(target).collect::<BTreeSet<(IpAddr, u16)>>().len()

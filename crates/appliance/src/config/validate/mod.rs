@@ -8,22 +8,28 @@ mod announce;
 mod capacity;
 mod checks;
 mod communities;
+mod outer;
 mod peers;
 mod pools;
 
 use std::net::IpAddr;
 
+use weir_bgp::Prefix;
+
 use super::nearest::nearest;
-use super::read::Draft;
+use super::read::{Draft, VipDraft};
 use super::report::Report;
+use crate::model::{address_text, contains};
 
 /// Checks all rules.
 pub(super) fn validate(report: &mut Report, draft: &Draft) {
     uplinks(report, draft);
     vips(report, draft);
     services(report, draft);
+    selection(report, draft);
     announce::validate(report, draft);
     pools::validate(report, draft);
+    outer::validate(report, draft);
     checks::validate(report, draft);
     peers::validate(report, draft);
     communities::validate(report, draft);
@@ -43,14 +49,19 @@ fn uplinks(report: &mut Report, draft: &Draft) {
 }
 
 fn vips(report: &mut Report, draft: &Draft) {
-    let addresses = draft.vips.iter().filter_map(|(name, vip)| Some((vip.address?, vip_path(name))));
-    report.repeated(addresses, |address, first| {
-        let message = format!("`{address}` is already the address of `{}`", parent(first));
+    let prefixes = draft.vips.iter().filter_map(|(name, vip)| Some((vip.prefix?, vip_path(name))));
+    report.repeated(prefixes, |prefix, first| {
+        let message = format!("`{}` is already the address of `{}`", address_text(*prefix), parent(first));
         (message, "give each VIP its own address, or put both services on one VIP".to_owned())
     });
     for (name, vip) in &draft.vips {
-        if let Some(source) = vip.address.and_then(|address| own_source(draft, address)) {
-            let message = format!("is the appliance's own address (`{source}`)");
+        let Some(prefix) = vip.prefix else { continue };
+        let own = own_sources(draft).into_iter().flatten().find(|(_, own)| contains(prefix, *own));
+        if let Some((source, own)) = own {
+            let message = match prefix == Prefix::host(own) {
+                true => format!("is the appliance's own address (`{source}`)"),
+                false => format!("holds the appliance's own address `{own}` (`{source}`)"),
+            };
             report.at(&vip_path(name), message, "a VIP belongs to the backends; choose another address");
         }
     }
@@ -66,9 +77,22 @@ fn services(report: &mut Report, draft: &Draft) {
         Some((key, format!("services.{name}.port")))
     });
     report.repeated(keys, |(vip, _, port), first| {
+        let port = port.map_or_else(|| "`any`".to_owned(), |port| port.to_string());
         let message = format!("port {port} of VIP `{vip}` is already served by `{}`", parent(first));
         (message, "one VIP, protocol and port make one service: change one of them".to_owned())
     });
+}
+
+/// Options of a service that say nothing beside others.
+fn selection(report: &mut Report, draft: &Draft) {
+    for (name, service) in &draft.services {
+        if service.flow_table == Some(false)
+            && service.new_flows_per_second.is_some_and(|most| most.is_some())
+        {
+            let message = "has no meaning with `flow_table = false`: no flow is remembered";
+            report.at(&format!("services.{name}.new_flows_per_second"), message, "remove one of the two");
+        }
+    }
 }
 
 /// Reports a name that no object has.
@@ -103,18 +127,24 @@ fn parent(path: &str) -> &str {
 
 /// The key that says so, when an address is one of the appliance's own.
 fn own_source(draft: &Draft, address: IpAddr) -> Option<&'static str> {
-    let v4 = draft.appliance.source_v4.flatten().map(IpAddr::V4);
-    let v6 = draft.appliance.source_v6.flatten().map(IpAddr::V6);
-    match Some(address) {
-        a if a == v4 => Some("appliance.source_v4"),
-        a if a == v6 => Some("appliance.source_v6"),
-        _ => None,
-    }
+    own_sources(draft).into_iter().flatten().find(|(_, own)| *own == address).map(|(key, _)| key)
 }
 
-/// The VIP that has an address.
-fn vip_with(draft: &Draft, address: IpAddr) -> Option<&str> {
-    draft.vips.iter().find(|(_, vip)| vip.address == Some(address)).map(|(name, _)| name.as_str())
+/// The appliance's own addresses with the keys that say so.
+fn own_sources(draft: &Draft) -> [Option<(&'static str, IpAddr)>; 2] {
+    let v4 = draft.appliance.source_v4.flatten().map(IpAddr::V4);
+    let v6 = draft.appliance.source_v6.flatten().map(IpAddr::V6);
+    [v4.map(|v4| ("appliance.source_v4", v4)), v6.map(|v6| ("appliance.source_v6", v6))]
+}
+
+/// What an address is to a VIP, when it is one of its addresses.
+fn of_vip(draft: &Draft, address: IpAddr) -> Option<String> {
+    let holds = |vip: &VipDraft| vip.prefix.filter(|prefix| contains(*prefix, address));
+    let (name, prefix) = draft.vips.iter().find_map(|(name, vip)| Some((name, holds(vip)?)))?;
+    Some(match prefix == Prefix::host(address) {
+        true => format!("is the address of VIP `{name}`"),
+        false => format!("lies in VIP `{name}` (`{prefix}`)"),
+    })
 }
 
 /// Family of an address in words.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{family, own_source, parent, vip_with};
+use super::{family, of_vip, own_source, parent};
 use crate::config::limits;
 use crate::config::read::{Draft, ImportDefault, PeerDraft};
 use crate::config::report::Report;
@@ -61,8 +61,8 @@ fn addresses_of(report: &mut Report, draft: &Draft, name: &str, peer: &PeerDraft
     if let Remote::Address(address) = *remote {
         let path = format!("peers.{name}.address");
         let help = "give the switch's own address on the shared link";
-        if let Some(vip) = vip_with(draft, address) {
-            report.at(&path, format!("`{address}` is the address of VIP `{vip}`"), help);
+        if let Some(what) = of_vip(draft, address) {
+            report.at(&path, format!("`{address}` {what}"), help);
         } else if let Some(source) = own_source(draft, address) {
             let message = format!("`{address}` is the appliance's own address (`{source}`)");
             report.at(&path, message, help);
@@ -86,8 +86,8 @@ fn own_address(report: &mut Report, draft: &Draft, name: &str, (remote, source):
         report.at(&path, message, HELP);
     } else if remote.address() == Some(source) {
         report.at(&path, "is the peer's own address", HELP);
-    } else if let Some(vip) = vip_with(draft, source) {
-        report.at(&path, format!("`{source}` is the address of VIP `{vip}`"), HELP);
+    } else if let Some(what) = of_vip(draft, source) {
+        report.at(&path, format!("`{source}` {what}"), HELP);
     }
 }
 

@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Rules about pools: how many backends, whom they can be, and whether the mode can carry packets to them.
+//! Rules about pools: how many backends, whom they can be, and the sources that their tunnels need.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{family, own_source, parent};
-use crate::config::read::{Draft, PoolDraft};
+use weir_bgp::Prefix;
+
+use super::{own_source, parent};
+use crate::config::read::{Draft, ModeWord, PoolDraft};
 use crate::config::report::Report;
-use crate::model::Mode;
+use crate::model::contains;
 
 pub(super) fn validate(report: &mut Report, draft: &Draft) {
-    let vip_names: BTreeMap<IpAddr, &str> =
-        draft.vips.iter().filter_map(|(name, vip)| Some((vip.address?, name.as_str()))).collect();
-    let served = families_of_pools(draft);
+    let vips = Vips::of(draft);
     for (name, pool) in &draft.pools {
         size(report, name, pool);
         weights(report, name, pool);
-        addresses(report, draft, &vip_names, name, pool);
-        if let Some(served) = served.get(name.as_str()) {
-            families(report, name, pool, served);
-        }
+        addresses(report, draft, &vips, name, pool);
     }
     sources(report, draft);
 }
@@ -48,13 +45,7 @@ fn weights(report: &mut Report, name: &str, pool: &PoolDraft) {
     }
 }
 
-fn addresses(
-    report: &mut Report,
-    draft: &Draft,
-    vip_names: &BTreeMap<IpAddr, &str>,
-    pool_name: &str,
-    pool: &PoolDraft,
-) {
+fn addresses(report: &mut Report, draft: &Draft, vips: &Vips<'_>, pool_name: &str, pool: &PoolDraft) {
     let path = |name: &str| format!("pools.{pool_name}.backends.{name}.address");
     let addresses = pool.backends.iter().filter_map(|(name, b)| Some((b.address?, path(name))));
     report.repeated(addresses, |address, first| {
@@ -63,9 +54,12 @@ fn addresses(
     });
     for (name, backend) in &pool.backends {
         let Some(address) = backend.address else { continue };
-        if let Some(vip) = vip_names.get(&address) {
-            let message = format!("`{address}` is the address of VIP `{vip}`");
-            report.at(&path(name), message, "give the backend's own address, which only it has");
+        if let Some(what) = vips.with(address) {
+            report.at(
+                &path(name),
+                format!("`{address}` {what}"),
+                "give the backend's own address, which only it has",
+            );
         } else if let Some(source) = own_source(draft, address) {
             let message = format!("`{address}` is the appliance's own address (`{source}`)");
             report.at(
@@ -77,36 +71,28 @@ fn addresses(
     }
 }
 
-/// A service of each family, true for IPv4, that a pool serves: name of the service, its VIP, its address.
-type Families<'d> = BTreeMap<bool, (&'d str, &'d str, IpAddr)>;
-
-/// One service of each family stands for all of them: a backend is told once what it does not fit.
-fn families_of_pools(draft: &Draft) -> BTreeMap<&str, Families<'_>> {
-    let mut pools: BTreeMap<&str, Families<'_>> = BTreeMap::new();
-    for (name, service) in &draft.services {
-        let (Some(vip), Some(pool)) = (&service.vip, &service.pool) else { continue };
-        if let Some(address) = draft.vips.get(vip).and_then(|vip| vip.address) {
-            pools.entry(pool).or_default().entry(address.is_ipv4()).or_insert((name, vip, address));
-        }
-    }
-    pools
+/// The VIPs, so that thousands of backends are compared with them in good time.
+struct Vips<'d> {
+    hosts: BTreeMap<IpAddr, &'d str>,
+    prefixes: Vec<(Prefix, &'d str)>,
 }
 
-/// What `ipip` carries: IPv4 in IPv4 and IPv6 in IPv6.
-fn families(report: &mut Report, pool_name: &str, pool: &PoolDraft, served: &Families<'_>) {
-    let Some(Mode::Ipip) = pool.mode else { return };
-    for (name, backend) in &pool.backends {
-        let Some(address) = backend.address else { continue };
-        let Some((service, vip, vip_address)) = served.get(&!address.is_ipv4()) else { continue };
-        report.at(
-            &format!("pools.{pool_name}.backends.{name}.address"),
-            format!(
-                "`{address}` is {}, but VIP `{vip}` of service `{service}` is {} (`{vip_address}`)",
-                family(address),
-                family(*vip_address)
-            ),
-            "mode `ipip` carries one family in the same family in this version: use a pool for each family",
-        );
+impl<'d> Vips<'d> {
+    fn of(draft: &'d Draft) -> Self {
+        let all = draft.vips.iter().filter_map(|(name, vip)| Some((vip.prefix?, name.as_str())));
+        let (hosts, prefixes): (Vec<_>, Vec<_>) =
+            all.partition(|(prefix, _)| *prefix == Prefix::host(prefix.address()));
+        let hosts = hosts.into_iter().map(|(prefix, name)| (prefix.address(), name)).collect();
+        Self { hosts, prefixes }
+    }
+
+    /// What an address is to a VIP, when it is one of its addresses.
+    fn with(&self, address: IpAddr) -> Option<String> {
+        if let Some(name) = self.hosts.get(&address) {
+            return Some(format!("is the address of VIP `{name}`"));
+        }
+        let (prefix, name) = self.prefixes.iter().find(|(prefix, _)| contains(*prefix, address))?;
+        Some(format!("lies in VIP `{name}` (`{prefix}`)"))
     }
 }
 
@@ -114,7 +100,9 @@ fn families(report: &mut Report, pool_name: &str, pool: &PoolDraft, served: &Fam
 fn sources(report: &mut Report, draft: &Draft) {
     let pool_of = |is_ipv4: bool| {
         let uses = |pool: &PoolDraft| {
-            pool.backends.values().any(|b| b.address.is_some_and(|a| a.is_ipv4() == is_ipv4))
+            // Without an outer header there is no source.
+            pool.mode != Some(ModeWord::L2)
+                && pool.backends.values().any(|b| b.address.is_some_and(|a| a.is_ipv4() == is_ipv4))
         };
         draft.pools.iter().find(|(_, pool)| uses(pool)).map(|(name, _)| name)
     };

@@ -31,8 +31,9 @@ mod why;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Instant;
+
+use weir_bgp::Prefix;
 
 pub use brake::{HOLD_MAX, WINDOW};
 pub use facts::{Facts, ServiceFacts, WithheldBy};
@@ -297,11 +298,11 @@ impl Gate {
     }
 }
 
-/// The gates of all VIPs, by address: peers know no names, so one that is renamed keeps its memory, and another address under
+/// The gates of all VIPs, by prefix: peers know no names, so one that is renamed keeps its memory, and another address under
 /// an old name has none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gates {
-    gates: BTreeMap<IpAddr, Gate>,
+    gates: BTreeMap<Prefix, Gate>,
     is_resuming: bool,
 }
 
@@ -319,9 +320,9 @@ impl Gates {
     /// Decides for every VIP. A VIP that is not there any more is forgotten; one whose policy changed keeps its memory.
     pub fn decide<'a>(
         &mut self,
-        vips: impl Iterator<Item = (IpAddr, &'a Facts)>,
+        vips: impl Iterator<Item = (Prefix, &'a Facts)>,
         now: Instant,
-    ) -> BTreeMap<IpAddr, Decision> {
+    ) -> BTreeMap<Prefix, Decision> {
         let mut before = std::mem::take(&mut self.gates);
         let mut decisions = BTreeMap::new();
         for (vip, facts) in vips {
@@ -334,7 +335,7 @@ impl Gates {
     }
 
     /// Learns what came of the decision about one VIP.
-    pub fn handle_outcome(&mut self, vip: IpAddr, outcome: Outcome, now: Instant) {
+    pub fn handle_outcome(&mut self, vip: Prefix, outcome: Outcome, now: Instant) {
         if let Some(gate) = self.gates.get_mut(&vip) {
             gate.handle_outcome(outcome, now);
         }

@@ -2,6 +2,7 @@
 //! The gate by stories, by a table of all reasons, and by random health over simulated time.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
@@ -385,7 +386,7 @@ fn missing_first_results_do_not_withdraw() {
 #[test]
 fn another_policy_keeps_the_memory() {
     let mut gates = Gates::default();
-    let (www, now) = (IpAddr::from([198, 51, 100, 10]), Instant::now());
+    let (www, now) = (Prefix::host(IpAddr::from([198, 51, 100, 10])), Instant::now());
     let mut decide = |facts: &Facts, at| gates.decide([(www, facts)].into_iter(), at).remove(&www).unwrap();
     assert_eq!(decide(&facts(3, 3), now).verdict, Verdict::Announce);
     let stricter = with(facts(2, 3), |policy| policy.high = High::Mark(Mark::Backends(3)));

@@ -10,7 +10,7 @@ use weir_dataplane::next_hop::NextHops;
 
 use weir_health::HealthSnapshot;
 
-use super::model::{all_resolved, desired_by, one_vip, vip_address, with_check};
+use super::model::{all_resolved, desired_by, one_vip, vip_prefix, with_check};
 use crate::model::{Document, Generation};
 use crate::overrides::{Override, OverrideState, Overrides, Target};
 use crate::reconcile::desired::{Admin, Desired};
@@ -88,10 +88,10 @@ async fn inputs_wake_the_loop() {
     let (hops, truth) = truth();
     let mut running = start(NextHops::new(), &truth);
     running.until("the first pass", |status| status.applied == Some(Generation(1))).await;
-    assert!(!running.shared.world().advertised.contains(&vip_address(1)));
+    assert!(!running.shared.world().advertised.contains(&vip_prefix(1)));
     running.next_hops.send_replace(Arc::new(hops));
     running.until("announced", is_v1_told).await;
-    assert!(running.shared.world().advertised.contains(&vip_address(1)));
+    assert!(running.shared.world().advertised.contains(&vip_prefix(1)));
     running.documents.send_replace(accepted(one_vip(), 2));
     running.until("the same under another number", |status| status.applied == Some(Generation(2))).await;
     let withhold = Override {

@@ -7,8 +7,8 @@ use weir_dataplane::forwarding::BackendState;
 use weir_health::{Adopted, CheckKey, Route, Verdict};
 
 use super::model::{
-    Bench, DRAIN_WAIT, backend_address, no_route, one_vip, vip_address, with_check, with_pool, with_service,
-    with_vip,
+    Bench, DRAIN_WAIT, backend_address, no_route, one_vip, vip_address, vip_prefix, with_check, with_pool,
+    with_service, with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
 use crate::model::OnAllDown;
@@ -261,7 +261,7 @@ async fn another_address_of_a_vip_waits_for_first_results_and_another_name_for_n
     bench.document.services.get_mut("v1-80").expect("there").vip = "www".into();
     bench.now += DRAIN_WAIT;
     assert_eq!(bench.calls().await, [""; 0], "renamed");
-    bench.document.vips.get_mut("www").expect("there").address = vip_address(2);
+    bench.document.vips.get_mut("www").expect("there").prefix = vip_prefix(2);
     let calls = bench.calls().await;
     assert_eq!(calls[0], "advertise 192.0.2.1", "the old one goes first: {calls:?}");
     assert!(!calls.iter().any(|call| call.contains("advertise 192.0.2.1 ")), "{calls:?}");
@@ -311,7 +311,7 @@ async fn a_packet_that_does_not_come_through_withdraws_and_is_made_again() {
     bench.one_check("p1", "b0", HTTP, Verdict::Down);
     let failed: Vec<StepKind> = bench.pass().await.into_iter().map(|(step, _)| step).collect();
     assert_eq!((failed, bench.withheld("v1")), (vec![StepKind::Verify], vec!["dataplane"]));
-    assert!(!bench.shared.world().advertised.contains(&vip_address(1)));
+    assert!(!bench.shared.world().advertised.contains(&vip_prefix(1)));
     bench.shared.world().verify_fate = Fate::Works;
     assert_eq!(bench.calls().await, ["verify v1-80"]);
     assert_eq!(bench.withheld("v1"), ["settle"], "a fault under an announced VIP counts");

@@ -7,13 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use weir_bgp::Prefix;
 use weir_dataplane::next_hop::{NextHop, NextHops, Unresolved};
 use weir_health::{CheckHealth, CheckKey, Failure, HealthSnapshot, Verdict};
 
 use crate::model::{
-    AdminState, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity, CheckKind, CheckPath,
-    Document, DocumentHash, Drain, Generation, Import, Log, LogFormat, LogLevel, Mode, OnFailed, Owner, Pool,
-    PoolCheck, Protocol, Service, Uplink, Vip, XdpMode,
+    AdminState, Affinity, Algorithm, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity,
+    CheckKind, CheckPath, Document, DocumentHash, Drain, Fragments, Generation, Import, Limits, Log,
+    LogFormat, LogLevel, Mode, OnFailed, OuterHeader, Owner, Pool, PoolCheck, Protocol, Service, Uplink, Vip,
+    XdpMode,
 };
 use crate::overrides::{self, Override, OverrideState, Overrides};
 use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
@@ -33,6 +35,11 @@ pub(super) fn address(text: &str) -> IpAddr {
 /// The address of VIP number `n`, named `v<n>`.
 pub(super) fn vip_address(n: u8) -> IpAddr {
     IpAddr::from([198, 51, 100, n])
+}
+
+/// The same as it is announced.
+pub(super) fn vip_prefix(n: u8) -> Prefix {
+    Prefix::host(vip_address(n))
 }
 
 /// The address of backend `backend` of pool `pool`, named `b<backend>` of `p<pool>`.
@@ -77,6 +84,7 @@ pub(super) fn empty_document() -> Document {
             drain_wait: DRAIN_WAIT,
         },
         uplinks: BTreeMap::from([("eth0".into(), Uplink { xdp: XdpMode::Native, capacity: None })]),
+        limits: Limits::default(),
         bgp: Bgp {
             asn: Asn(65_010),
             listen: vec![],
@@ -95,9 +103,10 @@ pub(super) fn empty_document() -> Document {
 }
 
 pub(super) fn with_vip(mut document: Document, n: u8) -> Document {
-    document
-        .vips
-        .insert(format!("v{n}"), Vip { address: vip_address(n), announce: AnnouncePolicy::default() });
+    document.vips.insert(
+        format!("v{n}"),
+        Vip { prefix: vip_prefix(n), echo: true, announce: AnnouncePolicy::default() },
+    );
     document
 }
 
@@ -106,10 +115,13 @@ pub(super) fn with_service(mut document: Document, vip: u8, port: u16, pool: u8)
     let service = Service {
         vip: format!("v{vip}"),
         protocol: Protocol::Tcp,
-        port,
+        port: Some(port),
         pool: format!("p{pool}"),
         idle: Duration::from_secs(300),
         flow_table: true,
+        affinity: Affinity::Flow,
+        fragments: Fragments::Drop,
+        new_flows_per_second: None,
     };
     document.services.insert(format!("v{vip}-{port}"), service);
     document
@@ -124,7 +136,15 @@ pub(super) fn with_pool(mut document: Document, pool: u8, states: &[AdminState])
     let backends = backends.collect();
     document.pools.insert(
         format!("p{pool}"),
-        Pool { mode: Mode::Ipip, max_backends: 8, on_failed: OnFailed::Keep, check: None, backends },
+        Pool {
+            mode: Mode::Ipip,
+            outer: OuterHeader::default(),
+            algorithm: Algorithm::Rendezvous,
+            max_backends: 8,
+            on_failed: OnFailed::Keep,
+            check: None,
+            backends,
+        },
     );
     document
 }
@@ -218,8 +238,8 @@ impl Bench {
         desired
     }
 
-    fn told(&self) -> BTreeSet<IpAddr> {
-        self.observed.advertised.iter().map(|one| one.prefix.address()).collect()
+    fn told(&self) -> BTreeSet<Prefix> {
+        self.observed.advertised.iter().map(|one| one.prefix).collect()
     }
 
     /// The monitor runs every check of the document, all with this verdict.
@@ -305,13 +325,13 @@ impl Bench {
         let pass = apply::pass(&desired, &mut self.observed, ports, &|| now).await;
         let after = self.told();
         for (name, against) in plan::against(&desired, &self.observed) {
-            let address = desired.vips[&name].address;
+            let prefix = desired.vips[&name].prefix;
             let outcome = Outcome {
-                was_told: before.contains(&address),
-                is_told: after.contains(&address),
+                was_told: before.contains(&prefix),
+                is_told: after.contains(&prefix),
                 is_in_place: against.obstacle.is_none(),
             };
-            self.gates.handle_outcome(address, outcome, now);
+            self.gates.handle_outcome(prefix, outcome, now);
         }
         pass.failed
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use weir_bgp::Prefix;
 use weir_dataplane::next_hop::NextHops;
 use weir_health::{CheckKey, Verdict};
 
@@ -168,7 +169,7 @@ fn check_converged(bench: &mut Bench) -> Result<(), TestCaseError> {
     let desired = bench.desired();
     let world = bench.shared.world();
     for (name, vip) in &bench.document.vips {
-        let is_told = world.advertised.contains(&vip.address);
+        let is_told = world.advertised.contains(&vip.prefix);
         match expected(bench, name) {
             Expected::Announced => {
                 prop_assert!(is_told, "{name} is not announced: {:#?}", desired.vips[name])
@@ -177,9 +178,14 @@ fn check_converged(bench: &mut Bench) -> Result<(), TestCaseError> {
             Expected::Either => {}
         }
     }
-    let known = bench.document.vips.values().map(|vip| vip.address).chain([IpAddr::from([192, 0, 2, 1])]);
+    let known = bench
+        .document
+        .vips
+        .values()
+        .map(|vip| vip.prefix)
+        .chain([Prefix::host(IpAddr::from([192, 0, 2, 1]))]);
     prop_assert!(world.advertised.is_subset(&known.collect::<BTreeSet<_>>()));
-    prop_assert!(world.advertised.contains(&IpAddr::from([192, 0, 2, 1])));
+    prop_assert!(world.advertised.contains(&Prefix::host(IpAddr::from([192, 0, 2, 1]))));
     let checked: BTreeSet<_> =
         world.checks.keys().map(|key| (&*key.pool, &*key.backend, &*key.check)).collect();
     let targets = checks::targets(&bench.document).expect("good checks");

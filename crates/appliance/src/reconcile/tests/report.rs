@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use weir_health::Verdict;
 
-use super::model::{Bench, one_vip, vip_address, with_check};
+use super::model::{Bench, one_vip, vip_prefix, with_check};
 use crate::reconcile::apply::{Pass, Telling};
 use crate::reconcile::plan;
 use crate::reconcile::ports::Flows;
@@ -28,7 +28,7 @@ fn publish(bench: &mut Bench, calendar: Calendar, before: &ReconcileStatus, pass
     let told = bench.shared.world().advertised.clone();
     let flows = Flows { slots_used: 3, by_backend: Some(BTreeMap::from([(("p1".into(), "b0".into()), 3)])) };
     ReconcileStatus {
-        vips: report.vips(before, |vip| told.contains(&vip.address)),
+        vips: report.vips(before, |vip| told.contains(&vip.prefix)),
         pools: desired.pools.clone(),
         backends: report.backends(before, &flows),
         ..ReconcileStatus::default()
@@ -80,7 +80,7 @@ async fn a_vip_says_when_it_was_decided_and_when_peers_were_told() {
     let calendar = Calendar::new(bench.now, SystemTime::UNIX_EPOCH);
     bench.calls().await;
     let telling = Telling { decided_at: bench.now, told_at: bench.now + Duration::from_micros(700) };
-    let pass = Pass { told: BTreeMap::from([(vip_address(1), telling)]), ..Pass::default() };
+    let pass = Pass { told: BTreeMap::from([(vip_prefix(1), telling)]), ..Pass::default() };
     let announced = publish(&mut bench, calendar, &ReconcileStatus::default(), &pass);
     let v1 = &announced.vips["v1"];
     assert!(v1.is_told && v1.wanted && v1.conditions.is_empty());

@@ -8,7 +8,7 @@ use weir_bgp::{Advertisement, Prefix};
 
 use super::model::{
     Bench, DRAIN_WAIT, address, all_resolved, backend_address, empty_document, hop, link_down, no_route,
-    one_vip, vip_address, with_pool, with_service, with_vip,
+    one_vip, vip_address, vip_prefix, with_pool, with_service, with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
 use crate::model::{Attributes, Community, Drain};
@@ -97,7 +97,7 @@ async fn a_name_taken_over_does_not_cut_what_drains() {
     let mut bench = Bench::new(one_vip());
     bench.calls().await;
     // `v1` now is another address, its service has the old name.
-    bench.document.vips.get_mut("v1").expect("it is there").address = vip_address(9);
+    bench.document.vips.get_mut("v1").expect("it is there").prefix = vip_prefix(9);
     assert_eq!(
         bench.calls().await,
         ["advertise 192.0.2.1", "forward v1-80 v1-80~", "verify v1-80", "advertise 192.0.2.1 198.51.100.9"]
@@ -181,8 +181,8 @@ async fn a_failed_apply_withholds_new_vips_and_keeps_old_ones() {
     let failed = bench.pass().await;
     assert_eq!(failed.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [StepKind::Forward]);
     assert_eq!((bench.withheld("v1"), bench.withheld("v2")), (vec![], vec!["dataplane"]));
-    assert!(bench.shared.world().advertised.contains(&vip_address(1)));
-    assert!(!bench.shared.world().advertised.contains(&vip_address(2)));
+    assert!(bench.shared.world().advertised.contains(&vip_prefix(1)));
+    assert!(!bench.shared.world().advertised.contains(&vip_prefix(2)));
     bench.shared.world().forwarding_fate = Fate::Works;
     assert_eq!(
         bench.calls().await,
@@ -202,7 +202,7 @@ async fn a_failed_apply_takes_back_a_vip_that_only_the_new_state_could_serve() {
     bench.shared.world().forwarding_fate = Fate::Fails;
     bench.pass().await;
     assert_eq!(bench.withheld("v1"), ["dataplane"]);
-    assert!(!bench.shared.world().advertised.contains(&vip_address(1)));
+    assert!(!bench.shared.world().advertised.contains(&vip_prefix(1)));
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn without_attachment_only_own_addresses_are_announced() {
     bench.shared.world().attach_fate = Fate::Fails;
     assert_eq!(bench.pass().await.len(), 1);
     assert_eq!(bench.withheld("v1"), ["dataplane"]);
-    assert_eq!(bench.shared.world().advertised, [address("192.0.2.1")].into());
+    assert_eq!(bench.shared.world().advertised, [Prefix::host(address("192.0.2.1"))].into());
     bench.shared.world().attach_fate = Fate::Works;
     assert_eq!(bench.calls().await, ["attach", "advertise 192.0.2.1 198.51.100.1"]);
 }
@@ -229,7 +229,7 @@ async fn a_speaker_that_told_and_failed_is_asked_to_withdraw_before_anything_is_
     let mut bench = Bench::new(one_vip());
     bench.shared.world().announce_fate = Fate::FailsHalfWay(1);
     bench.pass().await;
-    assert!(bench.shared.world().advertised.contains(&vip_address(1)));
+    assert!(bench.shared.world().advertised.contains(&vip_prefix(1)));
     bench.document = empty_document();
     bench.shared.world().announce_fate = Fate::Works;
     assert_eq!(bench.calls().await, ["advertise 192.0.2.1"]);
