@@ -22,67 +22,67 @@ use bench::{decap, floors, harness, lru};
 use weir_dataplane_core::steer::FlowTable;
 
 /// Nothing, behind the IPv4 harness.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_empty_v4(context: XdpContext) -> u32 {
     harness::v4(context, floors::empty)
 }
 
 /// Nothing, behind the IPv6 harness.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_empty_v6(context: XdpContext) -> u32 {
     harness::v6(context, floors::empty)
 }
 
 /// One `adjust_head`; the harness undoes it by another.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_adjust(context: XdpContext) -> u32 {
     harness::v4(context, floors::adjust_head)
 }
 
 /// Parse, swap the MAC addresses.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_mac_swap(context: XdpContext) -> u32 {
     harness::v4(context, floors::mac_swap)
 }
 
 /// Parse, IPv4 in IPv4.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_encap_v4(context: XdpContext) -> u32 {
     harness::v4(context, floors::encap_v4)
 }
 
 /// Parse, IPv6 in IPv6.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_encap_v6(context: XdpContext) -> u32 {
     harness::v6(context, floors::encap_v6)
 }
 
 /// Parse, IPv4 in GUE.
-#[xdp]
+#[xdp(frags)]
 pub fn floor_encap_gue(context: XdpContext) -> u32 {
     harness::v4(context, floors::encap_gue)
 }
 
 /// The appliance, IPv4 packets.
-#[xdp]
+#[xdp(frags)]
 pub fn case_weir_v4(context: XdpContext) -> u32 {
     harness::v4(context, weir)
 }
 
 /// The appliance, IPv6 packets.
-#[xdp]
+#[xdp(frags)]
 pub fn case_weir_v6(context: XdpContext) -> u32 {
     harness::v6(context, weir)
 }
 
 /// The variant with a kernel LRU map.
-#[xdp]
+#[xdp(frags)]
 pub fn case_lru_v4(context: XdpContext) -> u32 {
     harness::v4(context, lru::ingress)
 }
 
 /// The agent.
-#[xdp]
+#[xdp(frags)]
 pub fn case_decap(context: XdpContext) -> u32 {
     harness::same(context, decap::decap)
 }
