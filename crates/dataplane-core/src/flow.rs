@@ -100,7 +100,7 @@ pub struct Idle(u64);
 impl Idle {
     /// `established`: of an established flow; `new`: of one that is not established yet.
     pub const fn new(established: u16, new: u16) -> Self {
-        Self((established as u64) << 48 | (new as u64) << 32 | (new as u64) << 16 | 0xffff)
+        Self((established as u64) << 48 | (new as u64) << 32 | (new as u64) << 16 | CLOSING_IDLE_S as u64)
     }
 
     /// As it lies in a service's record.
@@ -109,7 +109,7 @@ impl Idle {
         Self(raw)
     }
 
-    /// As it lies in a service's record: 0xffff, new, new, established, 16 bits each from the lowest.
+    /// As it lies in a service's record: [`CLOSING_IDLE_S`], new, new, established, 16 bits each from the lowest.
     pub const fn raw(self) -> u64 {
         self.0
     }
@@ -119,13 +119,11 @@ impl Idle {
         (self.0 >> 48) as u16
     }
 
-    /// Of a slot in `state`. Larger than any age for an empty one.
+    /// Of a slot in `state`; *closing* has the place that *empty* needs none of.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "one field of the packed word is wanted")]
     const fn limit(self, state: u8) -> u32 {
-        let closing = 0_u32.wrapping_sub(state as u32 >> 2);
-        let packed = (self.0 >> (16 * (state & 3) as u32)) as u32 & 0xffff;
-        packed & !closing | CLOSING_IDLE_S as u32 & closing
+        (self.0 >> (16 * (state & 3) as u32)) as u32 & 0xffff
     }
 }
 
@@ -182,7 +180,7 @@ impl Slot {
         (now.wrapping_sub(self.tick()).wrapping_add(TICK_SKEW) & TICK_MASK) as u32
     }
 
-    /// 1 if it has outlived the idle time of its state (and [`REFRESH`]), else 0; 0 for an empty slot.
+    /// 1 if it has outlived the idle time of its state (and [`REFRESH`]), else 0; any of the two for an empty slot.
     #[inline(always)]
     const fn expired(self, now: u16, idle: Idle) -> u32 {
         (idle.limit(self.state()) + (TICK_SKEW + REFRESH) as u32).wrapping_sub(self.skewed_age(now)) >> 31
@@ -191,7 +189,7 @@ impl Slot {
     /// Whether it has outlived the idle time of its state. False for an empty slot.
     #[inline(always)]
     pub const fn is_expired(self, now: u16, idle: Idle) -> bool {
-        self.expired(now, idle) != 0
+        self.state() != state::EMPTY && self.expired(now, idle) != 0
     }
 
     /// Whether it is an established flow that was heard of within [`REFRESH`]: it is live, and a packet that does not end it
@@ -241,44 +239,43 @@ const fn preferred(hash: u64) -> usize {
     (hash >> PREFERRED_SHIFT) as usize & (SLOTS_PER_SET - 1)
 }
 
-/// The live slot of `hash` in its set.
+/// The slot of `hash` in its set, [`Slot::EMPTY`] if it has none; whether it has expired is for the caller to ask.
+///
+/// Not an `Option`: in the kernel the register of a slot that is not there would be spilled unwritten (6.18: `!read_ok`).
 #[inline(always)]
-pub fn find<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
+pub fn find<S: Slots>(slots: &S, hash: u64) -> (usize, Slot) {
     let likely = preferred(hash);
     let slot = Slot(slots.load(likely));
-    let (index, slot) = if slot.has_tag_of(hash) && slot.state() != state::EMPTY {
-        (likely, slot)
-    } else {
-        search(slots, hash)?
-    };
-    // An expired match is no match, but its slot is the first to be taken.
-    if !slot.is_settled(now) && slot.is_expired(now, idle) { None } else { Some((index, slot)) }
+    if slot.has_tag_of(hash) && slot.state() != state::EMPTY { (likely, slot) } else { search(slots, hash) }
 }
 
 /// The first slot with the tag of `hash`.
 #[inline(always)]
-fn search<S: Slots>(slots: &S, hash: u64) -> Option<(usize, Slot)> {
+fn search<S: Slots>(slots: &S, hash: u64) -> (usize, Slot) {
     let mut index = 0;
     while index < SLOTS_PER_SET {
         let slot = Slot(slots.load(index));
         if slot.has_tag_of(hash) && slot.state() != state::EMPTY {
-            return Some((slots.launder(index, hash), slot));
+            return (slots.launder(index, hash), slot);
         }
         index += 1;
     }
-    None
+    (0, Slot::EMPTY)
 }
 
-/// The slot that a new flow may take: an expired one of its own tag, else an empty, an expired or a closing one, else the
-/// oldest that is not established yet; among equals the `preferred` one or the next to it. `None`: all are established and
-/// live, and stay.
+/// The slot that a flow without one may take: an empty, an expired or a closing one, else the oldest that is not
+/// established yet; among equals the `preferred` one or the next to it. `None`: all are established and live, and stay.
 #[inline(always)]
 pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(usize, Slot)> {
     let likely = preferred(hash);
+    // In a table with room it mostly is; ranking all eight costs as much as the rest of the packet's way.
+    if slots.load(likely) == Slot::EMPTY.0 {
+        return Some((likely, Slot::EMPTY));
+    }
     let mut best = 0;
     let mut index = 0;
     while index < SLOTS_PER_SET {
-        let rank = preference(Slot(slots.load(index)), hash, now, idle);
+        let rank = preference(Slot(slots.load(index)), now, idle);
         let nearness = SLOTS_PER_SET - 1 - (index ^ likely);
         best = slots.larger(best, (rank << 3) as u64 | nearness as u64);
         index += 1;
@@ -289,23 +286,19 @@ pub fn victim<S: Slots>(slots: &S, hash: u64, now: u16, idle: Idle) -> Option<(u
     let index = (SLOTS_PER_SET - 1 - (best & 7) as usize) ^ likely;
     // Loaded again: should it have changed meanwhile, it must still be one that may go.
     let slot = Slot(slots.load(index));
-    if preference(slot, hash, now, idle) == 0 { None } else { Some((index, slot)) }
+    if preference(slot, now, idle) == 0 { None } else { Some((index, slot)) }
 }
 
-/// How gladly a slot is given up; 0 = never. Within *new* the older goes first. Without branches, see [`Idle`].
+/// How gladly a slot is given up; 0 = never. Among the expired, and among *new*, the longer silent goes first. Without
+/// branches, see [`Idle`].
 #[inline(always)]
-const fn preference(slot: Slot, hash: u64, now: u16, idle: Idle) -> u32 {
-    /// Class by state, four bits each: empty 4, closing 2, new 1, established 0.
-    const CLASSES: u32 = 0x2_0114;
-    const EXPIRED: u32 = 3;
-    const EXPIRED_AND_MINE: u32 = 5;
+const fn preference(slot: Slot, now: u16, idle: Idle) -> u32 {
+    /// Class by state, four bits each: empty 8, closing 2, new 1, established 0. 4 more if it has expired.
+    const CLASSES: u32 = 0x2_0118;
+    const EXPIRED_SHIFT: u32 = 17;
     const CLASS_SHIFT: u32 = 15;
     let class = CLASSES >> (4 * slot.state() as u32) & 0xf;
-    let live = (class << CLASS_SHIFT) | (slot.skewed_age(now) * (class & 1));
-    let mine = (((slot.0 ^ hash) >> TAG_SHIFT).wrapping_sub(1) >> 63) as u32;
-    let gone = (EXPIRED + (EXPIRED_AND_MINE - EXPIRED) * mine) << CLASS_SHIFT;
-    let expired = slot.expired(now, idle);
-    live * (1 - expired) + gone * expired
+    (class << CLASS_SHIFT) | slot.expired(now, idle) << EXPIRED_SHIFT | (slot.skewed_age(now) * (class & 1))
 }
 
 #[cfg(test)]

@@ -107,11 +107,14 @@ pub fn steer_as<'t, T: Tables>(
     let idle = Idle::from_raw(service.idle);
     let slots = if is_stateless { None } else { tables.flow_set(hash) };
     let mut now = 0;
-    let mut found = None;
+    // The flow's own slot; empty when it has none.
+    let mut own = (0, Slot::EMPTY);
     if let Some(slots) = &slots {
         now = tables.tick();
-        found = flow::find(slots, hash, now, idle);
-        if let Some((index, slot)) = found
+        own = flow::find(slots, hash);
+        let (index, slot) = own;
+        if slot != Slot::EMPTY
+            && is_live(slot, now, idle)
             && let Some(backend) = keeps(tables, service, slot, kind, sharing)
         {
             let kind = if sharing == Sharing::Shared { kind.of_shared() } else { kind };
@@ -120,22 +123,23 @@ pub fn steer_as<'t, T: Tables>(
             }
             return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
         }
-    }
-    // Numbers and no `Option`: of one without content the compiler leaves the content undefined, which the verifier refuses
-    // to see spilled (6.18: `R5 !read_ok`).
-    let (mut index, slot) = found.unwrap_or((0, Slot::EMPTY));
-    if let Some(slots) = &slots {
-        index = slots.launder(index, hash);
+        own.0 = slots.launder(index, hash);
     }
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, hash)?;
     let verdict = match &slots {
-        Some(_) if is_strangers(tables, service, slot) => Verdict::ForwardUncached,
-        Some(slots) => remember(tables, service, slots, (index, slot), &Fresh { id, hash, kind, now, idle }),
+        Some(_) if is_strangers(tables, service, own.1, now, idle) => Verdict::ForwardUncached,
+        Some(slots) => remember(tables, service, slots, own, &Fresh { id, hash, kind, now, idle }),
         None if is_stateless => Verdict::ForwardStateless,
         None => Verdict::ForwardUncached,
     };
     Ok(Decision { id, backend, verdict })
+}
+
+/// Whether the slot has not outlived its idle time: a look that most packets end at comes first.
+#[inline(always)]
+fn is_live(slot: Slot, now: u16, idle: Idle) -> bool {
+    slot.is_settled(now) || !slot.is_expired(now, idle)
 }
 
 /// The slot's backend, if this packet may go there (DESIGN §5.2, hit rules).
@@ -170,8 +174,9 @@ fn keeps<'t, T: Tables>(
 /// Whether the slot is another pool's live established flow that has the same tag by chance: that flow keeps it, and this
 /// one goes by its row (DESIGN §5.2: a false match affects only the new flow).
 #[inline(always)]
-fn is_strangers<T: Tables>(tables: &T, service: &ServiceValue, slot: Slot) -> bool {
+fn is_strangers<T: Tables>(tables: &T, service: &ServiceValue, slot: Slot, now: u16, idle: Idle) -> bool {
     slot.state() == state::ESTABLISHED
+        && is_live(slot, now, idle)
         && tables.backend(slot.backend()).is_some_and(|backend| backend.pool != service.pool)
 }
 
@@ -252,10 +257,12 @@ fn remember<T: Tables>(
     let slot = Slot::new(fresh.hash, first_state(fresh.kind), fresh.now, fresh.id);
     if old != Slot::EMPTY {
         // On a lost race another packet of this flow has just chosen; the next packet follows it.
-        return if slots.swap(index, old.0, slot.0) {
+        return if !slots.swap(index, old.0, slot.0) {
+            Verdict::ForwardUncached
+        } else if is_live(old, fresh.now, fresh.idle) {
             Verdict::ForwardRechosen
         } else {
-            Verdict::ForwardUncached
+            Verdict::ForwardNew
         };
     }
     // The second line against floods, behind "no established flow is evicted": what it turns away goes by its row, which

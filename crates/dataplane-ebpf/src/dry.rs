@@ -7,8 +7,8 @@ use weir_dataplane_core::bytes::Address;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::steer::FlowTable;
 use weir_dataplane_core::{
-    Action, BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Packet as _, Plan, PrefixValue, Row,
-    ServiceKey, ServiceValue, Step, Tables, Verdict, answer, encap, ingress, slow,
+    Action, BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Packet as _, Plan,
+    PrefixValue, Row, ServiceKey, ServiceValue, Step, Tables, Verdict, answer, encap, ingress, slow,
 };
 use weir_dataplane_ebpf::KernelPacket;
 

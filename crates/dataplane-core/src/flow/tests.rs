@@ -136,29 +136,30 @@ fn a_settled_flow_is_written_once_in_a_while_only() {
 #[test]
 fn tag_zero_is_a_tag_like_others() {
     let mut slots = [0; SLOTS_PER_SET];
-    assert_eq!(find(&Memory::of(slots), 5, 0, IDLE), None);
+    assert_eq!(find(&Memory::of(slots), 5).1, Slot::EMPTY);
     slots[3] = Slot::new(5, state::ESTABLISHED, 0, 9).0;
-    assert_eq!(find(&Memory::of(slots), 5, 0, IDLE), Some((3, Slot(slots[3]))));
+    assert_eq!(find(&Memory::of(slots), 5), (3, Slot(slots[3])));
 }
 
-/// The rule of DESIGN §5.2 in plain words: empty, expired, closing, oldest new, nothing else. (An expired slot of the
-/// flow's own tag goes before all, so that no second one is made.)
+/// The rule of DESIGN §5.2 in plain words: empty, expired, closing, oldest new, nothing else.
 fn plain_victim(slots: &[u64; SLOTS_PER_SET], hash: u64, now: u16) -> Option<usize> {
     // Nearest to the preferred slot first.
     let mut all: Vec<(usize, Slot)> = slots.iter().map(|&s| Slot(s)).enumerate().collect();
     all.sort_by_key(|(i, _)| i ^ preferred(hash));
     let first = |f: &dyn Fn(&Slot) -> bool| all.iter().find(|(_, s)| f(s)).map(|(i, _)| *i);
-    first(&|s| s.is_expired(now, IDLE) && s.has_tag_of(hash))
-        .or_else(|| first(&|s| s.state() == state::EMPTY))
-        .or_else(|| first(&|s| s.is_expired(now, IDLE)))
+    let is_new = |s: &Slot| [state::NEW_ANSWERED, state::NEW_UNANSWERED].contains(&s.state());
+    let age = |s: &Slot| (now.wrapping_sub(s.tick()).wrapping_add(TICK_SKEW)) & TICK_MASK;
+    // `max_by_key` takes the last of equals, so go from the farthest to the nearest.
+    let oldest = |f: &dyn Fn(&Slot) -> bool| {
+        all.iter().rev().filter(|(_, s)| f(s)).max_by_key(|(_, s)| age(s)).map(|(i, _)| *i)
+    };
+    let expired = |s: &Slot| s.is_expired(now, IDLE);
+    first(&|s| s.state() == state::EMPTY)
+        .or_else(|| first(&|s| expired(s) && s.state() == state::CLOSING))
+        .or_else(|| oldest(&|s| expired(s) && is_new(s)))
+        .or_else(|| first(&expired))
         .or_else(|| first(&|s| s.state() == state::CLOSING))
-        .or_else(|| {
-            let new =
-                all.iter().filter(|(_, s)| [state::NEW_ANSWERED, state::NEW_UNANSWERED].contains(&s.state()));
-            let age = |s: &Slot| (now.wrapping_sub(s.tick()).wrapping_add(TICK_SKEW)) & TICK_MASK;
-            // `max_by_key` takes the last of equals, so go from the farthest to the nearest.
-            new.rev().max_by_key(|(_, s)| age(s)).map(|(i, _)| *i)
-        })
+        .or_else(|| oldest(&is_new))
 }
 
 fn any_slot() -> impl Strategy<Value = u64> {
@@ -189,6 +190,6 @@ proptest! {
     ) {
         let hash = 77 << 33 | likely << 30 | 5;
         slots[at] = Slot::new(hash, state::ESTABLISHED, now, 3).0;
-        prop_assert_eq!(find(&Memory::of(slots), hash, now, IDLE), Some((at, Slot(slots[at]))));
+        prop_assert_eq!(find(&Memory::of(slots), hash), (at, Slot(slots[at])));
     }
 }

@@ -5,7 +5,8 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use weir_dataplane_core::bytes::{
-    Address, FragmentKey, FragmentValue, Knobs, PacketCounter, PrefixValue, ServiceCounter, ServiceSlot, budget,
+    Address, FragmentKey, FragmentValue, Knobs, PacketCounter, PrefixValue, ServiceCounter, ServiceSlot,
+    budget,
 };
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::limits as l;
@@ -69,7 +70,8 @@ pub static BUDGETS: Array<u64> = Array::with_max_entries(l::SERVICES_DEFAULT * b
 
 /// Where first fragments went. Written here; full: the kernel evicts what it takes for the least recently used.
 #[map]
-pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(l::FRAGMENTS_MAX, 0);
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> =
+    LruHashMap::with_max_entries(l::FRAGMENTS_MAX, 0);
 
 /// Verdict to packets and bytes. Written here.
 #[map]

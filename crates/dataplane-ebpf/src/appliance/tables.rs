@@ -11,8 +11,8 @@ use weir_dataplane_core::flow::TICK_MASK;
 use weir_dataplane_core::hash::{KeyV4, KeyV6};
 use weir_dataplane_core::limits::SLOTS_PER_SET;
 use weir_dataplane_core::{
-    BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Plan, PrefixValue, Row,
-    ServiceKey, ServiceValue, Slots, Tables,
+    BackendValue, Count, FragmentKey, FragmentValue, Knobs, NextHopValue, Plan, PrefixValue, Row, ServiceKey,
+    ServiceValue, Slots, Tables,
 };
 
 use super::maps;
