@@ -46,7 +46,7 @@ pub use bytes::{
     BackendFlags, BackendValue, FragmentKey, FragmentValue, Knobs, NextHopValue, PoolValue, PrefixValue,
     Protocol, ServiceFlags, ServiceKey, ServiceValue,
 };
-pub use packet::Packet;
+pub use packet::{Encapsulation, Packet};
 pub use plan::Plan;
 pub use process::{Count, Exit, Outcome, Step, process, process_by};
 pub use row::Row;

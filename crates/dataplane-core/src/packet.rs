@@ -5,6 +5,15 @@
 /// are not walked.
 pub const OFFSET_MAX: usize = 512;
 
+/// What room in front is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// The outer header is IPv6; otherwise IPv4.
+    pub is_v6: bool,
+    /// UDP stands behind the outer IP header.
+    pub is_udp: bool,
+}
+
 /// Checked access to a frame. Offsets count from the frame's first octet (the Ethernet destination).
 ///
 /// Implementations are `#[inline(always)]`: in the kernel each access becomes a bounds check and a load.
@@ -37,6 +46,14 @@ pub trait Packet {
 
     /// Opens `bytes` octets of undefined content in front of the frame. `false`: no room, nothing changed.
     fn grow_front(&mut self, bytes: usize) -> bool;
+
+    /// As [`Packet::grow_front`] for an encapsulation of this kind. XDP need not know; traffic control must, since it keeps
+    /// account of headers for the offloads of the device.
+    #[inline(always)]
+    fn open_front(&mut self, bytes: usize, kind: Encapsulation) -> bool {
+        let _ = kind;
+        self.grow_front(bytes)
+    }
 
     /// Cuts `bytes` octets off the front. `false`: the frame is too short, nothing changed.
     fn shrink_front(&mut self, bytes: usize) -> bool;

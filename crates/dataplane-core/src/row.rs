@@ -55,6 +55,20 @@ impl Row {
         [self.candidate(0), self.candidate(1), self.candidate(2), self.candidate(3)]
     }
 
+    /// The row without `id`, the others closing the gap in their order; all of it if `id` is not in it.
+    ///
+    /// Without a branch, since the verifier would walk all that follows once for each position: the lowest 16-bit lane of
+    /// `lanes` that is zero is where `id` stands.
+    #[inline(always)]
+    pub const fn without(self, id: u16) -> Self {
+        const ONES: u64 = 0x0001_0001_0001_0001;
+        let lanes = self.0 ^ (id as u64).wrapping_mul(ONES);
+        let zeros = lanes.wrapping_sub(ONES) & !lanes & (ONES << 15);
+        let lowest = zeros & zeros.wrapping_neg();
+        let before = (lowest >> 15).wrapping_sub(1);
+        Self(self.0 & before | (self.0 >> 16) & !before)
+    }
+
     /// Whether backend `id` is among the candidates; id 0 never is.
     pub const fn carries(self, id: u16) -> bool {
         let ids = self.ids();
@@ -81,6 +95,26 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|i| row.candidate(i)), [1, 2, 3, 0xffff]);
         assert_eq!(row.candidate(4), 1, "positions wrap");
         assert_eq!(format!("{row:?}"), "Row([1, 2, 3, 65535])");
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_no_gap() {
+        let row = Row::from_ids([1, 2, 3, 0xffff]);
+        for (id, others) in [
+            (1, [2, 3, 0xffff, 0]),
+            (2, [1, 3, 0xffff, 0]),
+            (3, [1, 2, 0xffff, 0]),
+            (0xffff, [1, 2, 3, 0]),
+            (9, [1, 2, 3, 0xffff]),
+        ] {
+            assert_eq!(row.without(id), Row::from_ids(others), "without {id}");
+        }
+        assert_eq!(Row::from_ids([7, 0, 0, 0]).without(7), Row::EMPTY);
+        assert_eq!(Row::from_ids([7, 8, 0, 0]).without(7), Row::from_ids([8, 0, 0, 0]));
+        assert_eq!(Row::from_ids([7, 8, 0, 0]).without(9), Row::from_ids([7, 8, 0, 0]));
+        // Lanes next to each other that differ by one: a borrow must not be taken for a zero.
+        assert_eq!(Row::from_ids([0x0100, 0x0101, 1, 2]).without(0x0100), Row::from_ids([0x0101, 1, 2, 0]));
+        assert_eq!(Row::from_ids([0x8000, 1, 0, 0]).without(1), Row::from_ids([0x8000, 0, 0, 0]));
     }
 
     #[test]

@@ -19,13 +19,18 @@ pub(crate) fn pool(name: &str) -> Identity {
     hash(b'p', &[name.as_bytes()])
 }
 
-/// Identity of a backend: another address or mode is another backend.
+/// Identity of a backend: another address or mode is another backend, as is another port of the same mode, since the
+/// outer header of an entry in use never changes.
 pub(crate) fn backend(pool: &str, name: &str, address: IpAddr, mode: Mode) -> Identity {
     let octets = match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
     };
-    hash(b'b', &[pool.as_bytes(), name.as_bytes(), &octets, &[mode.number()]])
+    let mut carriage = vec![mode.number()];
+    if let Mode::Gue { port, .. } = mode {
+        carriage.extend(port.to_be_bytes());
+    }
+    hash(b'b', &[pool.as_bytes(), name.as_bytes(), &octets, &carriage])
 }
 
 /// Identity of the service with this key.
@@ -46,6 +51,7 @@ fn hash(kind: u8, fields: &[&[u8]]) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forwarding::GueVariant;
     use weir_dataplane_core::Protocol;
 
     #[test]
@@ -60,6 +66,16 @@ mod tests {
         );
         let b = backend("web", "b1", IpAddr::from([10, 1, 0, 2]), Mode::Ipip);
         assert_ne!(a, b);
+        let gue = |port, variant| backend("web", "b1", IpAddr::from([10, 1, 0, 1]), Mode::Gue { port, variant });
+        let of_modes = [
+            a,
+            gue(6080, GueVariant::Header),
+            gue(6081, GueVariant::Header),
+            gue(6080, GueVariant::Candidates),
+            gue(6080, GueVariant::Direct),
+            backend("web", "b1", IpAddr::from([10, 1, 0, 1]), Mode::L2),
+        ];
+        assert_eq!(std::collections::BTreeSet::from(of_modes).len(), of_modes.len());
         assert_ne!(
             backend("a", "bc", IpAddr::from([10, 1, 0, 1]), Mode::Ipip),
             backend("ab", "c", IpAddr::from([10, 1, 0, 1]), Mode::Ipip)

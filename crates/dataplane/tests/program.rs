@@ -13,6 +13,8 @@ mod program {
     mod differential;
     mod fixtures;
     mod lifecycle;
+    mod modes;
+    mod size;
     mod tables;
     mod verify;
 }

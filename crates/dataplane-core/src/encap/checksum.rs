@@ -10,6 +10,17 @@ pub const fn fold(sum: u32) -> u16 {
     sum as u16
 }
 
+/// As [`fold`] for a sum of fewer than 2^16 32-bit words. Such a sum counts the same as that of their halves, since 2^16
+/// is 1 modulo 2^16 − 1; and as the sum does not mind byte order either, words may be summed as they lie in a packet, and
+/// the result then is as it lies there too (RFC 1071 §2).
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "folded to 33 bits first")]
+pub const fn fold_words(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    fold(sum as u32)
+}
+
 /// The checksum field for a header whose words (checksum taken as zero) sum up to `sum`.
 #[inline(always)]
 pub const fn finish(sum: u32) -> u16 {
@@ -34,6 +45,17 @@ mod tests {
     fn rfc_1624_example_keeps_the_carry() {
         // RFC 1624 §4: checksum 0xdd2f, word 0x5555 becomes 0x3285, result 0x0000 (eqn 2 of RFC 1141 gives 0xffff).
         assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn words_fold_to_what_their_halves_do() {
+        let words = [0xffff_ffff_u32, 0x0001_ffff, 0xdead_beef, 0, 0x8000_8000, 0xffff_0000, 0x0102_0304];
+        for n in 0..=words.len() {
+            let halves = words[..n].iter().map(|w| (w >> 16) + (w & 0xffff)).sum();
+            let words = words[..n].iter().map(|&w| u64::from(w)).sum();
+            assert_eq!(fold_words(words), fold(halves), "{n} words");
+        }
+        assert_eq!(fold_words(u64::from(u32::MAX) * 0xffff), 0xffff);
     }
 
     #[test]

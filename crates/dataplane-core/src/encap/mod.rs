@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Room in front of the frame, outer header, Ethernet header.
+//!
+//! ```text
+//! Ethernet │ [802.1Q] │ outer IPv4 or IPv6 │ [UDP │ [GUE │ [private data: candidates]]] │ inner packet      ipip, gue
+//! Ethernet │ [802.1Q] │ packet                                                                            l2
+//! ```
+//!
+//! [`ipip_v4`] and [`ipip_v6`] are the plain path's: no options, no tag, one family. All else goes through [`encap`].
 
 pub mod checksum;
+pub mod gue;
+
+mod ethernet;
+mod inner;
 mod ipip;
+mod outer;
 mod step;
 
 use crate::Packet;
@@ -10,7 +22,7 @@ use crate::bytes::NextHopValue;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_OFFSET};
 
 pub use ipip::{ipip_v4, ipip_v6};
-pub use step::encap;
+pub use step::{Carried, carry, encap, overhead_max};
 
 /// TTL or hop limit of outer headers.
 pub const OUTER_TTL: u8 = 64;

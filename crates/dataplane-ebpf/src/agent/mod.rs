@@ -24,6 +24,10 @@ pub static AGENT_VIPS: LpmTrie<Address, u32> = LpmTrie::with_max_entries(decap::
 #[map]
 pub static AGENT_ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(decap::ADDRESSES_MAX, 0);
 
+/// UDP ports of GUE, as they lie in packets, to 1. Written by user space; full: the document is refused.
+#[map]
+pub static AGENT_PORTS: HashMap<u32, u32> = HashMap::with_max_entries(decap::GUE_PORTS_MAX, 0);
+
 /// Verdict to packets and bytes of frames. Written here.
 #[map]
 pub static AGENT_VERDICTS: PerCpuArray<PacketCounter> =
@@ -61,6 +65,11 @@ impl AgentTables for KernelTables {
     #[inline(always)]
     fn is_own(&self, destination: &Address) -> bool {
         AGENT_ADDRESSES.get_ptr(destination).is_some()
+    }
+
+    #[inline(always)]
+    fn is_gue_port(&self, port_be: u16) -> bool {
+        AGENT_PORTS.get_ptr(&(port_be as u32)).is_some()
     }
 
     #[inline(always)]

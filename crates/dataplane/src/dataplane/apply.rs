@@ -15,13 +15,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::maps::MapError;
-use weir_dataplane_core::bytes::{Outer, ServiceSlot};
+use weir_dataplane_core::bytes::ServiceSlot;
 use weir_dataplane_core::flow::Idle;
 use weir_dataplane_core::limits::{IDLE_S_MAX, NEW_IDLE_S_MAX};
 use weir_dataplane_core::rendezvous::PoolSeed;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceKey, ServiceValue};
 
-use super::Dataplane;
+use super::{Dataplane, carriage};
 use super::tables::RowsOf;
 use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
 use crate::identity;
@@ -33,15 +33,12 @@ use crate::regions::NoRoom;
 use crate::rows::{self, MemberInput, Ranking, RowsError, RowsInput};
 use crate::service_slots;
 
-/// Protocol number of IPv4 in an outer IPv4 header.
-const PROTOCOL_IPIP: u8 = 4;
-
 /// What an apply did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Pools whose rows were written anew, with the number of rows that differ.
     pub pools_rebuilt: BTreeMap<String, u32>,
-    /// Backends without a next hop.
+    /// Backends without a next hop that their mode can use.
     pub unresolved: u32,
     /// Words and entries written.
     pub writes: u32,
@@ -87,21 +84,11 @@ pub enum ApplyError {
         #[source]
         source: RowsError,
     },
-    /// The mode cannot carry the service's packets to a backend of its pool.
-    #[error(
-        "service `{service}` has VIP {vip}, but backend `{pool}.{backend}` has address {address}: mode ipip carries one family"
-    )]
-    Family {
-        /// The service.
-        service: String,
-        /// Its VIP.
-        vip: IpAddr,
-        /// Its pool.
+    /// The mode names a pool's backends to each other, and they are not of one address family.
+    #[error("pool `{pool}` has backends of both address families: mode gue with candidates needs one")]
+    MixedFamilies {
+        /// The pool.
         pool: String,
-        /// The backend.
-        backend: String,
-        /// Its address.
-        address: IpAddr,
     },
     /// There is no outer source address of the backend's family.
     #[error(
@@ -152,6 +139,9 @@ impl Dataplane {
         self.settled = false;
         for (name, service) in &wanted.services {
             check_pool(name, service, wanted)?;
+        }
+        if let Some((pool, _)) = wanted.pools.iter().find(|(_, pool)| carriage::mixes_families(pool)) {
+            return Err(ApplyError::MixedFamilies { pool: pool.clone() });
         }
         let mut live = Live::default();
         for (name, pool) in &wanted.pools {
@@ -215,21 +205,17 @@ impl Dataplane {
         let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
         let (id, new) = self.tables.backends.want(identity).map_err(full)?;
         let hops = next_hops.get(&backend.address).map_or(&[][..], Vec::as_slice);
-        let hops = next_hop_ids::slots(&self.apply_next_hops(hops, live, applied)?, id);
-        let outer = self.outer(backend.address).ok_or_else(|| {
+        let hops = carriage::usable_hops(pool.mode, hops);
+        let hops = next_hop_ids::slots(&self.apply_next_hops(&hops, live, applied)?, id);
+        let outer = carriage::outer(&self.config, pool.mode, backend.address).ok_or_else(|| {
             let (pool, backend_name) = owned();
             ApplyError::NoSource { pool, backend: backend_name, address: backend.address }
         })?;
-        let v6 = if backend.address.is_ipv6() {
-            BackendFlags::OUTER_V6 | BackendFlags::PLAIN_V6
-        } else {
-            BackendFlags::PLAIN_V4
-        };
         let value = BackendValue {
             pool: pool_id,
-            flags: flags(backend.state, pool.on_failed) | v6,
+            flags: flags(backend.state, pool.on_failed) | carriage::flags(pool, backend.address),
             mode: pool.mode.number(),
-            options: 0,
+            options: carriage::options(&pool.outer),
             next_hops: hops,
             outer,
             identity,
@@ -268,13 +254,6 @@ impl Dataplane {
             ids.push(id);
         }
         Ok(ids)
-    }
-
-    fn outer(&self, address: IpAddr) -> Option<Outer> {
-        match address {
-            IpAddr::V4(to) => Some(Outer::v4(self.config.source_v4?, to, PROTOCOL_IPIP)),
-            IpAddr::V6(to) => Some(Outer::v6(self.config.source_v6?, to)),
-        }
     }
 
     /// Builds the pool's rows, unless those in force were made from the same; if they differ from what lies in its region, writes
@@ -492,21 +471,12 @@ impl Dataplane {
     }
 }
 
-/// That the service's pool is there, and can carry its packets.
+/// That the service's pool is there.
 fn check_pool(name: &str, service: &Service, wanted: &ForwardingState) -> Result<(), ApplyError> {
-    let Some(pool) = wanted.pools.get(&service.pool) else {
-        return Err(ApplyError::UnknownPool { service: name.to_owned(), pool: service.pool.clone() });
-    };
-    match pool.backends.iter().find(|(_, backend)| backend.address.is_ipv4() != service.vip.is_ipv4()) {
-        None => Ok(()),
-        Some((backend_name, backend)) => Err(ApplyError::Family {
-            service: name.to_owned(),
-            vip: service.vip,
-            pool: service.pool.clone(),
-            backend: backend_name.clone(),
-            address: backend.address,
-        }),
+    if wanted.pools.contains_key(&service.pool) {
+        return Ok(());
     }
+    Err(ApplyError::UnknownPool { service: name.to_owned(), pool: service.pool.clone() })
 }
 
 /// Addresses of all backends by pool and name.

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod carriage;
 mod checks;
 mod rankings;
 mod snapshot;

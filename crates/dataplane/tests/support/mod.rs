@@ -3,4 +3,5 @@
 
 pub mod bed;
 pub mod build;
+pub mod carried;
 pub mod pair;
