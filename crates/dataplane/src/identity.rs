@@ -66,7 +66,8 @@ mod tests {
         );
         let b = backend("web", "b1", IpAddr::from([10, 1, 0, 2]), Mode::Ipip);
         assert_ne!(a, b);
-        let gue = |port, variant| backend("web", "b1", IpAddr::from([10, 1, 0, 1]), Mode::Gue { port, variant });
+        let gue =
+            |port, variant| backend("web", "b1", IpAddr::from([10, 1, 0, 1]), Mode::Gue { port, variant });
         let of_modes = [
             a,
             gue(6080, GueVariant::Header),

@@ -75,6 +75,10 @@ impl AgentTables for HostTables {
         self.addresses.contains(&ip_of(destination))
     }
 
+    fn is_gue_port(&self, port_be: u16) -> bool {
+        u16::from_be(port_be) == 6080
+    }
+
     fn vip(&self, destination: &Address) -> Option<u32> {
         let holds = |(_, prefix): &(usize, &IpNet)| prefix.contains(&ip_of(destination));
         let longest =

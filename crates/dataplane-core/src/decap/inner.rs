@@ -89,7 +89,7 @@ fn check<P: Packet>(
 
 /// The inner traffic class after decapsulation (RFC 6040 §4.2, figure 4).
 #[inline(always)]
-const fn ecn(inner: u8, outer: u8) -> Result<u8, AgentVerdict> {
+pub(super) const fn ecn(inner: u8, outer: u8) -> Result<u8, AgentVerdict> {
     const NOT_ECT: u8 = 0;
     const ECT_1: u8 = 1;
     const ECT_0: u8 = 2;

@@ -175,8 +175,7 @@ fn gue<P: Packet>(packet: &P, bare: Tunnel, header_len: u32) -> Result<Tunnel, A
     const HLEN: u8 = 0x1f;
     let udp: Udp = packet.read(bare.inner).ok_or(AgentVerdict::PassNotTunnel)?;
     let at = bare.inner + UDP_HEADER;
-    let [first, protocol, flags @ ..]: [u8; 4] =
-        packet.read(at).ok_or(AgentVerdict::PassInnerMalformed)?;
+    let [first, protocol, flags @ ..]: [u8; 4] = packet.read(at).ok_or(AgentVerdict::PassInnerMalformed)?;
     let (inner, holds_v6) = match (first >> 4, protocol) {
         // Variant 1: the version of the inner packet, whose first two bits are the variant.
         (4, _) => (at, false),

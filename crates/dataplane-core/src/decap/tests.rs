@@ -7,7 +7,9 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::inner::ecn;
 use super::*;
+use crate::encap::checksum;
 
 /// A frame in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,7 @@ const APPLIANCE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const HOST_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const VIP_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 const APPLIANCE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
+const GUE_PORT: u16 = 6080;
 const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 10);
 
@@ -72,6 +75,10 @@ impl AgentTables for Known {
 
     fn is_own(&self, destination: &Address) -> bool {
         [IpAddr::V4(HOST_V4), IpAddr::V6(HOST_V6)].map(Address::from).contains(destination)
+    }
+
+    fn is_gue_port(&self, port_be: u16) -> bool {
+        u16::from_be(port_be) == GUE_PORT
     }
 
     fn vip(&self, destination: &Address) -> Option<u32> {

@@ -102,8 +102,7 @@ fn row<T: Tables>(tables: &T, plan: &Plan, pool: u32) -> Row {
 /// The backend `id`, if a packet for `chosen` may be handed on to it.
 #[inline(always)]
 fn hop<'t, T: Tables>(tables: &'t T, id: u16, chosen: &BackendValue) -> Option<&'t BackendValue> {
-    const RECEIVES: u8 =
-        BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW;
+    const RECEIVES: u8 = BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW;
     if id == 0 {
         return None;
     }

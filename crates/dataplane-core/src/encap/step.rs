@@ -115,11 +115,7 @@ pub fn carry<P: Packet, T: Tables>(
         return Ok(Carried::Yes);
     }
     let is_v6 = backend.has(BackendFlags::OUTER_V6);
-    let hops = if mode == BackendMode::GUE_CANDIDATES {
-        Hops::of(tables, plan, backend)
-    } else {
-        Hops::NONE
-    };
+    let hops = if mode == BackendMode::GUE_CANDIDATES { Hops::of(tables, plan, backend) } else { Hops::NONE };
     let shim = hops.header_len(mode, is_v6);
     let overhead = shim + if is_v6 { IPV6_LEN } else { IPV4_LEN };
     let outer_len = plan.ip_len + overhead;

@@ -21,8 +21,8 @@ use weir_dataplane_core::limits::{IDLE_S_MAX, NEW_IDLE_S_MAX};
 use weir_dataplane_core::rendezvous::PoolSeed;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceKey, ServiceValue};
 
-use super::{Dataplane, carriage};
 use super::tables::RowsOf;
+use super::{Dataplane, carriage};
 use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
 use crate::identity;
 use crate::ids::NoneFree;

@@ -35,7 +35,8 @@ const MODES: [(&str, Mode); 5] = [
 /// Services of both families, TCP and UDP, on a pool with these backends.
 fn state(mode: Mode, backends: &[&str]) -> State {
     let names: Vec<String> = (1..=backends.len()).map(|n| format!("b{n}")).collect();
-    let backends: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(backends.iter().copied()).collect();
+    let backends: Vec<(&str, &str)> =
+        names.iter().map(String::as_str).zip(backends.iter().copied()).collect();
     let mut state = State::default()
         .pool("web", &backends)
         .service("tcp4", VIP4, Protocol::Tcp, 80, "web")
@@ -248,18 +249,26 @@ fn candidates_are_the_rows_others_in_their_order() {
     let mut pair = pair();
     let mode = gue(GueVariant::Candidates);
     let four = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"];
-    let six = ["2001:db8:1::1", "2001:db8:1::2", "2001:db8:1::3", "2001:db8:1::4", "2001:db8:1::5", "2001:db8:1::6"];
+    let six = [
+        "2001:db8:1::1",
+        "2001:db8:1::2",
+        "2001:db8:1::3",
+        "2001:db8:1::4",
+        "2001:db8:1::5",
+        "2001:db8:1::6",
+    ];
     for backends in [four, six] {
         for count in 1..=backends.len() {
             for udp_checksum in [false, true] {
                 let outer = OuterHeader { udp_checksum, ..OuterHeader::default() };
                 let state = state(mode, &backends[..count]).edit_pool("web", |pool| pool.outer = outer);
                 pair.apply(&state);
-                for port in 0..20 {
-                    for frame in [
-                        Frame::tcp(CLIENT4, 1_000 + port, VIP4, 80, SYN),
-                        Frame::tcp(CLIENT6, 1_000 + port, VIP6, 80, SYN),
-                    ] {
+                // Flows of their own, which no earlier table has chosen for.
+                let first = 1_000 + 100 * count as u16 + 50 * u16::from(udp_checksum);
+                for port in first..first + 20 {
+                    for frame in
+                        [Frame::tcp(CLIENT4, port, VIP4, 80, SYN), Frame::tcp(CLIENT6, port, VIP6, 80, SYN)]
+                    {
                         let ip = with_checksum(&frame.ip());
                         let result = pair.run(&framed(&ip));
                         assert!(result.verdict.is_new_flow(), "{:?}", result.verdict);

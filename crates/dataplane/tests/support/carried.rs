@@ -45,7 +45,8 @@ impl Way {
 /// The packet with its transport checksum filled in. Not for packets with IPv6 extension headers.
 pub fn with_checksum(ip: &[u8]) -> Vec<u8> {
     let mut ip = ip.to_vec();
-    let (header, protocol) = if ip[0] >> 4 == 4 { (usize::from(ip[0] & 0xf) * 4, ip[9]) } else { (40, ip[6]) };
+    let (header, protocol) =
+        if ip[0] >> 4 == 4 { (usize::from(ip[0] & 0xf) * 4, ip[9]) } else { (40, ip[6]) };
     let at = header + if protocol == 6 { 16 } else { 6 };
     ip[at..at + 2].fill(0);
     let addresses = if header == 40 && ip[0] >> 4 == 6 { 8..40 } else { 12..20 };
