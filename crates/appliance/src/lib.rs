@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bfd;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod control;

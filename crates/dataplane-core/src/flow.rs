@@ -166,6 +166,11 @@ impl Slot {
         (self.0 >> AGE_SHIFT) as u16 & TICK_MASK
     }
 
+    /// The slot as if its last packet had come at `tick`, of which the low 14 bits count.
+    pub const fn seen_at(self, tick: u16) -> Self {
+        Self(self.0 & !((TICK_MASK as u64) << AGE_SHIFT) | ((tick & TICK_MASK) as u64) << AGE_SHIFT)
+    }
+
     /// Backend id.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are the id")]

@@ -26,6 +26,7 @@ pub mod next_hop;
 mod next_hop_ids;
 pub mod object;
 mod regions;
+pub mod replay;
 pub mod rows;
 mod service_slots;
 
@@ -33,8 +34,8 @@ pub use checks::CheckPathError;
 pub use config::{Capacity, CheckPath, DataplaneConfig, Uplink, XdpMode};
 pub use counters::{Counters, ServiceCounters, VerdictCounters};
 pub use dataplane::{
-    Applied, ApplyError, CheckCounter, Dataplane, NextHops, OpenError, ProgramFacts, SweepError, Swept,
-    VerifyError,
+    Applied, ApplyError, CheckCounter, Dataplane, FixRowsError, NextHops, OpenError, ProgramFacts,
+    SweepError, Swept, VerifyError,
 };
 pub use kernel::link::AttachError;
 pub use next_hop_ids::TooMany;

@@ -4,6 +4,7 @@
 //! ```text
 //! run, agent              the daemons
 //! check                   a document, without a daemon
+//! replay                  a capture through a document, without a daemon
 //! dataplane               what a daemon left pinned, without a daemon
 //! status, show            what a daemon says        client ──► API
 //! drain, undrain, reload  what a daemon shall do    client ──► API
@@ -23,6 +24,7 @@ mod failure;
 mod generate;
 mod output;
 mod reload;
+mod replay;
 pub mod run;
 mod service_stop;
 mod show;
@@ -84,6 +86,8 @@ enum Command {
     Agent(agent::Args),
     /// Say everything that is wrong with a document
     Check(check::Args),
+    /// Say what becomes of the packets of a capture, and write those that would leave; touches no interface
+    Replay(replay::Args),
     /// Say what is announced, what is not, and why
     Status(status::Args),
     /// Show objects as the daemon sees them
@@ -109,10 +113,11 @@ enum Command {
 }
 
 /// Commands that talk to no daemon, with the options for talking to one that they do not need.
-const LOCAL: [(&str, &[&str]); 7] = [
+const LOCAL: [(&str, &[&str]); 8] = [
     ("run", &["server", "output"]),
     ("agent", &["server", "output"]),
     ("check", &["server"]),
+    ("replay", &["server", "output"]),
     ("dataplane", &["server", "output"]),
     ("service-stop", &["server", "output"]),
     ("completions", &["server", "output"]),
@@ -139,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Agent(args) => agent::main(&args),
         Command::Check(args) => check::main(&args, remote.output),
+        Command::Replay(args) => replay::main(&args, remote.output),
         Command::Status(args) => over_api(status::main(&remote, &args)),
         Command::Show(args) => over_api(show::main(&remote, &args)),
         Command::Drain(args) => over_api(drain::drain(&remote, &args)),

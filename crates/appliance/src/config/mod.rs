@@ -25,6 +25,7 @@ mod report;
 mod section;
 mod seed;
 mod shape;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -43,7 +44,8 @@ pub use self::host::DownLinks;
 pub use self::md5::{KeyError, PeerKeyError, read_md5_keys};
 pub use self::reference::reference;
 use self::report::Report;
-pub use self::seed::{HashSeed, SeedError, read_hash_seed};
+pub use self::seed::{HashSeed, SeedError, decode_hash_seed, read_hash_seed};
+pub use self::stand_in::{load_for_forwarding, parse_for_forwarding};
 use crate::model::{Document, DocumentHash};
 
 /// A good document and what an operator should know of it.
@@ -146,6 +148,14 @@ pub fn read_text(path: &Path) -> Result<String, LoadErrors> {
 fn parse_text(file: &str, text: &str) -> Result<(Document, Report), LoadErrors> {
     let mut report = Report::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
+    if !syntax_errors(&mut report, text, errors) {
+        return Err(refused(report, file));
+    }
+    finish(file, report, table.get_ref())
+}
+
+/// Reports what is no TOML; tells whether there was nothing.
+fn syntax_errors(report: &mut Report, text: &str, errors: Vec<toml::de::Error>) -> bool {
     for error in errors {
         let offset = error.span().map_or(text.len(), |span| span.start);
         report.at_offset(
@@ -155,10 +165,12 @@ fn parse_text(file: &str, text: &str) -> Result<(Document, Report), LoadErrors> 
             "see https://toml.io for the syntax",
         );
     }
-    if !report.is_clean() {
-        return Err(refused(report, file));
-    }
-    let draft = read::read(&mut report, table.get_ref());
+    report.is_clean()
+}
+
+/// Reads and checks the sections of a document.
+fn finish(file: &str, mut report: Report, table: &DeTable<'_>) -> Result<(Document, Report), LoadErrors> {
+    let draft = read::read(&mut report, table);
     validate::validate(&mut report, &draft);
     if !report.is_clean() {
         return Err(refused(report, file));

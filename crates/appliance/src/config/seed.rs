@@ -56,10 +56,11 @@ pub fn read_hash_seed(path: &Path) -> Result<HashSeed, SeedError> {
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(SeedError::Read)?;
-    decode(bytes.trim_ascii()).map(HashSeed).ok_or(SeedError::Content)
+    decode_hash_seed(bytes.trim_ascii()).map(HashSeed).ok_or(SeedError::Content)
 }
 
-fn decode(digits: &[u8]) -> Option<[u8; 32]> {
+/// The seed that 64 hex digits are, or `None` if they are something else.
+pub fn decode_hash_seed(digits: &[u8]) -> Option<[u8; 32]> {
     if digits.len() != DIGITS {
         return None;
     }

@@ -8,6 +8,7 @@ mod adopt;
 mod apply;
 mod carriage;
 mod checks;
+mod private;
 mod rankings;
 mod snapshot;
 mod sweep;
@@ -36,6 +37,7 @@ use tables::Tables;
 
 pub use apply::{Applied, ApplyError, NextHops};
 pub use checks::{CheckCounter, LeftError};
+pub use private::FixRowsError;
 pub use sweep::{SweepError, Swept};
 pub use verify::VerifyError;
 
@@ -99,6 +101,13 @@ pub struct ProgramFacts {
     pub jited_bytes: u32,
 }
 
+/// With which clock, and on which tables, a dataplane starts.
+struct Start {
+    hz: u32,
+    tick_factor: u64,
+    adopted: bool,
+}
+
 /// The dataplane of one appliance.
 pub struct Dataplane {
     config: DataplaneConfig,
@@ -128,8 +137,12 @@ impl Dataplane {
             adopted |= pins.check_map(name, shape)?;
         }
         let hz = clock::hz()?;
-        let tick_factor = clock::tick_factor(hz);
-        let mut object = load(&config, tick_factor, Some(&pins))?;
+        Self::load(config, pins, Start { hz, tick_factor: clock::tick_factor(hz), adopted })
+    }
+
+    fn load(config: DataplaneConfig, pins: Pins, start: Start) -> Result<Self, OpenError> {
+        let Start { hz, tick_factor, adopted } = start;
+        let mut object = load(&config, tick_factor, Some(&pins).filter(|pins| !pins.is_nowhere()))?;
         load_program(&mut object, names::PROGRAM_INGRESS)?;
         load_program(&mut object, names::PROGRAM_CLOCK)?;
         load_program(&mut object, names::PROGRAM_DRY)?;
@@ -188,6 +201,9 @@ impl Dataplane {
     /// # Errors
     /// [`AttachError`] for the first uplink that refuses; those before it stay attached.
     pub fn attach(&mut self) -> Result<(), AttachError> {
+        if self.pins.is_nowhere() {
+            return Ok(());
+        }
         for uplink in self.config.uplinks.clone() {
             let index = link::ifindex(&uplink.name)
                 .ok_or_else(|| AttachError::UnknownInterface { interface: uplink.name.clone() })?;
@@ -320,6 +336,9 @@ impl Dataplane {
     /// When a link could not be taken off: all others are, and the tables stay for the program that still runs. When a pin
     /// could not be removed: all others are.
     pub fn detach(mut self) -> Result<(), PinsError> {
+        if self.pins.is_nowhere() {
+            return Ok(());
+        }
         // A leftover does no harm, since nobody sets its marks any more; the next start removes it.
         if let Err(error) = self.close_check_path() {
             tracing::warn!(%error, cause = ?std::error::Error::source(&error), "check path not removed");

@@ -44,6 +44,8 @@ pub struct HostTables {
     pub plan: Mutex<Option<Plan>>,
     /// What the last packet for a service added to the counters.
     pub counted: Mutex<Option<Count>>,
+    /// Index of the row that was asked for last.
+    pub row_asked: Mutex<Option<u32>>,
 }
 
 impl HostTables {
@@ -132,6 +134,7 @@ impl Tables for HostTables {
     }
 
     fn row(&self, index: u32) -> Option<Row> {
+        *self.row_asked.lock().expect(UNPOISONED) = Some(index);
         self.rows.get(index as usize).copied()
     }
 

@@ -128,6 +128,16 @@ impl Pins {
         Ok(Self { instance: instance.to_owned(), folder })
     }
 
+    /// No directory: what a private copy has, of which nothing is pinned.
+    pub fn nowhere() -> Self {
+        Self { instance: PathBuf::new(), folder: PathBuf::new() }
+    }
+
+    /// Whether this is [`Self::nowhere`].
+    pub fn is_nowhere(&self) -> bool {
+        self.folder.as_os_str().is_empty()
+    }
+
     /// Where the object called `name` is pinned.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

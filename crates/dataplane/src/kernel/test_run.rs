@@ -3,8 +3,8 @@
 
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 
-/// Room for the frame that comes out: a page less what the kernel keeps for itself.
-const FRAME_MAX: usize = 4096;
+/// Room for what a program puts in front of a frame: it can be no more than the headroom (XDP_PACKET_HEADROOM).
+const GROWTH_MAX: usize = 256;
 
 /// What a run gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Ran {
 /// # Errors
 /// What the kernel says.
 pub fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<Ran, ProgramError> {
-    let mut out = vec![0; FRAME_MAX];
+    let mut out = vec![0; frame.len() + GROWTH_MAX];
     let result = {
         let mut options =
             TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
