@@ -4,6 +4,8 @@
 /// Largest offset that anything is read or written at: keeps the verifier's idea of offsets small. Headers that reach further
 /// are not walked.
 pub const OFFSET_MAX: usize = 512;
+/// Largest offset that [`Packet::word`] reads at: the quote of an ICMPv6 error ends before.
+pub const WORD_OFFSET_MAX: usize = 1_536;
 
 /// What room in front is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,13 @@ pub trait Packet {
     /// A copy of `T` at `off`, or `None` if the frame ends before. `T` must be valid for any bytes (integers, arrays
     /// and `repr(C)` structs of such); octets are taken as they lie, so multi-octet integers are in network order.
     fn read<T: Copy>(&self, off: usize) -> Option<T>;
+
+    /// The four octets at `off`, at most [`WORD_OFFSET_MAX`], as they lie: for what is summed, which reaches further than
+    /// headers do.
+    #[inline(always)]
+    fn word(&self, off: usize) -> Option<u32> {
+        self.read(off)
+    }
 
     /// `off`, at most [`OFFSET_MAX`], as it is. In the kernel it comes back as a number of which the verifier only
     /// knows the range, so that it walks what follows once and not once for each place where a header may lie.

@@ -63,18 +63,20 @@ pub fn flow_hash<T: Tables, const V6: bool>(tables: &T, segment: &Segment) -> u6
     }
 }
 
-/// Whose slot of the flow table `hash` leads to.
+/// What a packet is to the slot of the flow table that its hash leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
-    /// One flow's.
+pub enum Part {
+    /// The slot is its flow's alone.
     Own,
-    /// All flows' with one reduced tuple (affinity, or fragments by source).
+    /// The slot is that of all flows with one reduced tuple (affinity, or fragments by source).
     ///
     /// One connection's SYN or FIN says nothing about the others: an end only refreshes the slot, and a SYN goes where the
     /// slot says as long as that backend still takes what comes late, a draining one too; only a failed one loses the slot.
     /// Otherwise the SYN of a client's next connection would carry its open ones over to another backend, which drain is
     /// there to avoid. The slot goes when nothing was heard of the client for the idle time.
     Shared,
+    /// It is no packet of the flow, but tells something about it: it goes where the flow goes, and the slot stays as it is.
+    Told,
 }
 
 /// Chooses the backend for a packet of `service` with flow hash `hash`, and remembers the choice.
@@ -88,7 +90,7 @@ pub fn steer<'t, T: Tables>(
     hash: u64,
     kind: Kind,
 ) -> Result<Decision<'t>, Verdict> {
-    steer_as(tables, service, hash, kind, Sharing::Own)
+    steer_as(tables, service, hash, kind, Part::Own)
 }
 
 /// As [`steer`], for a hash that other flows may have as well.
@@ -101,7 +103,7 @@ pub fn steer_as<'t, T: Tables>(
     service: &ServiceValue,
     hash: u64,
     kind: Kind,
-    sharing: Sharing,
+    part: Part,
 ) -> Result<Decision<'t>, Verdict> {
     let is_stateless = service.flags & ServiceFlags::STATELESS != 0;
     let idle = Idle::from_raw(service.idle);
@@ -115,19 +117,21 @@ pub fn steer_as<'t, T: Tables>(
         let (index, slot) = own;
         if slot != Slot::EMPTY
             && is_live(slot, now, idle)
-            && let Some(backend) = keeps(tables, service, slot, kind, sharing)
+            && let Some(backend) = keeps(tables, service, slot, kind, part)
         {
-            let kind = if sharing == Sharing::Shared { kind.of_shared() } else { kind };
-            if kind.ends() || !slot.is_settled(now) {
+            let kind = if part == Part::Shared { kind.of_shared() } else { kind };
+            if part != Part::Told && (kind.ends() || !slot.is_settled(now)) {
                 touch(slots, index, slot, kind, now);
             }
-            return Ok(Decision { id: slot.backend(), backend, verdict: Verdict::ForwardFlow });
+            let verdict = if part == Part::Told { Verdict::ForwardIcmp } else { Verdict::ForwardFlow };
+            return Ok(Decision { id: slot.backend(), backend, verdict });
         }
         own.0 = slots.launder(index, hash);
     }
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, hash)?;
     let verdict = match &slots {
+        _ if part == Part::Told => Verdict::ForwardIcmp,
         Some(_) if is_strangers(tables, service, own.1, now, idle) => Verdict::ForwardUncached,
         Some(slots) => remember(tables, service, slots, own, &Fresh { id, hash, kind, now, idle }),
         None if is_stateless => Verdict::ForwardStateless,
@@ -149,7 +153,7 @@ fn keeps<'t, T: Tables>(
     service: &ServiceValue,
     slot: Slot,
     kind: Kind,
-    sharing: Sharing,
+    part: Part,
 ) -> Option<&'t BackendValue> {
     let backend = tables.backend(slot.backend())?;
     // Another pool's backend: the tag of a stranger's flow, which must not cross to this service.
@@ -159,7 +163,7 @@ fn keeps<'t, T: Tables>(
     let needed = if backend.has(BackendFlags::USABLE) {
         return Some(backend);
     } else if kind.opens() {
-        if sharing == Sharing::Own {
+        if part == Part::Own {
             return None;
         }
         BackendFlags::KEEPS_NEW

@@ -7,7 +7,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use weir_dataplane_core::Packet;
-use weir_dataplane_core::packet::OFFSET_MAX;
+use weir_dataplane_core::packet::{OFFSET_MAX, WORD_OFFSET_MAX};
 
 /// The frame of an XDP program run.
 ///
@@ -69,6 +69,15 @@ impl Packet for KernelPacket {
         // SAFETY: `at` checked that the whole of `T` lies in the frame. The kernel runs on machines with efficient
         // unaligned access, where the verifier accepts loads that are two-byte aligned.
         self.at::<T>(off).map(|p| unsafe { *p })
+    }
+
+    #[inline(always)]
+    fn word(&self, off: usize) -> Option<u32> {
+        if off > WORD_OFFSET_MAX || self.start + off + size_of::<u32>() > self.end {
+            return None;
+        }
+        // SAFETY: the whole word lies in the frame; otherwise as in `read`.
+        Some(unsafe { *((self.start + off) as *const u32) })
     }
 
     #[inline(always)]

@@ -19,7 +19,7 @@ pub use ipv6::{IPV6_HEADER, IPV6_LEN, ipv6};
 /// Octets of an Ethernet header without tags.
 pub const ETHERNET_HEADER: usize = 14;
 /// The same, for sums of lengths.
-const ETHERNET_LEN: u32 = 14;
+pub(crate) const ETHERNET_LEN: u32 = 14;
 /// Where the EtherType lies.
 pub const ETHERTYPE_OFFSET: usize = 12;
 /// EtherType of IPv4.

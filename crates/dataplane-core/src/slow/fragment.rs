@@ -12,7 +12,7 @@
 //! what was decided by, the transport header, are refused by the parser.
 
 use super::vip::Vip;
-use super::{carried, dropped, plan};
+use super::{carried, dropped, plan, tuple};
 use crate::Packet;
 use crate::bytes::{BackendFlags, FragmentKey, FragmentValue, ServiceFlags, ServiceValue};
 use crate::parse::View;
@@ -72,7 +72,7 @@ pub(super) fn follow<P: Packet, T: Tables>(
         service: first.service,
         backend: first.backend,
         verdict: Verdict::ForwardFragment.number(),
-        ..plan(packet, tables, view, 0)
+        ..plan(packet, tables, view, &tuple(view, 0))
     };
     carried(tables, &plan)
 }

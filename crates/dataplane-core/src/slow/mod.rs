@@ -5,7 +5,7 @@
 //! full parser ─► VIP? ─no─► the host's                  (nothing is dropped before this question)
 //!                 │ yes
 //!                 ├─ something wrong with it ─► dropped by that name
-//!                 ├─ ICMP ─► icmp
+//!                 ├─ ICMP ─► icmp: answered, the host's, or about a flow, whose way it goes
 //!                 ├─ a later fragment ─► fragment: where its first went, or by source
 //!                 └─ ports ─► service ─► flow table, else row, by what of the packet the service chooses by ─► Plan
 //! ```
@@ -23,10 +23,11 @@ use crate::flow::Kind;
 use crate::parse::{self, View, full, protocol};
 use crate::plan::{Plan, PlanFlags};
 use crate::process::{Count, Exit, Step};
-use crate::steer;
+use crate::steer::{self, Part};
 use crate::tables::Tables;
 use crate::verdict::Verdict;
 use fragment::Later;
+use icmp::Icmp;
 use select::Tuple;
 use vip::Vip;
 
@@ -47,34 +48,43 @@ fn decide<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Exit, Verdict>
     if let Some(fault) = view.fault() {
         return Err(fault);
     }
-    match (view.protocol, view.is_v6) {
-        (protocol::TCP | protocol::UDP, _) => {}
+    let (flow, kind, is_told) = match (view.protocol, view.is_v6) {
+        (protocol::TCP | protocol::UDP, _) if view.is_later() => (tuple(&view, 0), Kind::GOES_ON, false),
+        (protocol::TCP | protocol::UDP, _) => {
+            let (ports_be, kind) = parse::ports(packet, &view)?;
+            (tuple(&view, ports_be), kind, false)
+        }
         (protocol::ICMP, false) | (protocol::ICMPV6, true) => {
-            return Ok(icmp::icmp(packet, tables, &view, &vip));
+            match icmp::icmp(packet, tables, &view, &vip)? {
+                Icmp::Error(flow) => (flow, Kind::GOES_ON, true),
+                Icmp::Answer => return Ok(Exit::Answer),
+            }
         }
         (protocol::ICMP | protocol::ICMPV6, _) => return Err(Verdict::DropIcmp),
         _ => return Err(Verdict::DropProtocol),
-    }
-    let asked = if view.is_later() {
+    };
+    let service = if view.is_later() {
         match fragment::later(tables, &view, &vip)? {
             Later::Follows(first) => return fragment::follow(packet, tables, &view, &first),
-            Later::BySource(service) => Asked { service, ports_be: 0, kind: Kind::GOES_ON },
+            Later::BySource(service) => service,
         }
     } else {
-        let (ports_be, kind) = parse::ports(packet, &view)?;
-        let port = ports_be.to_ne_bytes();
+        let port = flow.ports_be.to_ne_bytes();
         let port_be = u16::from_ne_bytes([port[2], port[3]]);
-        let service = vip.service(tables, view.protocol, port_be).ok_or(Verdict::DropNoService)?;
-        Asked { service, ports_be, kind }
+        vip.service(tables, flow.protocol, port_be).ok_or(Verdict::DropNoService)?
     };
+    let asked = Asked { service, flow, kind, is_told };
     send(packet, tables, &view, &asked).inspect_err(|_| tables.count(&dropped(asked.service.id, &view)))
 }
 
 /// What a packet asks for.
 struct Asked {
     service: ServiceValue,
-    ports_be: u32,
+    /// The flow that it belongs to.
+    flow: Tuple,
     kind: Kind,
+    /// Somebody else tells something about the flow: an ICMP error.
+    is_told: bool,
 }
 
 /// Chooses the backend for the packet, and leaves the plan to carry it there.
@@ -84,18 +94,21 @@ fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked
     if view.fragment.is_some() && service.flags & fragment::TAKES == 0 {
         return Err(Verdict::DropFragment);
     }
-    let hash = tuple(view, asked.ports_be).reduced(service.flags).hash(tables);
-    let sharing = select::sharing(service.flags);
-    let decision = steer::steer_as(tables, service, hash, asked.kind, sharing)?;
+    let hash = asked.flow.reduced(service.flags).hash(tables);
+    let (part, flag) =
+        if asked.is_told { (Part::Told, PlanFlags::ICMP_ERROR) } else { (select::part(service.flags), 0) };
+    let decision = steer::steer_as(tables, service, hash, asked.kind, part)?;
     if view.fragment.is_some() && !view.is_later() && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
         fragment::remember(tables, view, service, decision.id);
     }
+    let plan = plan(packet, tables, view, &asked.flow);
     let plan = Plan {
         hash,
         service: service.id,
         backend: decision.id,
         verdict: decision.verdict.number(),
-        ..plan(packet, tables, view, asked.ports_be)
+        flags: plan.flags | flag,
+        ..plan
     };
     carried(tables, &plan)
 }
@@ -112,20 +125,20 @@ fn tuple(view: &View, ports_be: u32) -> Tuple {
     }
 }
 
-/// The plan for a packet to no backend yet. All fragments of a datagram have one entropy, so that they take one path.
+/// The plan for a packet of `flow` to no backend yet. All fragments of a datagram have one entropy, so that they take one path.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "halves of a word and small offsets")]
-fn plan<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, ports_be: u32) -> Plan {
-    let spread = if view.fragment.is_some() { 0 } else { ports_be };
+fn plan<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, flow: &Tuple) -> Plan {
+    let spread = Tuple { ports_be: if view.fragment.is_some() { 0 } else { flow.ports_be }, ..*flow };
     let family = if view.is_v6 { PlanFlags::V6 } else { 0 };
     let fragments = if view.may_fragment { PlanFlags::MAY_FRAGMENT } else { 0 };
     let fragment = if view.fragment.is_some() { PlanFlags::FRAGMENT } else { 0 };
     Plan {
-        entropy: (tuple(view, spread).hash(tables) >> 32) as u32,
+        entropy: (spread.hash(tables) >> 32) as u32,
         frame_len: packet.total_len(),
         ip_len: view.ip_len,
-        source: view.source.0[3],
-        ports: ports_be,
+        source: flow.source.0[3],
+        ports: flow.ports_be,
         l3: view.l3 as u16,
         l4: if view.is_later() { 0 } else { view.l4 as u16 },
         flags: family | fragments | fragment,

@@ -13,7 +13,7 @@
 
 use crate::bytes::{Address, ServiceFlags};
 use crate::hash;
-use crate::steer::Sharing;
+use crate::steer::Part;
 use crate::tables::Tables;
 
 /// The words that a flow hash is made of, as they lie in the packet.
@@ -66,8 +66,8 @@ impl Tuple {
 
 /// Whether flows of a service with `flags` share slots of the flow table.
 #[inline(always)]
-pub const fn sharing(flags: u32) -> Sharing {
-    if flags & SHARES != 0 { Sharing::Shared } else { Sharing::Own }
+pub const fn part(flags: u32) -> Part {
+    if flags & SHARES != 0 { Part::Shared } else { Part::Own }
 }
 
 #[cfg(test)]
@@ -86,18 +86,18 @@ mod tests {
         let port = u32::from_ne_bytes([0, 0, 0x01, 0xbb]);
         use ServiceFlags as F;
         for (flags, ports_be, protocol, shares) in [
-            (0, tuple.ports_be, 6, Sharing::Own),
-            (F::STATELESS | F::SLOW | F::FRAGMENTS_TABLE, tuple.ports_be, 6, Sharing::Own),
-            (F::AFFINITY_SOURCE_PORT, port, 6, Sharing::Shared),
-            (F::FRAGMENTS_BY_SOURCE, 0, 6, Sharing::Shared),
-            (F::AFFINITY_SOURCE, 0, 0, Sharing::Shared),
-            (F::FRAGMENTS_BY_SOURCE | F::AFFINITY_SOURCE_PORT, 0, 6, Sharing::Shared),
-            (F::FRAGMENTS_BY_SOURCE | F::AFFINITY_SOURCE, 0, 0, Sharing::Shared),
+            (0, tuple.ports_be, 6, Part::Own),
+            (F::STATELESS | F::SLOW | F::FRAGMENTS_TABLE, tuple.ports_be, 6, Part::Own),
+            (F::AFFINITY_SOURCE_PORT, port, 6, Part::Shared),
+            (F::FRAGMENTS_BY_SOURCE, 0, 6, Part::Shared),
+            (F::AFFINITY_SOURCE, 0, 0, Part::Shared),
+            (F::FRAGMENTS_BY_SOURCE | F::AFFINITY_SOURCE_PORT, 0, 6, Part::Shared),
+            (F::FRAGMENTS_BY_SOURCE | F::AFFINITY_SOURCE, 0, 0, Part::Shared),
         ] {
             let reduced = tuple.reduced(flags);
             assert_eq!((reduced.ports_be, reduced.protocol), (ports_be, protocol), "flags {flags}");
             assert_eq!((reduced.source, reduced.destination), (tuple.source, tuple.destination));
-            assert_eq!(sharing(flags), shares, "flags {flags}");
+            assert_eq!(part(flags), shares, "flags {flags}");
         }
     }
 }

@@ -30,14 +30,21 @@ impl Vip {
     /// The VIP that `address` is, or lies in.
     #[inline(always)]
     pub fn of<T: Tables>(tables: &T, address: &Address) -> Option<Self> {
-        let own = tables.service(&ServiceKey::marker(*address));
-        let prefix = prefix(tables, address);
-        let record = match own {
-            Some(record) => record,
-            None if prefix.length == 0 => return None,
-            None => tables.service(&under(&prefix, 0, 0))?,
+        // Zeros and no `Option`: of one without content the compiler leaves the content undefined, which the verifier
+        // refuses to see spilled (6.18: `R1 !read_ok`).
+        let (is_exact, own) = match tables.service(&ServiceKey::marker(*address)) {
+            Some(record) => (true, record),
+            None => (false, ServiceValue::default()),
         };
-        Some(Self { record, address: *address, is_exact: own.is_some(), prefix })
+        let prefix = prefix(tables, address);
+        let record = if is_exact {
+            own
+        } else if prefix.length == 0 {
+            return None;
+        } else {
+            tables.service(&under(&prefix, 0, 0))?
+        };
+        Some(Self { record, address: *address, is_exact, prefix })
     }
 
     /// The service for `protocol` and destination port `port_be` (as it lies in the packet).
