@@ -14,11 +14,13 @@ mod a_frozen_daemon_blames_no_backend;
 mod a_killed_appliance_is_routed_around;
 mod a_killed_daemon_keeps_its_routes;
 mod a_killed_daemon_remembers_failed_backends;
+mod a_prefix_is_served_as_one_vip;
 mod a_reload_touches_only_what_changed;
 mod a_restart_adopts_what_is_pinned;
 mod a_restart_keeps_the_routes;
 mod a_restart_remembers_verdicts;
 mod a_session_reset_comes_back;
+mod a_vip_answers_pings_while_it_is_up;
 mod agents_open_only_our_tunnels;
 mod all_backends_down;
 mod an_agent_is_killed_and_stopped;
@@ -26,6 +28,7 @@ mod an_interrupt_leaves_nothing_behind;
 mod an_uplink_flap_comes_back;
 mod backends_that_misbehave_are_named_by_code;
 mod bad_input_attaches_nothing;
+mod every_mode_reaches_the_backends;
 mod hosts_keep_their_own_traffic;
 mod large_packets_fit;
 mod metrics_are_clean;
@@ -42,7 +45,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use weir_lab::document::Checks;
-use weir_lab::{Fabric, Layout};
+use weir_lab::{Appliance, Fabric, Layout, wait_until};
 
 /// Generous, for what only has to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -77,4 +80,22 @@ fn small_fabric() -> Fabric {
 /// One appliance and two backends; no daemon of ours runs yet.
 fn quiet_fabric() -> Fabric {
     Fabric::build(&Layout { checks: Checks::Quick, ..Layout::small(weir()) }).expect("the fabric is built")
+}
+
+/// Makes an appliance load its document, which has changed, and waits until it is in force.
+fn load_document(appliance: &Appliance) {
+    let applied = || {
+        let status = appliance.status()?;
+        let generation = status["document"]["applied_generation"].as_u64();
+        generation.ok_or_else(|| anyhow::anyhow!("no generation in {status}"))
+    };
+    let before = applied().expect("a generation");
+    let reply = appliance.api().reload().expect("an answer");
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    wait_until("the new document to be in force", PATIENCE, || {
+        let now = applied()?;
+        anyhow::ensure!(now > before, "generation {now}");
+        Ok(())
+    })
+    .expect("in force");
 }

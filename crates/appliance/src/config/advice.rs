@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a valid document costs and what in it is probably not meant: nothing here refuses it. Pure.
 
+mod forwarding;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ impl CheckLoad {
 pub(super) fn warnings(report: &Report, document: &Document, host: Option<&Host>) -> Vec<Problem> {
     let mut warnings = Warnings { report, found: Vec::new() };
     load(&mut warnings, document);
+    forwarding::warn(&mut warnings, document);
     sessions::warn(&mut warnings, document, host);
     for (name, vip) in &document.vips {
         marks(&mut warnings, document, name, &vip.announce);

@@ -37,7 +37,7 @@ fn head() -> String {
          - Objects are sections by name. A name is {NAME_RULE}; interfaces are\n  named as `ip link` shows them.\n\
          - Unknown keys are refused, with the nearest known one as help. Keys of later versions are refused as *not supported by this\n  version*.\n\
          - Time spans are strings of a whole number and one unit: `500ms`, `2s`, `5m`, `1h`.\n\
-         - Addresses are written without prefix length and must be unicast addresses that one host can have: not loopback, link-local,\n  multicast, unspecified or IPv4-mapped.\n\
+         - Addresses are written without prefix length, but for VIPs that are prefixes, and must be unicast addresses that one host can have: not loopback, link-local,\n  multicast, unspecified or IPv4-mapped.\n\
          - The file is at most {} MiB of UTF-8. At most {PROBLEMS_MAX} problems are listed, more are counted.\n\
          - Two documents that mean the same have the same hash, whatever they look like: it is taken over the canonical form, JSON\n  with sorted keys and defaults filled in.\n\
          - A reload (`weir reload`, `SIGHUP`) takes a document as a whole or not at all. Each section says whether a reload takes up\n  a change of it, or whether the change needs a restart and a reload refuses it.\n",
@@ -59,10 +59,11 @@ fn section(shape: &Shape) -> String {
         Change::Reload => "*Changed by a reload.*\n\n",
         Change::Restart => "*A change needs a restart.*\n\n",
     };
-    page += "| key | values | default | meaning |\n|---|---|---|---|\n";
-    for key in keys.iter().filter(|key| !matches!(key.values, Values::Section)) {
-        page += &row(key);
+    let mut rows = keys.iter().filter(|key| !matches!(key.values, Values::Section)).map(row).peekable();
+    if rows.peek().is_some() {
+        page += "| key | values | default | meaning |\n|---|---|---|---|\n";
     }
+    page.extend(rows);
     page
 }
 

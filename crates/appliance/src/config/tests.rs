@@ -3,6 +3,7 @@
 //! true. What the rules say of bad documents is told by `tests/check`.
 
 mod checks;
+mod forwarding;
 mod guide;
 mod reference;
 
@@ -13,6 +14,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{AdminState, Families, RemoteAs};
 
+/// The least document that serves something.
+const LEAST: &str = include_str!("../../tests/check/good/least.toml");
 /// The document that is shipped.
 const EXAMPLE: &str = include_str!("../../../../packaging/weir.toml");
 

@@ -97,6 +97,7 @@ fn pool(parts: &Parts<'_>, pool_name: &str, pool: &model::Pool) -> PoolStatus {
         mode: mode(&pool.mode).to_owned(),
         algorithm: match pool.algorithm {
             model::Algorithm::Rendezvous => "rendezvous".to_owned(),
+            model::Algorithm::Maglev => "maglev".to_owned(),
         },
         max_backends: pool.max_backends,
         usable: u64::from(shown.usable),

@@ -80,8 +80,10 @@ impl Default for OuterHeader {
 /// How rows are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Bounded rendezvous.
+    /// Bounded rendezvous: whom a flow had stays in its row through any single change.
     Rendezvous,
+    /// Maglev: shares even to one row, but a change moves a little more than it must.
+    Maglev,
 }
 
 /// What an established flow does when its backend fails.

@@ -113,6 +113,7 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
         outer: outer_header(pool),
         algorithm: match pool.algorithm {
             model::Algorithm::Rendezvous => forwarding::Algorithm::BoundedRendezvous,
+            model::Algorithm::Maglev => forwarding::Algorithm::Maglev,
         },
         max_backends: pool.max_backends,
         on_failed: match pool.on_failed {

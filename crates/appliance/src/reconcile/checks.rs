@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use weir_dataplane::forwarding::ForwardingState;
 use weir_dataplane::next_hop::NextHop;
+use weir_dataplane_core::encap::overhead_max;
 use weir_health::{
     Adopted, Check, CheckHealth, CheckKey, CheckKind, CheckSpec, CheckSpecError, HealthSnapshot, HttpCheck,
     Method, Route, SocketOptions, StatusSet, Timing, Verdict,
@@ -18,9 +19,9 @@ use weir_health::{
 
 use crate::model::{self, Document, PoolCheck};
 
-/// Outer and inner headers of a check: 20 + 20 + 20 bytes by IPv4, 40 + 40 + 20 by IPv6.
-const HEADERS_V4: u16 = 60;
-const HEADERS_V6: u16 = 100;
+/// Headers of a check's own packets: IP and TCP.
+const HEADERS_V4: u32 = 20 + 20;
+const HEADERS_V6: u32 = 40 + 20;
 
 /// One address and port that every backend of a pool is checked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +112,7 @@ pub fn checks(
         let Some(backend) = pool.backends.get(backend_name) else { continue };
         // Packets of checks go by the first.
         let hop = next_hops.get(&backend.address).and_then(|hops| hops.first());
+        let overhead = overhead_max(pool.mode.number(), backend.address.is_ipv6());
         let (pool_name, backend_name): (Arc<str>, Arc<str>) =
             (pool_name.as_str().into(), backend_name.as_str().into());
         for target in targets {
@@ -124,7 +126,7 @@ pub fn checks(
                 target: target.address,
                 address: backend.address,
                 route: if hop.is_some() { Route::Ready } else { Route::NoNextHop },
-                socket: socket(target.address.ip(), hop, *id, sending),
+                socket: socket(target.address.ip(), (hop, overhead), *id, sending),
             };
             checks.insert(key, check);
         }
@@ -132,12 +134,15 @@ pub fn checks(
     checks
 }
 
-fn socket(vip: IpAddr, hop: Option<&NextHop>, id: u16, sending: Sending) -> SocketOptions {
+/// `overhead` is what the pool's mode puts on a packet.
+fn socket(vip: IpAddr, (hop, overhead): (Option<&NextHop>, u32), id: u16, sending: Sending) -> SocketOptions {
     let (source, headers) = match vip {
         IpAddr::V4(_) => (sending.source_v4.map(IpAddr::V4), HEADERS_V4),
         IpAddr::V6(_) => (sending.source_v6.map(IpAddr::V6), HEADERS_V6),
     };
-    let room = hop.map(|hop| hop.mtu.saturating_sub(headers));
+    let room = hop.map(|hop| u32::from(hop.mtu).saturating_sub(headers + overhead));
+    // No larger than the MTU that it is a part of.
+    let room = room.and_then(|room| u16::try_from(room).ok());
     SocketOptions {
         source,
         mark: Some(sending.mark | u32::from(id)),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
-use weir_dataplane::forwarding::{BackendState, Pool, Service};
+use weir_dataplane::forwarding::{BackendState, Pool, Service, VipPrefix};
 use weir_dataplane::next_hop::NextHop;
 use weir_health::{Check, CheckKey};
 
@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) now: Option<Instant>,
     pub(super) truth: Target,
     pub(super) own: BTreeSet<Prefix>,
+    /// VIPs that shall be announced and answer echo requests meanwhile.
+    pub(super) up: BTreeSet<VipPrefix>,
     pub(super) drain_wait: Duration,
     /// Calls in order, in words.
     pub(super) log: Vec<String>,
@@ -78,6 +80,9 @@ impl Shared {
         let mut world = self.world();
         world.now = Some(now);
         world.truth = Target::clone(&desired.target);
+        let up = desired.vips.values().filter(|vip| vip.echo && vip.withheld.is_empty());
+        world.up =
+            up.map(|vip| VipPrefix { address: vip.prefix.address(), length: vip.prefix.length() }).collect();
         world.own = desired.own.iter().map(|one| one.prefix).collect();
         world.drain_wait = desired.drain_wait;
     }
@@ -124,6 +129,14 @@ impl World {
             let is_verified = self.wanted(*vip).all(|one| self.verified.contains(&key(one)));
             assert!(is_verified, "{vip} announced untried: {self:#?}");
         }
+    }
+
+    /// Only a VIP that shall be announced answers echo requests.
+    fn check_echo(&self, target: &Target) {
+        for vip in target.state.vips.keys() {
+            assert!(self.truth.state.vips.contains_key(vip), "{vip:?} answers echo requests");
+        }
+        assert!(self.truth.state.vips.keys().all(|vip| self.up.contains(vip)), "{:?}", self.truth.state.vips);
     }
 
     fn check_removals(&self, target: &Target) {
@@ -178,6 +191,7 @@ impl Forwarder for Shared {
         let line = format!("forward {}", names.join(" "));
         world.log.push(line);
         world.check_removals(target);
+        world.check_echo(target);
         match world.forwarding_fate {
             Fate::Works => world.write(target, u64::MAX),
             Fate::Fails | Fate::Gone => return Err(failed()),
@@ -280,7 +294,7 @@ impl Announcer for Shared {
     async fn set_advertisements(&mut self, wanted: &BTreeSet<Advertisement>) -> Result<(), PortError> {
         let mut world = self.world();
         let set: BTreeSet<Prefix> = wanted.iter().map(|one| one.prefix).collect();
-        let words: Vec<String> = set.iter().map(ToString::to_string).collect();
+        let words: Vec<String> = set.iter().map(|one| crate::model::address_text(*one)).collect();
         world.log.push(format!("advertise {}", words.join(" ")));
         world.check_announcement(&set);
         let fate = world.announce_fate;

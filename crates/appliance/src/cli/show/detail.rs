@@ -21,6 +21,7 @@ pub(super) fn vip(vip: &Vip, now: SystemTime, look: Look) -> String {
     facts(
         &mut page,
         [
+            ("pings", if status.echo { "answered while it is announced" } else { "not answered" }.to_owned()),
             ("peers", status.peers.iter().map(told).collect::<Vec<_>>().join(", ")),
             ("last change decided", precise(status.decided_at)),
             ("peers told of it", precise(status.told_at)),
@@ -34,7 +35,15 @@ pub(super) fn vip(vip: &Vip, now: SystemTime, look: Look) -> String {
 /// A service.
 pub(super) fn service(service: &Service, now: SystemTime, look: Look) -> String {
     let mut page = views::services([(service.name.as_str(), &service.status)], now).render(look);
-    facts(&mut page, [("bytes", service.status.bytes_total.0.to_string())]);
+    let status = &service.status;
+    facts(
+        &mut page,
+        [
+            ("affinity", status.affinity.clone()),
+            ("fragments", status.fragments.clone()),
+            ("bytes", status.bytes_total.0.to_string()),
+        ],
+    );
     tail(&mut page, &service.spec, &service.overrides, now, look);
     page
 }
@@ -42,6 +51,7 @@ pub(super) fn service(service: &Service, now: SystemTime, look: Look) -> String 
 /// A pool and its backends.
 pub(super) fn pool(pool: &Pool, now: SystemTime, look: Look) -> String {
     let mut page = views::pools([(pool.name.as_str(), &pool.status)], now).render(look);
+    facts(&mut page, [("rows", pool.status.algorithm.clone())]);
     let backends = pool.status.backends.iter();
     let backends = backends.map(|(name, backend)| (pool.name.as_str(), name.as_str(), backend));
     section(&mut page, "Backends", &views::backends(backends, now), look);

@@ -61,6 +61,7 @@ pub(super) fn pool(pool: &Pool) -> Value {
     };
     let algorithm = match pool.algorithm {
         Algorithm::Rendezvous => "rendezvous",
+        Algorithm::Maglev => "maglev",
     };
     // Where nothing is put on, there is nothing to say of it.
     let outer = (pool.mode != Mode::L2).then_some(pool.outer);

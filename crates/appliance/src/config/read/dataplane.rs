@@ -15,7 +15,7 @@ use crate::model::Limits;
 
 const DATAPLANE: Shape = Shape {
     path: "dataplane",
-    title: "the packet path",
+    title: "the packet path (holds sections alone)",
     about: "",
     change: Change::Reload,
     keys: &[Key::section("limits")],

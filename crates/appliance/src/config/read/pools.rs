@@ -30,7 +30,8 @@ const POOL: Shape = Shape {
             "algorithm",
             Values::Words(|| words(ALGORITHMS)),
             "\"rendezvous\"",
-            "How rows are made. A change of it moves flows",
+            "How rows are made. `rendezvous`: whom a flow had stays in its row through any single change. `maglev`: shares even to one \
+             row, but a change moves a little more than it must. A change of this key moves flows",
         ),
         Key::or(
             "max_backends",
@@ -143,7 +144,8 @@ const BACKEND: Shape = Shape {
 };
 
 const MODES: &[(&str, ModeWord)] = &[("ipip", ModeWord::Ipip), ("gue", ModeWord::Gue), ("l2", ModeWord::L2)];
-const ALGORITHMS: &[(&str, Algorithm)] = &[("rendezvous", Algorithm::Rendezvous)];
+const ALGORITHMS: &[(&str, Algorithm)] =
+    &[("rendezvous", Algorithm::Rendezvous), ("maglev", Algorithm::Maglev)];
 const VARIANTS: &[(&str, GueVariant)] =
     &[("header", GueVariant::Header), ("candidates", GueVariant::Candidates), ("direct", GueVariant::Direct)];
 const ON_FAILED: &[(&str, OnFailed)] = &[("keep", OnFailed::Keep), ("reset", OnFailed::Reset)];
@@ -216,12 +218,7 @@ pub(super) fn read_pools(report: &mut Report, root: &Section<'_>) -> BTreeMap<St
             has_gue: section.has("gue"),
             outer: read_outer(report, &section),
             has_outer: section.has("outer"),
-            algorithm: section.or(
-                report,
-                "algorithm",
-                Algorithm::Rendezvous,
-                value::choice(ALGORITHMS, &["maglev"]),
-            ),
+            algorithm: section.or(report, "algorithm", Algorithm::Rendezvous, value::choice(ALGORITHMS, &[])),
             max_backends: section.or(report, "max_backends", limits::MAX_BACKENDS_DEFAULT, max_backends),
             on_failed: section.or(report, "on_failed", OnFailed::Keep, value::choice(ON_FAILED, &[])),
             check: check::read(report, &section),

@@ -11,6 +11,7 @@ use super::{EXAMPLE, good};
 use crate::config::shape::{Absent, Change, Key, Shape, Values};
 use crate::config::value::duration_text;
 use crate::config::{Problem, limits, parse, read, reference, to_json};
+use crate::model::Limits;
 use crate::store::fixed_sections_changed;
 
 /// One object of each kind with the keys that it must have, and nothing else but what these then ask for.
@@ -282,6 +283,10 @@ fn numbers_in_the_words_of_the_page_are_the_limits() {
         ("list of at most 32 statuses and ranges", limits::CHECK_STATUSES_MAX as u64),
         ("1 to 2,048 backends, or", u64::from(limits::MAX_BACKENDS_MAX)),
         ("1 to 63 printable characters", limits::ZONE_CHARS_MAX as u64),
+        ("address, or prefix: IPv4 from /8, IPv6 from /16 on", u64::from(limits::VIP_LENGTH_V4)),
+        ("address, or prefix: IPv4 from /8, IPv6 from /16 on", u64::from(limits::VIP_LENGTH_V6)),
+        ("IPv4 prefix of /16", u64::from(Limits::ENTROPY_LENGTH_V4)),
+        ("IPv6 prefix of /64", u64::from(Limits::ENTROPY_LENGTH_V6)),
         ("a power of two, 64 to 2^29", u64::from(limits::FLOW_SLOTS_HARD_MIN)),
         ("not 253 to 255", u64::from(*limits::ROUTING_TABLES_RESERVED.start())),
     ] {
@@ -329,6 +334,7 @@ fn what_needs_a_restart_is_what_a_reload_refuses() {
         ("appliance", "\"lb1\"", "\"lb2\""),
         ("uplinks", "uplinks.eth0", "uplinks.eth1"),
         ("bgp", "65010", "65011"),
+        ("dataplane", "[bgp]", "[dataplane.limits]\nmin_mtu_v4 = 600\n[bgp]"),
         ("peers", "10.0.0.1", "10.0.0.2"),
         ("vips", "198.51.100.10", "198.51.100.11"),
         ("services", "443", "444"),

@@ -92,7 +92,7 @@ impl Bench {
 #[test]
 fn a_restart_loses_nothing_that_was_borne() {
     let now = Instant::now();
-    let vip = "198.51.100.10".parse().unwrap();
+    let vip = "198.51.100.10/32".parse().unwrap();
     // One of five: more than `low`, less than the usual `high`.
     let (borne, nothing) = (facts(1, 5), facts(0, 5));
     let mut unchecked = borne.clone();

@@ -105,7 +105,7 @@ pub(super) fn empty_document() -> Document {
 pub(super) fn with_vip(mut document: Document, n: u8) -> Document {
     document.vips.insert(
         format!("v{n}"),
-        Vip { prefix: vip_prefix(n), echo: true, announce: AnnouncePolicy::default() },
+        Vip { prefix: vip_prefix(n), echo: false, announce: AnnouncePolicy::default() },
     );
     document
 }

@@ -12,8 +12,8 @@ use weir_dataplane::next_hop::NextHops;
 use weir_health::{CheckKey, Verdict};
 
 use super::model::{
-    Bench, backend_address, empty_document, hop, link_down, no_route, with_check, with_pool, with_service,
-    with_vip,
+    Bench, backend_address, empty_document, hop, link_down, no_route, vip_address, with_check, with_pool,
+    with_service, with_vip,
 };
 use crate::model::{AdminState, AnnouncePolicy, Backend, Document, OnAllDown, Require, Service};
 use crate::overrides::{OverrideState, Target};
@@ -54,7 +54,13 @@ fn document() -> impl Strategy<Value = Document> {
         }
         for (vip, policy) in &vips {
             document = with_vip(document, *vip);
-            document.vips.get_mut(&format!("v{vip}")).expect("just put there").announce = policy.clone();
+            let of_document = document.vips.get_mut(&format!("v{vip}")).expect("just put there");
+            of_document.announce = policy.clone();
+            of_document.echo = vip % 2 == 0;
+            // One is a prefix that begins with the address of another and holds them all.
+            if *vip == 2 {
+                of_document.prefix = Prefix::new(vip_address(0), 30).expect("no host bits");
+            }
         }
         for ((vip, port), pool) in services.into_iter().filter(|((vip, _), _)| vips.contains_key(vip)) {
             document = with_service(document, vip, port, pool);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use weir_bgp::{Advertisement, Prefix};
+use weir_dataplane::forwarding::VipPrefix;
 
 use super::model::{
     Bench, DRAIN_WAIT, address, all_resolved, backend_address, empty_document, hop, link_down, no_route,
@@ -25,6 +26,47 @@ async fn going_up_announces_last() {
     );
     assert_eq!(bench.calls().await, [""; 0], "an unchanged state does nothing");
     assert_eq!(bench.withheld("v1"), [""; 0]);
+}
+
+#[tokio::test]
+async fn echo_requests_are_answered_while_a_vip_is_up() {
+    let mut bench = Bench::new(one_vip());
+    bench.document.vips.get_mut("v1").expect("it is there").echo = true;
+    let is_answering = |bench: &Bench| {
+        let world = bench.shared.world();
+        let (_, target) = &world.kernel["v1-80"];
+        let vip = VipPrefix::from(vip_address(1));
+        target.state.vips.get(&vip).is_some_and(|vip| vip.answers_echo)
+    };
+    bench.hops.clear();
+    bench.calls().await;
+    assert!(!is_answering(&bench), "nothing serves it");
+    bench.hops.insert(backend_address(1, 1), Ok(hop(1)));
+    assert_eq!(bench.calls().await, ["forward v1-80", "verify v1-80", "advertise 192.0.2.1 198.51.100.1"]);
+    assert!(is_answering(&bench));
+    bench.hops.clear();
+    assert_eq!(bench.calls().await, ["advertise 192.0.2.1", "forward v1-80"], "silent once it is withdrawn");
+    assert!(!is_answering(&bench));
+}
+
+#[tokio::test]
+async fn a_prefix_is_announced_and_drained_as_such() {
+    let mut bench = Bench::new(one_vip());
+    let prefix: Prefix = "198.51.100.0/28".parse().expect("a prefix");
+    bench.document.vips.get_mut("v1").expect("it is there").prefix = prefix;
+    assert_eq!(
+        bench.calls().await,
+        ["forward v1-80", "attach", "verify v1-80", "advertise 192.0.2.1 198.51.100.0/28"]
+    );
+    assert_eq!(bench.shared.world().kernel["v1-80"].0.prefix_length, Some(28));
+    // The first address of it by itself is another VIP.
+    bench.document.vips.get_mut("v1").expect("it is there").prefix = Prefix::host(prefix.address());
+    assert_eq!(
+        bench.calls().await,
+        ["advertise 192.0.2.1", "forward v1-80 v1-80~", "verify v1-80", "advertise 192.0.2.1 198.51.100.0"]
+    );
+    bench.now += DRAIN_WAIT;
+    assert_eq!(bench.calls().await, ["forward v1-80"]);
 }
 
 #[tokio::test]
