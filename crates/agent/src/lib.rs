@@ -25,6 +25,7 @@ use std::time::Duration;
 use prometheus::IntGauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use weir_dataplane::kernel::probe::{self, ProbeError};
 
 pub use addresses::AddressError;
 pub use config::{AgentConfig, ConfigErrors};
@@ -59,6 +60,9 @@ pub enum AgentError {
     /// The host's addresses could not be read.
     #[error(transparent)]
     Addresses(#[from] AddressError),
+    /// The running kernel will not do.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// The kernel's part.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -69,6 +73,7 @@ pub enum AgentError {
 /// # Errors
 /// [`AgentError`]; at the start everything is checked before anything is attached.
 pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    probe::demand()?;
     let listen = config.metrics_listen;
     let listener = TcpListener::bind(listen).await.map_err(|source| AgentError::Listen { listen, source })?;
     let gauge = metrics::addresses_gauge()?;

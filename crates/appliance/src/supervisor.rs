@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use weir_api::{BindError, Latch, Readiness, Server, ServerConfig};
 use weir_bgp::{Secret, Speaker, SpeakerHandle, StartError as SpeakerError};
+use weir_dataplane::kernel::probe::{self, ProbeError};
 use weir_dataplane::next_hop::{NextHopHandle, NextHopResolver, StartError as ResolverError};
 use weir_dataplane::{Dataplane, OpenError};
 use weir_health::{Adopted, Budgets, CheckKey, CheckerConfig, Monitor, MonitorHandle, SocketProber};
@@ -55,6 +56,9 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("take over signals")]
     Signals(#[source] io::Error),
+    /// The running kernel will not do.
+    #[error(transparent)]
+    Kernel(#[from] ProbeError),
     /// Another process runs this instance.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -99,6 +103,7 @@ pub enum RunError {
 pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
     let document = first.document.clone();
     let mut signals = Signals::install().map_err(RunError::Signals)?;
+    probe::demand()?;
     let _lock = InstanceLock::acquire(&instance_dir(&document))?;
     let seed = read_hash_seed(&document.appliance.hash_seed_file)?;
     let keys = read_md5_keys(&document)?;

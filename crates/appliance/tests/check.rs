@@ -169,17 +169,24 @@ fn check_on_host(setup: &str, seed_mode: u32) -> (Option<i32>, String) {
     let seed = work.path().join("seed");
     fs::write(&seed, "5a".repeat(32)).unwrap();
     fs::set_permissions(&seed, fs::Permissions::from_mode(seed_mode)).unwrap();
-    let document = fs::read_to_string(folder("good").join("least.toml")).unwrap();
-    let document = document.replace("/etc/weir/hash-seed", seed.to_str().unwrap());
-    fs::write(work.path().join("weir.toml"), document).unwrap();
-    let script = format!("set -e; {setup}; exec \"$0\" check --host weir.toml");
-    let output = Command::new("unshare")
-        .args(["--net", "sh", "-c", &script, WEIR])
-        .current_dir(work.path())
-        .output()
-        .expect("unshare runs");
+    write_document(work.path(), &seed);
+    let output = on_host(work.path(), setup, "check --host weir.toml");
     let text = transcript(&output).replace(work.path().to_str().unwrap(), "WORK");
     (output.status.code(), text)
+}
+
+fn write_document(work: &Path, seed: &Path) {
+    let document = fs::read_to_string(folder("good").join("least.toml")).unwrap();
+    let document = document.replace("/etc/weir/hash-seed", seed.to_str().unwrap());
+    fs::write(work.join("weir.toml"), document).unwrap();
+}
+
+/// Runs `weir WORDS` in a throw-away network namespace after the script `setup`, with `work` as its folder.
+fn on_host(work: &Path, setup: &str, words: &str) -> Output {
+    let script = format!("set -e; {setup}; exec \"$0\" {words}");
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", &script, WEIR]).current_dir(work);
+    command.output().expect("unshare runs")
 }
 
 const HOST: &str = "ip link add eth0 type veth peer name tor0; ip link set eth0 up; ip link set lo up; \
@@ -226,4 +233,31 @@ fn a_seed_that_others_can_read_is_a_problem() {
     assert_eq!(code, Some(1));
     assert!(text.contains("appliance.hash_seed_file: the hash seed file has mode 0644"), "{text}");
     assert!(!text.contains("5a5a"), "the seed is never shown");
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn a_kernel_that_refuses_is_named_before_anything_is_touched() {
+    let work = tempfile::tempdir().unwrap();
+    let seed = work.path().join("seed");
+    fs::write(&seed, "5a".repeat(32)).unwrap();
+    fs::set_permissions(&seed, fs::Permissions::from_mode(0o600)).unwrap();
+    write_document(work.path(), &seed);
+    // Root of a user namespace of its own has every capability, and yet the kernel lets it do nothing with bpf(2).
+    let within = format!("{HOST}; set -- unshare --user --map-root-user \"$0\" \"$@\"");
+    let run = |words: &str| {
+        let script = format!("set -e; {within}; exec \"$@\" {words}");
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", &script, WEIR]).current_dir(work.path());
+        transcript(&command.output().expect("unshare runs"))
+    };
+    for words in ["run --config weir.toml --state-dir state", "dataplane probe"] {
+        let text = run(words);
+        assert!(text.starts_with("exit 1\n"), "{words}: {text}");
+        assert!(text.contains("needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{words}: {text}");
+    }
+    assert!(!work.path().join("state").exists(), "nothing is kept");
+    let allowed = transcript(&on_host(work.path(), HOST, "dataplane probe"));
+    assert!(allowed.starts_with("exit 0\n"), "{allowed}");
+    assert!(allowed.contains("Weir can run on this kernel"), "{allowed}");
 }

@@ -14,6 +14,7 @@ mod program {
     mod fixtures;
     mod lifecycle;
     mod modes;
+    mod probe;
     mod size;
     mod tables;
     mod verify;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `weir dataplane`: what a daemon left pinned, without a daemon. For package scripts, and for the hour when nothing else
-//! works; neither command needs a document that is right, unless it is about the document.
+//! `weir dataplane`: what a daemon left pinned, without a daemon, and what this kernel has. For package scripts, and for the hour
+//! when nothing else works; no command needs a document that is right, unless it is about the document.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use weir_agent::{AgentConfig, Kernel, KernelError};
+use weir_dataplane::kernel::probe::{Answer, Report};
 use weir_dataplane::{Dataplane, OpenError};
 
 use super::Exit;
@@ -39,6 +40,11 @@ enum Command {
     /// Exit code 0: it would, or nothing is pinned. 5: the tables have another layout or other sizes, so the old daemon must
     /// stop cleanly first. 1: the document is refused.
     Fits(Fits),
+    /// Say whether this kernel has what Weir needs, by trying
+    ///
+    /// Small maps and programs are made and let go; nothing is attached. Needs the rights of the daemon, or root. Exit code 0:
+    /// Weir can run here. 1: it cannot, and the last line says why.
+    Probe,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,7 +72,36 @@ pub fn main(args: &Args) -> Result<Exit> {
     match &args.command {
         Command::Detach(args) => detach(args),
         Command::Fits(args) => fits(args),
+        Command::Probe => probe(&Report::of_this_kernel()),
     }
+}
+
+fn probe(report: &Report) -> Result<Exit> {
+    let mut out = io::stdout();
+    writeln!(out, "kernel {}", report.kernel)?;
+    for (feature, answer) in &report.answers {
+        let remark = match answer {
+            Answer::Present => String::new(),
+            Answer::Absent | Answer::Forbidden | Answer::Unclear(_) if feature.is_optional() => {
+                format!(" (Linux {}; Weir works without)", feature.since())
+            }
+            Answer::Absent | Answer::Forbidden | Answer::Unclear(_) => {
+                format!(" (Linux {})", feature.since())
+            }
+        };
+        writeln!(out, "  {:<48}{answer}{remark}", feature.name())?;
+    }
+    if report.is_below_floor() {
+        writeln!(out, "older than any kernel that Weir was tried on")?;
+    }
+    match report.decide() {
+        Ok(()) => writeln!(out, "Weir can run on this kernel")?,
+        Err(error) => {
+            eprintln!("weir: {error}");
+            return Ok(Exit::Failed);
+        }
+    }
+    Ok(Exit::Ok)
 }
 
 fn detach(args: &Detach) -> Result<Exit> {

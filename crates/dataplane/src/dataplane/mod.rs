@@ -30,6 +30,7 @@ use crate::kernel::clock::{self, ClockError};
 use crate::kernel::link::{self, AttachError, Mode};
 use crate::kernel::maps::{Maps, MapsError, shapes};
 use crate::kernel::pins::{Pins, PinsError};
+use crate::kernel::probe::{ProbeError, Report};
 use crate::kernel::test_run::{Ran, test_run};
 use crate::kernel::unlink::unlink;
 use crate::object;
@@ -44,6 +45,9 @@ pub use verify::VerifyError;
 /// Why the dataplane could not be opened. Nothing is attached then that was not before.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The running kernel will not do.
+    #[error(transparent)]
+    Kernel(#[from] ProbeError),
     /// A size is out of range.
     #[error(transparent)]
     Capacity(#[from] CapacityError),
@@ -131,6 +135,7 @@ impl Dataplane {
     /// [`OpenError`], among them pins of another layout version or of other capacities.
     pub fn open(config: DataplaneConfig) -> Result<Self, OpenError> {
         config.capacity.check()?;
+        Report::of_this_kernel().decide()?;
         let pins = Pins::open(&config.instance_dir)?;
         let mut adopted = false;
         for (name, shape) in shapes(&config.capacity) {

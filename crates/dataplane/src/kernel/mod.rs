@@ -9,5 +9,6 @@ pub mod mapped;
 pub mod maps;
 pub mod pinned_link;
 pub mod pins;
+pub mod probe;
 pub mod test_run;
 pub mod unlink;
