@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What each path costs, and that nothing creeps into the plain one.
+
+use weir_dataplane_core::bytes::{Outer, ServiceSlot, SlotControl};
+use weir_dataplane_core::flow::{Idle, Slot, state};
+use weir_dataplane_core::hash::{self, HashKeys};
+use weir_dataplane_core::{
+    BackendFlags, BackendValue, NextHopValue, PoolValue, Protocol, Row, ServiceKey, ServiceValue, limits,
+    names,
+};
+
+use super::machine::{INGRESS, Machine, Run};
+use crate::build::{ACK, Frame};
+
+const SET_MASK: u32 = 63;
+const XDP_PASS: u64 = 2;
+const XDP_TX: u64 = 3;
+
+/// One service on port 80 of an IPv4 and of an IPv6 VIP, backend 1 for IPv4, 2 for IPv6.
+fn machine() -> Machine {
+    let keys = HashKeys::from_seed(&[7; 32]);
+    // SAFETY: plain integers without padding.
+    let key_bytes =
+        unsafe { std::slice::from_raw_parts((&raw const keys).cast::<u8>(), size_of::<HashKeys>()) };
+    let mut machine = Machine::new(
+        weir_dataplane::object::APPLIANCE,
+        &[
+            (names::CONST_HASH_KEYS, key_bytes),
+            (names::CONST_FLOW_SET_MASK, &SET_MASK.to_ne_bytes()),
+            (names::CONST_TICK_FACTOR, &0_u64.to_ne_bytes()),
+        ],
+    );
+    for slot in 0..limits::SERVICE_SLOTS as usize {
+        let nobody = ServiceSlot { control: SlotControl::ALONE, ..ServiceSlot::default() };
+        machine.set(names::MAP_SERVICE_SLOTS, slot, nobody);
+    }
+    let usable = BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW;
+    let backend = BackendValue { mode: 1, next_hops: [1; 4], identity: 1, ..BackendValue::default() };
+    let v4 = BackendValue {
+        flags: usable | BackendFlags::PLAIN_V4,
+        outer: Outer::v4([192, 0, 2, 1].into(), [10, 1, 0, 1].into(), 4),
+        ..backend
+    };
+    let v6 = BackendValue {
+        pool: 1,
+        flags: usable | BackendFlags::PLAIN_V6 | BackendFlags::OUTER_V6,
+        outer: Outer::v6("2001:db8::1".parse().unwrap(), "2001:db8:1::1".parse().unwrap()),
+        ..backend
+    };
+    machine.set(names::MAP_BACKENDS, 1, v4);
+    machine.set(names::MAP_BACKENDS, 2, v6);
+    let hop = NextHopValue { ifindex: INGRESS, plain_mtu: 1500, mtu: 1500, ..NextHopValue::default() };
+    machine.set(names::MAP_NEXT_HOPS, 1, hop);
+    for (pool, vip) in [(0, "198.51.100.10"), (1, "2001:db8:100::10")] {
+        machine.set(
+            names::MAP_POOLS,
+            pool,
+            PoolValue { rows: PoolValue::descriptor(pool as u32, 1), identity: 1 },
+        );
+        machine.set(names::MAP_ROWS, pool, Row::from_ids([pool as u16 + 1, 0, 0, 0]));
+        let value =
+            ServiceValue { pool: pool as u32, idle: Idle::new(300, 60).raw(), ..ServiceValue::default() };
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let key = ServiceKey::new(vip.parse().unwrap(), protocol, 80);
+            let control = SlotControl::HOLDS | SlotControl::ALONE;
+            let slot = ServiceSlot { control, key, value, ..ServiceSlot::default() };
+            machine.set(names::MAP_SERVICE_SLOTS, key.slot() as usize, slot);
+        }
+    }
+    machine
+}
+
+/// Opens a flow and brings it to where hits are.
+fn established(machine: &mut Machine, frame: &[u8], hash: u64, backend: u16) {
+    let set = hash as usize & SET_MASK as usize;
+    let mut slots = [0_u64; 8];
+    slots[(hash >> 30) as usize & 7] = Slot::new(hash, state::ESTABLISHED, 0, backend).0;
+    machine.set(names::MAP_FLOWS, set, slots);
+    let before: [u64; 8] = machine.get(names::MAP_FLOWS, set);
+    assert_eq!(machine.run(frame).action, XDP_TX);
+    assert_eq!(machine.get::<[u64; 8]>(names::MAP_FLOWS, set), before, "a settled flow is not written");
+}
+
+fn hit(vip: &str, client: &str, backend: u16, udp: bool) -> Run {
+    let mut machine = machine();
+    let frame =
+        if udp { Frame::udp(client, 40_000, vip, 80) } else { Frame::tcp(client, 40_000, vip, 80, ACK) };
+    let octets = frame.octets();
+    let keys = HashKeys::from_seed(&[7; 32]);
+    let ports = u32::from_be_bytes([(40_000_u16 >> 8) as u8, 40_000_u16 as u8, 0, 80]).to_be();
+    let (source, destination) = (frame.source.into(), frame.destination.into());
+    let (source, destination): (weir_dataplane_core::bytes::Address, weir_dataplane_core::bytes::Address) =
+        (source, destination);
+    let protocol = if udp { 17 } else { 6 };
+    let hash = if frame.source.is_ipv4() {
+        hash::flow_v4(&keys.v4, source.0[3], destination.0[3], ports, protocol)
+    } else {
+        hash::flow_v6(&keys.v6, &source, &destination, ports, protocol)
+    };
+    established(&mut machine, &octets, hash, backend);
+    let run = machine.run(&octets);
+    assert_eq!(run.action, XDP_TX);
+    assert_eq!(run.programs, [names::PROGRAM_INGRESS]);
+    let grown = if frame.source.is_ipv4() { 20 } else { 40 };
+    assert_eq!(run.frame.len(), octets.len() + grown);
+    run
+}
+
+/// The bounds are what was counted when they were last lowered or, with a reason in the commit, raised.
+#[test]
+fn the_plain_hit_path_stays_as_short_as_it_is() {
+    for (name, run, most) in [
+        ("IPv4, TCP", hit("198.51.100.10", "203.0.113.7", 1, false), 1000),
+        ("IPv4, UDP", hit("198.51.100.10", "203.0.113.7", 1, true), 1000),
+        ("IPv6, TCP", hit("2001:db8:100::10", "2001:db8:c::7", 2, false), 1000),
+        ("IPv6, UDP", hit("2001:db8:100::10", "2001:db8:c::7", 2, true), 1000),
+    ] {
+        println!("{name}: {} instructions, helpers {:?}", run.instructions, run.helpers);
+        assert!(run.instructions <= most, "{name}: {} instructions, at most {most}", run.instructions);
+    }
+}
+
+#[test]
+fn what_is_not_for_a_vip_leaves_soon() {
+    let run = machine().run(&Frame::tcp("203.0.113.7", 40_000, "192.0.2.77", 80, ACK).octets());
+    println!("not for a VIP: {} instructions, helpers {:?}", run.instructions, run.helpers);
+    assert_eq!(run.action, XDP_PASS);
+    assert!(run.instructions <= 1000);
+}
