@@ -68,11 +68,13 @@ fn forward<P: Packet, T: Tables, S: Steer, const V6: bool>(
     let count = Count { service: service.id, backend: 0, ip_len: segment.ip_len, is_new_flow: false };
     match plain::<P, T, S, V6>(packet, tables, &service, segment) {
         Ok((decision, ifindex)) => {
-            tables.count(&Count {
-                backend: decision.id,
-                is_new_flow: decision.verdict.is_new_flow(),
-                ..count
-            });
+            let count = Count { backend: decision.id, ..count };
+            // Apart, so that the packets of known flows do not pay for the third counter.
+            if decision.verdict as u32 == Verdict::ForwardFlow as u32 {
+                tables.count(&count);
+            } else {
+                tables.count(&Count { is_new_flow: decision.verdict.is_new_flow(), ..count });
+            }
             Ok((decision.verdict, ifindex))
         }
         Err(exit) => {
@@ -94,9 +96,7 @@ fn plain<'t, P: Packet, T: Tables, S: Steer, const V6: bool>(
     let frame_len = packet.len();
     let (decision, hash) = S::steer::<T, V6>(tables, service, segment)?;
     let next_hop = tables.next_hop(decision.backend.next_hop(hash)).ok_or(Verdict::DropNoNextHop)?;
-    if next_hop.ifindex == 0 {
-        return Err(Verdict::DropNoNextHop.into());
-    }
+    // An unused entry takes packets of no size, so it ends in the step that looks closer.
     if segment.ttl <= 1 {
         return Err(Verdict::DropTtl.into());
     }

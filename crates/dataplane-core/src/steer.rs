@@ -115,12 +115,14 @@ pub fn steer_as<'t, T: Tables>(
         now = tables.tick();
         own = flow::find(slots, hash);
         let (index, slot) = own;
+        // A look that most packets end at comes first.
+        let is_settled = slot.is_settled(now);
         if slot != Slot::EMPTY
-            && is_live(slot, now, idle)
+            && (is_settled || !slot.is_expired(now, idle))
             && let Some(backend) = keeps(tables, service, slot, kind, part)
         {
             let kind = if part == Part::Shared { kind.of_shared() } else { kind };
-            if part != Part::Told && (kind.ends() || !slot.is_settled(now)) {
+            if part != Part::Told && (kind.ends() || !is_settled) {
                 touch(slots, index, slot, kind, now);
             }
             let verdict = if part == Part::Told { Verdict::ForwardIcmp } else { Verdict::ForwardFlow };
@@ -140,10 +142,10 @@ pub fn steer_as<'t, T: Tables>(
     Ok(Decision { id, backend, verdict })
 }
 
-/// Whether the slot has not outlived its idle time: a look that most packets end at comes first.
+/// Whether the slot has not outlived its idle time.
 #[inline(always)]
 fn is_live(slot: Slot, now: u16, idle: Idle) -> bool {
-    slot.is_settled(now) || !slot.is_expired(now, idle)
+    !slot.is_expired(now, idle)
 }
 
 /// The slot's backend, if this packet may go there (DESIGN §5.2, hit rules).

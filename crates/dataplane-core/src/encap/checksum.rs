@@ -33,6 +33,14 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(!checksum as u32 + !old as u32 + new as u32)
 }
 
+/// The checksum of an IPv4 header after its TTL went down by one: [`update`] for that case, in half the instructions.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits")]
+pub const fn with_ttl_less_one(checksum: u16) -> u16 {
+    let sum = checksum as u32 + 0x0100;
+    (sum + (sum >= 0xffff) as u32) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +67,13 @@ mod tests {
     }
 
     #[test]
+    fn a_ttl_less_one_is_the_update_for_every_checksum() {
+        for checksum in 0..=u16::MAX {
+            assert_eq!(with_ttl_less_one(checksum), update(checksum, 0x4006, 0x3f06), "{checksum:#06x}");
+        }
+    }
+
+    #[test]
     fn update_equals_a_new_sum_for_every_ttl() {
         for ttl in 2..=255_u16 {
             for salt in [0_u16, 1, 0x1234, 0x7fff, 0xfffe, 0xffff] {
@@ -67,6 +82,7 @@ mod tests {
                 let before = finish(sum(&[0x4500, 0x0028, salt, 0x4000, old, 0xc633, salt]));
                 let after = finish(sum(&[0x4500, 0x0028, salt, 0x4000, new, 0xc633, salt]));
                 assert_eq!(update(before, old, new), after);
+                assert_eq!(with_ttl_less_one(before), after);
             }
         }
     }

@@ -86,7 +86,6 @@ pub fn ipip_v6<P: Packet>(
 fn decrement_ttl<P: Packet>(packet: &mut P) -> Option<()> {
     const TTL_WORD: usize = ETHERNET_HEADER + 8;
     let word = u32::from_be(packet.read(TTL_WORD)?);
-    let (old, sum) = ((word >> 16) as u16, word as u16);
-    let new = old - 0x0100;
-    packet.write(TTL_WORD, ((new as u32) << 16 | checksum::update(sum, old, new) as u32).to_be())
+    let new = word - (1 << 24);
+    packet.write(TTL_WORD, (new & 0xffff_0000 | checksum::with_ttl_less_one(word as u16) as u32).to_be())
 }

@@ -62,16 +62,23 @@ fn finish(packet: &KernelPacket, step: Step, frame_len: u32) -> u32 {
         Step::Done(outcome) => outcome,
         Step::Slow | Step::Encap | Step::Answer => go_on(packet, step, LIVE_STEPS),
     };
-    let (action, verdict) = match outcome.verdict.action() {
-        Action::Pass => (XDP_PASS, outcome.verdict),
-        Action::Drop => (XDP_DROP, outcome.verdict),
-        Action::Answer => (XDP_TX, outcome.verdict),
-        Action::Forward if outcome.egress_ifindex == packet.ingress_ifindex() => (XDP_TX, outcome.verdict),
-        Action::Forward => match maps::EGRESS.redirect(outcome.egress_ifindex, 0) {
+    let egress = outcome.egress_ifindex;
+    // By the interface and not by the verdict, which would be asked for its action: only what is forwarded has one.
+    let (action, verdict) = if egress == packet.ingress_ifindex() {
+        (XDP_TX, outcome.verdict)
+    } else if egress != 0 {
+        match maps::EGRESS.redirect(egress, 0) {
             Ok(action) => (action, outcome.verdict),
             // The interface is no uplink (any more): the next hop is as good as none.
             Err(_) => (XDP_DROP, Verdict::DropNoNextHop),
-        },
+        }
+    } else {
+        let action = match outcome.verdict.action() {
+            Action::Pass => XDP_PASS,
+            Action::Drop | Action::Forward => XDP_DROP,
+            Action::Answer => XDP_TX,
+        };
+        (action, outcome.verdict)
     };
     if let Some(counter) = maps::VERDICTS.get_ptr_mut(verdict as u32) {
         // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.

@@ -136,17 +136,19 @@ impl Tables for KernelTables {
             let control = unsafe { read_volatile(&raw const (*slot).control) };
             if control & SlotControl::HOLDS != 0 {
                 // SAFETY: a map value that the control word says is whole.
-                let (held, value) = unsafe { (&(*slot).key, &(*slot).value) };
+                let (held, value) = unsafe { (&(*slot).key, &raw const (*slot).value) };
                 if held.is(key) {
-                    return Some(*value);
+                    return Some(service_value(value));
                 }
             }
             if control & SlotControl::ALONE != 0 {
                 return None;
             }
         }
-        // SAFETY: the value is copied at once; an element that is replaced meanwhile is not freed before this run ends.
-        unsafe { maps::SERVICES.get(key).copied() }
+        // A copy for the helper alone: the other one then never has to lie in memory.
+        let key = ServiceKey { ..*key };
+        // The value is copied at once; an element that is replaced meanwhile is not freed before this run ends.
+        maps::SERVICES.get_ptr(&key).map(service_value)
     }
 
     #[inline(always)]
@@ -207,6 +209,21 @@ impl Tables for KernelTables {
     fn key_v6(&self) -> KeyV6 {
         // SAFETY: as in `flow_set`.
         unsafe { read_volatile(&raw const maps::HASH_KEYS.v6) }
+    }
+}
+
+/// The service at `value`, a map value: field by field, since of a copy the compiler keeps five pointers around.
+#[inline(always)]
+fn service_value(value: *const ServiceValue) -> ServiceValue {
+    // SAFETY: the caller's pointer is to a map value, which outlives the program run.
+    unsafe {
+        ServiceValue {
+            id: read_volatile(&raw const (*value).id),
+            pool: read_volatile(&raw const (*value).pool),
+            flags: read_volatile(&raw const (*value).flags),
+            new_flows_max: read_volatile(&raw const (*value).new_flows_max),
+            idle: read_volatile(&raw const (*value).idle),
+        }
     }
 }
 
