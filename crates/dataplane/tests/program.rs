@@ -12,6 +12,7 @@ mod program {
     mod checks;
     mod differential;
     mod fixtures;
+    mod floods;
     mod lifecycle;
     mod modes;
     mod probe;
