@@ -39,6 +39,7 @@ mod status_says_why_a_vip_is_not_announced;
 mod the_dashboard_has_data;
 mod the_units_rights_suffice;
 mod traffic_spreads_over_everything;
+mod two_switches_share_the_traffic;
 mod what_a_dead_daemon_left_can_be_removed;
 
 use std::path::PathBuf;

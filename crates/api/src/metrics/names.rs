@@ -116,7 +116,7 @@ metrics! {
     HEALTHCHECK_PATH_PACKETS = Counter "weir_healthcheck_path_packets_total" ["outcome"]
         "Packets of checks by what the path into the tunnel did with them.";
     XDP_PACKETS = Counter "weir_xdp_packets_total" ["uplink", "verdict"]
-        "Packets by the way they left the program.";
+        "Packets by the way they left the program; several uplinks are counted together and named in one label, with commas.";
     XDP_ATTACHED = Gauge "weir_xdp_attached" ["uplink", "mode"]
         "Whether the program runs on the uplink.";
     FLOW_SLOTS = Gauge "weir_flow_slots" []

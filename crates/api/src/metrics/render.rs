@@ -304,10 +304,12 @@ fn backends(pool: &str, of_pool: &PoolStatus, detail: Detail, families: &mut Fam
 
 fn dataplane(status: &Status, families: &mut Families) {
     let dataplane = &status.dataplane;
+    let together = dataplane.uplinks.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+    for (verdict, packets) in dataplane.uplinks.values().next().map(|one| &one.verdicts).into_iter().flatten()
+    {
+        families.count(&names::XDP_PACKETS, &[together.as_str(), verdict], *packets);
+    }
     for (name, uplink) in &dataplane.uplinks {
-        for (verdict, packets) in &uplink.verdicts {
-            families.count(&names::XDP_PACKETS, &[name, verdict], *packets);
-        }
         families.flag(&names::XDP_ATTACHED, &[name, uplink.mode.name()], uplink.attached);
     }
     families.count(&names::FLOW_SLOTS, &[], dataplane.flow_slots);

@@ -81,7 +81,7 @@ pub struct UplinkStatus {
     pub mode: XdpMode,
     /// Whether it does.
     pub attached: bool,
-    /// Packets by the way they left the program.
+    /// Packets by the way they left the program; of several uplinks together, so alike at each.
     pub verdicts: BTreeMap<String, Counter>,
 }
 

@@ -119,7 +119,7 @@ fn dataplane(parts: &Parts<'_>) -> DataplaneStatus {
         .iter()
         .map(|(name, packets)| ((*name).to_owned(), Counter(*packets)))
         .collect();
-    // The programs count over all uplinks together; a valid document of this version has one.
+    // The programs count over all uplinks together.
     let uplink = |(name, uplink): (&String, &model::Uplink)| {
         let mode = match uplink.xdp {
             model::XdpMode::Native => XdpMode::Native,

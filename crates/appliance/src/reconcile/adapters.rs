@@ -45,7 +45,19 @@ impl Forwarder for KernelForwarder {
     }
 
     fn is_attached(&mut self) -> bool {
-        self.dataplane.as_ref().is_some_and(Dataplane::is_attached)
+        let Some(dataplane) = &self.dataplane else { return false };
+        if dataplane.is_attached() {
+            return true;
+        }
+        // Of several uplinks one came back, or lost its program: nothing has to be withdrawn for that while the others work.
+        dataplane.is_attached_somewhere()
+            && match self.attach() {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "an uplink has no program");
+                    false
+                }
+            }
     }
 
     fn detach(&mut self) -> Result<(), PortError> {

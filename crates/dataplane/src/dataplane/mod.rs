@@ -201,7 +201,8 @@ impl Dataplane {
         self.hz
     }
 
-    /// Puts the program on every uplink, or on the links that are pinned there. Does nothing to those already done.
+    /// Puts the program on every uplink, or on the links that are pinned there. Does nothing to those already done. An uplink
+    /// that has gone brings no packets, so while there is another it is passed over.
     ///
     /// # Errors
     /// [`AttachError`] for the first uplink that refuses; those before it stay attached.
@@ -209,9 +210,16 @@ impl Dataplane {
         if self.pins.is_nowhere() {
             return Ok(());
         }
-        for uplink in self.config.uplinks.clone() {
-            let index = link::ifindex(&uplink.name)
-                .ok_or_else(|| AttachError::UnknownInterface { interface: uplink.name.clone() })?;
+        let uplinks = self.config.uplinks.clone();
+        let is_one_there = uplinks.iter().any(|uplink| link::ifindex(&uplink.name).is_some());
+        for uplink in uplinks {
+            let Some(index) = link::ifindex(&uplink.name) else {
+                if is_one_there {
+                    tracing::warn!(interface = uplink.name, "uplink is missing, going on without it");
+                    continue;
+                }
+                return Err(AttachError::UnknownInterface { interface: uplink.name });
+            };
             // Before the link: the program may send by it as soon as it runs.
             self.maps.egress.insert(index, index, None, 0).map_err(|source| AttachError::Egress {
                 interface: uplink.name.clone(),
@@ -225,10 +233,17 @@ impl Dataplane {
         self.detach_others()
     }
 
-    /// Whether the program is on every uplink, as the kernel says: an interface that goes away takes it along, and somebody
-    /// may detach it or remove its pin.
+    /// Whether the program is on every uplink that there is, and on one at least, as the kernel says: an interface that goes
+    /// away takes it along, and somebody may detach it or remove its pin.
     pub fn is_attached(&self) -> bool {
-        self.config.uplinks.iter().all(|uplink| link::is_attached(&uplink.name, uplink.mode, &self.pins))
+        let mut there = self.config.uplinks.iter().filter(|uplink| link::ifindex(&uplink.name).is_some());
+        there.clone().next().is_some()
+            && there.all(|uplink| link::is_attached(&uplink.name, uplink.mode, &self.pins))
+    }
+
+    /// Whether the program is on one uplink at least.
+    pub fn is_attached_somewhere(&self) -> bool {
+        self.config.uplinks.iter().any(|uplink| link::is_attached(&uplink.name, uplink.mode, &self.pins))
     }
 
     /// Pins the program itself beside its links, over that of the process before: what runs can be looked at by name.

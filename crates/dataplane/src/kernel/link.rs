@@ -10,8 +10,10 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp};
 
+use super::facts::facts;
 use super::pinned_link;
 use super::pins::{Pins, PinsError};
+use super::refusal::{MTU_ONE_BUFFER, Refusal, refusal};
 use super::unlink::unlink;
 
 /// How the program is run. Chosen by the operator and never changed silently.
@@ -64,22 +66,71 @@ pub enum AttachError {
         /// The interface.
         interface: String,
     },
-    /// The MTU is too large for a program without fragments.
+    /// This process may not attach programs.
+    #[error("attach to `{interface}`: not permitted; CAP_NET_ADMIN and CAP_BPF are needed")]
+    NotPermitted {
+        /// The interface.
+        interface: String,
+    },
+    /// The MTU is larger than what the driver can give to XDP.
     #[error(
-        "attach to `{interface}` in {mode} mode: the MTU of the interface (or, on veth, of its peer) is too large for XDP; \
-         about 3,500 bytes is the most"
+        "attach to `{interface}` in {mode} mode: the MTU of the interface{found} (or, on veth, of its peer) is too large for \
+         its driver: `ip link set dev {interface} mtu {MTU_ONE_BUFFER}` or less"
     )]
     MtuTooLarge {
         /// The interface.
         interface: String,
         /// The mode asked for.
         mode: &'static str,
+        /// The MTU, in words with a leading comma, if it could be read.
+        found: String,
     },
-    /// The driver cannot do it.
+    /// The hardware merges received packets.
+    #[error("attach to `{interface}` in {mode} mode: LRO is on: `ethtool -K {interface} lro off`")]
+    Lro {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: &'static str,
+    },
+    /// The driver has no transmit queues left for the program.
+    #[error("attach to `{interface}` in {mode} mode: too few queues ({found}): {remedy}")]
+    Queues {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: &'static str,
+        /// What there is.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The driver cannot run XDP programs.
     #[error(
-        "attach to `{interface}` in {mode} mode: the driver refuses. Native XDP needs driver support, often a free transmit \
-         queue per CPU (`ethtool -L`), and LRO off (`ethtool -K {interface} lro off`); `xdp = \"generic\"` works everywhere, \
-         slowly"
+        "attach to `{interface}` in native mode: its driver (`{driver}`) has no native XDP; `xdp = \"generic\"` works with \
+         every driver, slowly"
+    )]
+    NoNativeXdp {
+        /// The interface.
+        interface: String,
+        /// Its driver.
+        driver: String,
+    },
+    /// The interface is an 802.1Q device.
+    #[error(
+        "attach to `{interface}`: it is an 802.1Q device: name the interface below it, `{below}`, where tagged frames are \
+         served too"
+    )]
+    TaggedDevice {
+        /// The interface.
+        interface: String,
+        /// What is below, by the usual way of naming such devices.
+        below: String,
+    },
+    /// The driver refuses, and why is not known.
+    #[error(
+        "attach to `{interface}` in {mode} mode: the driver refuses; the kernel's log may say why. Native XDP needs driver \
+         support, often a free transmit queue per CPU (`ethtool -L`), and LRO off (`ethtool -K {interface} lro off`)"
     )]
     Unsupported {
         /// The interface.
@@ -196,18 +247,39 @@ pub fn detach(interface: &str, mode: Mode, pins: &Pins) -> Result<bool, AttachEr
     }
 }
 
+/// The kernel's refusal in words that name the remedy.
 fn refused(interface: &str, mode: Mode, source: ProgramError) -> AttachError {
-    let (interface, mode) = (interface.to_owned(), mode.name());
     let errno = match &source {
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
     };
-    match errno {
-        Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy { interface },
-        Some(libc::ERANGE) => AttachError::MtuTooLarge { interface, mode },
-        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM | libc::ENOSPC) => {
-            AttachError::Unsupported { interface, mode, source: Box::new(source) }
+    let cause = errno.map_or(Refusal::Unknown, |errno| refusal(errno, mode, &facts(interface)));
+    let (owned, mode) = (interface.to_owned(), mode.name());
+    match cause {
+        Refusal::Busy => AttachError::Busy { interface: owned },
+        Refusal::NotPermitted => AttachError::NotPermitted { interface: owned },
+        Refusal::MtuTooLarge { mtu } => {
+            let found = mtu.map(|mtu| format!(", {mtu},")).unwrap_or_default();
+            AttachError::MtuTooLarge { interface: owned, mode, found }
         }
-        _ => AttachError::Program { interface, mode, source: Box::new(source) },
+        Refusal::Lro => AttachError::Lro { interface: owned, mode },
+        Refusal::Queues { found, combined } => {
+            let remedy = match combined {
+                Some(combined) => format!("`ethtool -L {interface} combined {combined}`"),
+                None => "give it more queues (`ethtool -L`, or in the virtual machine's settings)".to_owned(),
+            };
+            AttachError::Queues { interface: owned, mode, found, remedy }
+        }
+        Refusal::NoNativeXdp { driver } => AttachError::NoNativeXdp { interface: owned, driver },
+        Refusal::TaggedDevice => {
+            let below = interface.rsplit_once('.').map_or("eth0", |(below, _)| below).to_owned();
+            AttachError::TaggedDevice { interface: owned, below }
+        }
+        Refusal::Unknown => match errno {
+            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM | libc::ENOSPC) => {
+                AttachError::Unsupported { interface: owned, mode, source: Box::new(source) }
+            }
+            _ => AttachError::Program { interface: owned, mode, source: Box::new(source) },
+        },
     }
 }

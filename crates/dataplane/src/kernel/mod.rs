@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod egress;
+pub mod facts;
 pub mod grace;
 pub mod link;
 pub mod mapped;
@@ -10,5 +11,6 @@ pub mod maps;
 pub mod pinned_link;
 pub mod pins;
 pub mod probe;
+pub mod refusal;
 pub mod test_run;
 pub mod unlink;

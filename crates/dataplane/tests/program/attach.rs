@@ -209,6 +209,32 @@ fn refusals_name_the_interface_and_the_remedy() {
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
+fn a_driver_without_native_xdp_is_named() {
+    let pins = PinDir::new();
+    ip("link add wtbr0 type bridge");
+    let mut dataplane = open(&pins, "wtbr0", Mode::Native);
+    let error = dataplane.attach().expect_err("a bridge has none").to_string();
+    ip("link delete wtbr0");
+    dataplane.detach().unwrap();
+    assert!(error.contains("its driver (`bridge`) has no native XDP"), "{error}");
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn too_few_queues_are_counted() {
+    let pins = PinDir::new();
+    ip("link add wtq0 numrxqueues 1 numtxqueues 1 type veth peer name wtq1 numtxqueues 4 numrxqueues 4");
+    ip("link set wtq0 up");
+    ip("link set wtq1 up");
+    let mut dataplane = open(&pins, "wtq0", Mode::Native);
+    let error = dataplane.attach().expect_err("the peer sends by four queues").to_string();
+    ip("link delete wtq0");
+    dataplane.detach().unwrap();
+    assert!(error.contains("too few queues (1 ") && error.contains("ethtool -L"), "{error}");
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
 fn a_link_with_frames_larger_than_a_page_is_taken() {
     let (pins, veth) = (PinDir::new(), Veth::new());
     ip(&format!("link set {} mtu 9000", veth.name));

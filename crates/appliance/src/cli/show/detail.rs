@@ -124,13 +124,14 @@ pub(super) fn appliance(appliance: &Appliance, now: SystemTime, look: Look) -> S
         ],
     );
     let mut uplinks = Table::new(&["UPLINK", "XDP", "ATTACHED", "PACKETS"]);
-    for (name, uplink) in &dataplane.uplinks {
+    for (number, (name, uplink)) in dataplane.uplinks.iter().enumerate() {
         let packets: u64 = uplink.verdicts.values().map(|count| count.0).fold(0, u64::saturating_add);
         uplinks.row([
             name.as_str().into(),
             uplink.mode.name().into(),
             if uplink.attached { Cell::toned(Tone::Good, "yes") } else { Cell::toned(Tone::Bad, "no") },
-            packets.to_string().into(),
+            // They are counted together.
+            if number == 0 { packets.to_string() } else { "(as above)".to_owned() }.into(),
         ]);
     }
     section(&mut page, "Uplinks", &uplinks, look);

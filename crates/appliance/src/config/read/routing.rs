@@ -55,8 +55,9 @@ const APPLIANCE: Shape = Shape {
 };
 const UPLINK: Shape = Shape {
     path: "uplinks.INTERFACE",
-    title: "the interface with service traffic (exactly one)",
-    about: "",
+    title: "an interface with service traffic (at least one)",
+    about: "Packets of VIPs are served where they come in by one of these, and leave by whichever of them the route to the backend names; a route over several \
+            of them is used over all (ECMP). Of a bond name the bond, of an 802.1Q device the interface below it.",
     change: Change::Restart,
     keys: &[
         Key::required(

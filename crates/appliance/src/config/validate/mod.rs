@@ -21,6 +21,9 @@ use super::read::{Draft, VipDraft};
 use super::report::Report;
 use crate::model::{address_text, contains};
 
+/// Interfaces that the tables have room for.
+const UPLINKS_MAX: usize = weir_dataplane_core::limits::UPLINKS_MAX as usize;
+
 /// Checks all rules.
 pub(super) fn validate(report: &mut Report, draft: &Draft) {
     uplinks(report, draft);
@@ -37,14 +40,13 @@ pub(super) fn validate(report: &mut Report, draft: &Draft) {
 }
 
 fn uplinks(report: &mut Report, draft: &Draft) {
-    const HELP: &str = "name the interface that carries service traffic: `[uplinks.eth0]`";
+    const HELP: &str = "name the interfaces that carry service traffic: `[uplinks.eth0]`";
     match draft.uplink_count {
-        None | Some(1) => {}
-        Some(0) => report.at("uplinks", "no uplink, expected exactly one", HELP),
-        Some(n) => {
-            let message = format!("found {n} uplinks; one uplink is supported by this version");
-            report.at("uplinks", message, "keep one");
+        Some(0) => report.at("uplinks", "no uplink, expected at least one", HELP),
+        Some(n) if n > UPLINKS_MAX => {
+            report.at("uplinks", format!("found {n} uplinks; at most {UPLINKS_MAX} are possible"), HELP);
         }
+        None | Some(_) => {}
     }
 }
 
