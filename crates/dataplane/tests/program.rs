@@ -15,6 +15,7 @@ mod program {
     mod floods;
     mod lifecycle;
     mod modes;
+    mod next_hops;
     mod probe;
     mod size;
     mod tables;
