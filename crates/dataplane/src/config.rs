@@ -113,9 +113,9 @@ impl Capacity {
         Ok(())
     }
 
-    /// Entries of the service map: services and VIP markers.
+    /// Entries of the service map: services, and for each at the most one VIP marker and one record of fragments.
     pub(crate) fn service_entries(&self) -> u32 {
-        2 * self.services
+        3 * self.services
     }
 
     /// Words of the budget array: a VIP needs as many as a service.

@@ -35,8 +35,20 @@ pub(crate) fn backend(pool: &str, name: &str, address: IpAddr, mode: Mode) -> Id
 
 /// Identity of the service with this key.
 pub(crate) fn service(key: &ServiceKey) -> Identity {
-    let words: Vec<u8> = key.address.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    hash(b's', &[&words, &key.port_be.to_ne_bytes(), &[key.protocol]])
+    let port = key.port_be.to_ne_bytes();
+    match key.prefix_len {
+        0 => hash(b's', &[&octets(key), &port, &[key.protocol]]),
+        length => hash(b's', &[&octets(key), &port, &[key.protocol, length]]),
+    }
+}
+
+/// Identity of the VIP with this marker.
+pub(crate) fn vip(marker: &ServiceKey) -> Identity {
+    hash(b'v', &[&octets(marker), &[marker.prefix_len]])
+}
+
+fn octets(key: &ServiceKey) -> Vec<u8> {
+    key.address.0.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 fn hash(kind: u8, fields: &[&[u8]]) -> Identity {

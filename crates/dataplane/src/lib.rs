@@ -28,6 +28,7 @@ pub mod object;
 mod regions;
 pub mod replay;
 pub mod rows;
+mod service_records;
 mod service_slots;
 
 pub use checks::CheckPathError;
@@ -40,3 +41,4 @@ pub use dataplane::{
 pub use kernel::link::AttachError;
 pub use next_hop_ids::TooMany;
 pub use regions::NoRoom;
+pub use service_records::AmbiguousFragments;

@@ -7,7 +7,7 @@ use crate::limits::{FRAGMENT_S_MAX, TICK_SKEW};
 
 /// Value of the prefix table, 20 bytes: under which key the services of the prefix lie.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct PrefixValue {
     /// The prefix's first address.
     pub network: Address,

@@ -3,7 +3,7 @@
 
 /// Sixteen octets of an address in network order, as four words as read from memory; IPv4 is mapped (`::ffff:a.b.c.d`).
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Address(pub [u32; 4]);
 
 impl Address {
@@ -178,7 +178,8 @@ pub struct ServiceFlags;
 impl ServiceFlags {
     /// Flows are not remembered.
     pub const STATELESS: u32 = 1;
-    /// Has an option that only the slow path knows: each of those below.
+    /// Has an option that only the slow path knows: whole packets choose by less than
+    /// the 5-tuple.
     pub const SLOW: u32 = 2;
     /// All flows of a client address go to one backend.
     pub const AFFINITY_SOURCE: u32 = 4;

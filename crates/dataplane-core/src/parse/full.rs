@@ -60,6 +60,8 @@ pub struct View {
     pub is_v6: bool,
     /// IPv4 with DF clear.
     pub may_fragment: bool,
+    /// A fragment that is not its datagram's first: it has no transport header.
+    pub is_later: bool,
     /// See [`View::fault`].
     fault: u8,
 }
@@ -90,12 +92,6 @@ impl View {
             OVERLAP => Some(Verdict::DropFragmentOverlap),
             _ => Some(Verdict::DropTruncated),
         }
-    }
-
-    /// Whether this is a fragment that is not its datagram's first: it has no transport header.
-    #[inline(always)]
-    pub const fn is_later(&self) -> bool {
-        matches!(self.fragment, Some(Fragment { offset: 1.., .. }))
     }
 
     /// Octets of what the IP packet carries; valid if it has no fault.
@@ -178,9 +174,20 @@ pub fn full<P: Packet>(packet: &P) -> Result<View, Verdict> {
     };
     // What came to be in different ways is the same to the verifier from here on.
     view.l4 = packet.launder(view.l4);
+    view.protocol = packet.launder(view.protocol as usize) as u8;
     view.fault = packet.launder(view.fault as usize) as u8;
-    view.is_v6 = packet.launder(view.is_v6 as usize) != 0;
+    view.is_v6 = blur(packet, view.is_v6);
+    view.may_fragment = blur(packet, view.may_fragment);
+    let fragment = view.fragment.unwrap_or(Fragment { id: 0, offset: 0, has_more: false });
+    view.is_later = blur(packet, fragment.offset != 0);
+    view.fragment = if blur(packet, view.fragment.is_some()) { Some(fragment) } else { None };
     Ok(view)
+}
+
+/// `is` as it is, without the verifier knowing.
+#[inline(always)]
+fn blur<P: Packet>(packet: &P, is: bool) -> bool {
+    packet.launder(is as usize) & 1 == 1
 }
 
 #[inline(always)]
@@ -215,6 +222,7 @@ fn v4<P: Packet>(packet: &P, l3: usize) -> Result<View, Verdict> {
         ttl: header.ttl,
         is_v6: false,
         may_fragment: bits & DONT_FRAGMENT == 0,
+        is_later: false,
         fault: 0,
     };
     if let Some(verdict) = fault(packet, &view) {
@@ -243,6 +251,7 @@ fn v6<P: Packet>(packet: &P, l3: usize) -> Result<View, Verdict> {
         ttl: header.hop_limit,
         is_v6: true,
         may_fragment: false,
+        is_later: false,
         fault: 0,
     };
     let walked = walk(packet, &mut view);
@@ -347,7 +356,6 @@ fn fault<P: Packet>(packet: &P, view: &View) -> Option<Verdict> {
 /// # Errors
 /// What is wrong with it. A first fragment must hold the whole header without options (RFC 1858, RFC 7112).
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "eight flags")]
 pub fn ports<P: Packet>(packet: &P, view: &View) -> Result<(u32, Kind), Verdict> {
     let header = if view.protocol == protocol::TCP { super::TCP_HEADER_MIN } else { super::UDP_HEADER };
     if view.carried_len() < header {
@@ -356,6 +364,5 @@ pub fn ports<P: Packet>(packet: &P, view: &View) -> Result<(u32, Kind), Verdict>
             None => Verdict::DropBadLength,
         });
     }
-    let (ports_be, kind) = super::transport(packet, view.l4, view.protocol).ok_or(Verdict::DropTruncated)?;
-    Ok((ports_be, Kind::of_tcp(packet.launder(kind.flags() as usize) as u8)))
+    super::transport(packet, view.l4, view.protocol).ok_or(Verdict::DropTruncated)
 }

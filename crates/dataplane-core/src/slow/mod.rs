@@ -49,7 +49,7 @@ fn decide<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Exit, Verdict>
         return Err(fault);
     }
     let (flow, kind, is_told) = match (view.protocol, view.is_v6) {
-        (protocol::TCP | protocol::UDP, _) if view.is_later() => (tuple(&view, 0), Kind::GOES_ON, false),
+        (protocol::TCP | protocol::UDP, _) if view.is_later => (tuple(&view, 0), Kind::GOES_ON, false),
         (protocol::TCP | protocol::UDP, _) => {
             let (ports_be, kind) = parse::ports(packet, &view)?;
             (tuple(&view, ports_be), kind, false)
@@ -63,7 +63,7 @@ fn decide<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Exit, Verdict>
         (protocol::ICMP | protocol::ICMPV6, _) => return Err(Verdict::DropIcmp),
         _ => return Err(Verdict::DropProtocol),
     };
-    let service = if view.is_later() {
+    let service = if view.is_later {
         match fragment::later(tables, &view, &vip)? {
             Later::Follows(first) => return fragment::follow(packet, tables, &view, &first),
             Later::BySource(service) => service,
@@ -89,16 +89,19 @@ struct Asked {
 
 /// Chooses the backend for the packet, and leaves the plan to carry it there.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "eight flags")]
 fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked) -> Result<Exit, Verdict> {
     let service = &asked.service;
+    // The same to the verifier, whatever they were read from.
+    let kind = Kind::of_tcp(packet.launder(asked.kind.flags() as usize) as u8);
     if view.fragment.is_some() && service.flags & fragment::TAKES == 0 {
         return Err(Verdict::DropFragment);
     }
     let hash = asked.flow.reduced(service.flags).hash(tables);
     let (part, flag) =
         if asked.is_told { (Part::Told, PlanFlags::ICMP_ERROR) } else { (select::part(service.flags), 0) };
-    let decision = steer::steer_as(tables, service, hash, asked.kind, part)?;
-    if view.fragment.is_some() && !view.is_later() && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
+    let decision = steer::steer_as(tables, service, hash, kind, part)?;
+    if view.fragment.is_some() && !view.is_later && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
         fragment::remember(tables, view, service, decision.id);
     }
     let plan = plan(packet, tables, view, &asked.flow);
@@ -140,7 +143,7 @@ fn plan<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, flow: &Tuple)
         source: flow.source.0[3],
         ports: flow.ports_be,
         l3: view.l3 as u16,
-        l4: if view.is_later() { 0 } else { view.l4 as u16 },
+        l4: if view.is_later { 0 } else { view.l4 as u16 },
         flags: family | fragments | fragment,
         traffic_class: view.traffic_class,
         ttl: view.ttl,

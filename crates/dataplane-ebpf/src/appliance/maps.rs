@@ -14,10 +14,10 @@ use weir_dataplane_core::names::STEPS as STEP_NAMES;
 use weir_dataplane_core::verdict::VERDICTS as VERDICT_COUNT;
 use weir_dataplane_core::{BackendValue, NextHopValue, Plan, PoolValue, Row, ServiceKey, ServiceValue};
 
-/// Destination to service, and VIP markers. Written by user space; full: the document is refused.
+/// Destination to service, VIP markers, records of fragments. Written by user space; full: the document is refused.
 #[map]
 pub static SERVICES: HashMap<ServiceKey, ServiceValue> =
-    HashMap::with_max_entries(2 * l::SERVICES_DEFAULT, 0);
+    HashMap::with_max_entries(3 * l::SERVICES_DEFAULT, 0);
 
 /// Direct-mapped slots in front of the former. Written by user space, the control word last.
 #[map]

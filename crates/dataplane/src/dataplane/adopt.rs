@@ -46,12 +46,18 @@ pub(super) fn tables(maps: &Maps, capacity: &Capacity) -> Result<Tables, OpenErr
     }
     for entry in maps.services.iter() {
         let (key, value) = entry.map_err(|source| OpenError::Adopt(Box::new(source)))?;
-        if !key.is_marker() {
+        if key.is_marker() {
+            tables.vips.adopt(value.id, identity::vip(&key));
+        } else if key.is_service() {
             tables.services.adopt(value.id, identity::service(&key));
             let idle = tables.pool_idle.entry(value.pool).or_default();
             *idle = Idle::from_raw(value.idle).established().max(*idle);
         }
         tables.service_map.insert(key, value);
+    }
+    for entry in maps.prefixes.iter() {
+        let (_, prefix) = entry.map_err(|source| OpenError::Adopt(Box::new(source)))?;
+        tables.prefixes.insert(prefix);
     }
     Ok(tables)
 }

@@ -3,23 +3,21 @@
 //!
 //! 1. next hops and backends (a new one is named by nothing yet; an old one changes by single words, at once),
 //! 2. rows of each pool into a free region, then the pool's descriptor in one word,
-//! 3. services and VIP markers,
+//! 3. services and what belongs to their VIPs (`services`),
 //! 4. what is no longer wanted, the other way round: services, pools, backends.
 //!
 //! Each step compares before it writes, so an apply that failed half-way is finished by the next, and applying the same
 //! state twice writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::maps::MapError;
-use weir_dataplane_core::bytes::ServiceSlot;
-use weir_dataplane_core::flow::Idle;
-use weir_dataplane_core::limits::{IDLE_S_MAX, NEW_IDLE_S_MAX};
+use weir_dataplane_core::limits::IDLE_S_MAX;
 use weir_dataplane_core::rendezvous::PoolSeed;
-use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue, ServiceFlags, ServiceKey, ServiceValue};
+use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue};
 
 use super::tables::RowsOf;
 use super::{Dataplane, carriage};
@@ -31,7 +29,7 @@ use crate::next_hop::NextHop;
 use crate::next_hop_ids::{self, TooMany};
 use crate::regions::NoRoom;
 use crate::rows::{self, MemberInput, Ranking, RowsError, RowsInput};
-use crate::service_slots;
+use crate::service_records::AmbiguousFragments;
 
 /// What an apply did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,6 +100,9 @@ pub enum ApplyError {
         /// Its address.
         address: IpAddr,
     },
+    /// Fragments of a VIP would have to go two ways.
+    #[error(transparent)]
+    Fragments(#[from] AmbiguousFragments),
     /// An idle time is out of range.
     #[error("service `{service}` has an idle time of {found:?}; 1 s to {IDLE_S_MAX} s are possible")]
     Idle {
@@ -143,12 +144,13 @@ impl Dataplane {
         if let Some((pool, _)) = wanted.pools.iter().find(|(_, pool)| carriage::mixes_families(pool)) {
             return Err(ApplyError::MixedFamilies { pool: pool.clone() });
         }
+        self.apply_limits(&wanted.limits, &mut applied);
         let mut live = Live::default();
         for (name, pool) in &wanted.pools {
             let id = self.apply_pool(name, pool, next_hops, &mut live, &mut applied)?;
             live.pools.insert(name.clone(), id);
         }
-        self.apply_services(&wanted.services, &live.pools, &mut applied)?;
+        self.apply_services(wanted, &live.pools, &mut applied)?;
         self.retire(&live, &mut applied);
         self.tables.backend_names = live.backend_names;
         self.tables.backend_addresses = addresses(wanted);
@@ -339,105 +341,6 @@ impl Dataplane {
         }
     }
 
-    /// Services and markers: first what is new or different, then away with what is not wanted.
-    fn apply_services(
-        &mut self,
-        services: &BTreeMap<String, Service>,
-        pools: &BTreeMap<String, u32>,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
-        // A service id only indexes counters: nothing in flight can do harm with one that is given to another at once.
-        let identities =
-            services.values().map(|s| identity::service(&ServiceKey::new(s.vip, s.protocol, s.port)));
-        self.tables.services.free_all_but(&identities.collect());
-        let mut wanted: HashMap<ServiceKey, ServiceValue> = HashMap::new();
-        let mut names = BTreeMap::new();
-        let mut idles: BTreeMap<u32, u16> = BTreeMap::new();
-        for (name, service) in services {
-            let key = ServiceKey::new(service.vip, service.protocol, service.port);
-            let full = |_: NoneFree| ApplyError::Full { what: "service", name: name.clone() };
-            let (id, new) = self.tables.services.want(identity::service(&key)).map_err(full)?;
-            if new {
-                Self::reset_counter(&mut self.maps.service_counters, id)
-                    .map_err(map_error("SERVICE_COUNTS"))?;
-            }
-            let idle =
-                u16::try_from(service.idle.as_secs()).ok().filter(|idle| (1..=IDLE_S_MAX).contains(idle));
-            let idle = idle.ok_or_else(|| ApplyError::Idle { service: name.clone(), found: service.idle })?;
-            let pool = *pools.get(&service.pool).expect("every service's pool was checked at the start");
-            let flags = if service.flow_table { 0 } else { ServiceFlags::STATELESS };
-            wanted.insert(
-                key,
-                ServiceValue {
-                    id,
-                    pool,
-                    flags,
-                    new_flows_max: 0,
-                    idle: Idle::new(idle, idle.min(NEW_IDLE_S_MAX)).raw(),
-                },
-            );
-            wanted.entry(ServiceKey::marker(service.vip.into())).or_default();
-            names.insert(name.clone(), id);
-            let longest = idles.entry(pool).or_default();
-            *longest = idle.max(*longest);
-        }
-        // Until the switch is done the sweeper must go by the longer of old and new idle times.
-        for (&pool, &idle) in &idles {
-            let longest = self.tables.pool_idle.entry(pool).or_default();
-            *longest = idle.max(*longest);
-        }
-        self.switch_services(wanted, applied)?;
-        self.tables.service_names = names;
-        self.tables.pool_idle = idles;
-        Ok(())
-    }
-
-    /// Brings the service map and the slots in front of it to `wanted`. Slots that change first say "ask the map", so that
-    /// a packet finds the map's old or new answer and never half a slot.
-    fn switch_services(
-        &mut self,
-        wanted: HashMap<ServiceKey, ServiceValue>,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
-        if self.tables.slots_settled && self.tables.service_map == wanted {
-            return Ok(());
-        }
-        self.tables.slots_settled = false;
-        let slots = service_slots::slots(&wanted);
-        let changed: Vec<(u32, ServiceSlot)> =
-            (0..).zip(slots).filter(|(index, slot)| self.maps.service_slots.read(*index) != *slot).collect();
-        for (index, _) in &changed {
-            self.maps.service_slots.word(*index, 0).store(0, Ordering::Release);
-        }
-        if !changed.is_empty() {
-            grace::wait();
-        }
-        // What goes, goes first: there must be room for as many new ones.
-        let gone: Vec<ServiceKey> =
-            self.tables.service_map.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-        for key in gone {
-            match self.maps.services.remove(&key) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(source) => return Err(map_error("SERVICES")(source)),
-            }
-            self.tables.service_map.remove(&key);
-            applied.writes += 1;
-        }
-        for (key, value) in &wanted {
-            if self.tables.service_map.get(key) != Some(value) {
-                self.maps.services.insert(key, value, 0).map_err(map_error("SERVICES"))?;
-                self.tables.service_map.insert(*key, *value);
-                applied.writes += 1;
-            }
-        }
-        for (index, slot) in &changed {
-            self.maps.service_slots.write(*index, slot);
-            applied.writes += 1;
-        }
-        self.tables.slots_settled = true;
-        Ok(())
-    }
-
     /// Takes pools and backends that are not live out of service. Their ids stay taken until the sweeper frees them.
     fn retire(&mut self, live: &Live, applied: &mut Applied) {
         let pools = live.pools.values().copied().collect();
@@ -511,6 +414,6 @@ fn flags(state: BackendState, on_failed: OnFailed) -> u8 {
     }
 }
 
-fn map_error(map: &'static str) -> impl Fn(MapError) -> ApplyError {
+pub(super) fn map_error(map: &'static str) -> impl Fn(MapError) -> ApplyError {
     move |source| ApplyError::Map { map, source: Box::new(source) }
 }

@@ -10,6 +10,7 @@ mod carriage;
 mod checks;
 mod private;
 mod rankings;
+mod services;
 mod snapshot;
 mod sweep;
 mod tables;
@@ -341,13 +342,16 @@ impl Dataplane {
     /// # Errors
     /// When the kernel does not say it.
     pub fn program_facts(&mut self) -> Result<ProgramFacts, ProgramError> {
-        let info = program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened").info()?;
-        Ok(ProgramFacts {
-            id: info.id(),
-            tag: info.tag(),
-            verified_instructions: info.verified_instruction_count(),
-            jited_bytes: info.size_jitted(),
-        })
+        facts(program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened"))
+    }
+
+    /// What the kernel says of each later step.
+    ///
+    /// # Errors
+    /// When the kernel does not say it.
+    pub fn step_facts(&mut self) -> Result<Vec<(&'static str, ProgramFacts)>, ProgramError> {
+        let of = |name| Ok((name, facts(program(&mut self.object, name).expect("loaded when opened"))?));
+        names::STEPS.into_iter().map(of).collect()
     }
 
     /// Takes the program off every interface and removes the pins. Packets pass to the host from then on.
@@ -425,6 +429,16 @@ fn fill_steps(object: &mut Ebpf, maps: &mut Maps) -> Result<(), OpenError> {
         maps.steps.set(index, fd, 0).map_err(|source| OpenError::Step { name, source: Box::new(source) })?;
     }
     Ok(())
+}
+
+fn facts(program: &Xdp) -> Result<ProgramFacts, ProgramError> {
+    let info = program.info()?;
+    Ok(ProgramFacts {
+        id: info.id(),
+        tag: info.tag(),
+        verified_instructions: info.verified_instruction_count(),
+        jited_bytes: info.size_jitted(),
+    })
 }
 
 fn program<'o>(object: &'o mut Ebpf, name: &'static str) -> Option<&'o mut Xdp> {

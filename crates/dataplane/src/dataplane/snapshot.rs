@@ -28,6 +28,7 @@ impl Dataplane {
         host.knobs = maps.knobs.read(0);
         host.prefixes = maps.prefixes.iter().filter_map(Result::ok).map(|(_, value)| value).collect();
         self.copy_flows(&host);
+        self.copy_others(&host);
         host.tick.store(self.tick()?, Ordering::Relaxed);
         Ok(host)
     }
@@ -44,6 +45,18 @@ impl Dataplane {
                     .store(self.maps.flows.word(set, index).load(Ordering::Acquire), Ordering::Release);
             }
         }
+    }
+
+    /// Brings budgets and first fragments of a former [`Dataplane::snapshot`] up to date.
+    ///
+    /// # Panics
+    /// If a thread panicked while it looked at them.
+    pub fn copy_others(&self, host: &HostTables) {
+        let spent = (0..self.maps.budgets.len()).map(|index| (index, self.maps.budgets.read(index)));
+        *host.budgets.lock().expect("nobody panics while holding it") =
+            spent.filter(|(_, word)| *word != 0).collect();
+        *host.fragments.lock().expect("nobody panics while holding it") =
+            self.maps.fragments.iter().filter_map(Result::ok).collect();
     }
 
     /// The clock as programs see it now: 14 bits of seconds.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use weir_dataplane_core::{ServiceKey, ServiceValue};
+use weir_dataplane_core::{PrefixValue, ServiceKey, ServiceValue};
 
 use crate::config::Capacity;
 use crate::forwarding::BackendState;
@@ -41,8 +41,12 @@ pub(super) struct Tables {
     pub next_hops: NextHopIds,
     /// Services; ids are indexes of their counters.
     pub services: Ids,
-    /// What the service map holds, markers included.
+    /// VIPs; ids are indexes of their budgets.
+    pub vips: Ids,
+    /// What the service map holds: services, markers, records of fragments.
     pub service_map: HashMap<ServiceKey, ServiceValue>,
+    /// What the prefix table holds.
+    pub prefixes: BTreeSet<PrefixValue>,
     /// Whether the slots in front of the service map are known to say what it says.
     pub slots_settled: bool,
     /// Free and taken rows.
@@ -74,7 +78,9 @@ impl Tables {
             backends: Ids::new(1, capacity.backends),
             next_hops: NextHopIds::default(),
             services: Ids::new(0, capacity.services),
+            vips: Ids::new(0, capacity.services),
             service_map: HashMap::new(),
+            prefixes: BTreeSet::new(),
             slots_settled: false,
             regions: Regions::new(capacity.rows),
             pool_regions: BTreeMap::new(),

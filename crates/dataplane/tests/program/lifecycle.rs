@@ -116,3 +116,22 @@ fn the_verifier_is_far_from_its_limit() {
     assert!(facts.verified_instructions.is_some_and(|n| n <= 64_000), "{facts:?}");
     dataplane.detach().unwrap();
 }
+
+/// Instructions that the verifier may visit in each step; it gives up at a million.
+const VERIFIED_MAX: u32 = 131_072;
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn each_step_is_small_to_the_verifier() {
+    let pins = PinDir::new();
+    let mut dataplane = open(&pins);
+    let first = dataplane.program_facts().unwrap();
+    let mut all = vec![("weir_ingress", first)];
+    all.extend(dataplane.step_facts().unwrap());
+    for (name, facts) in &all {
+        let Some(verified) = facts.verified_instructions else { continue };
+        eprintln!("{name}: {verified} instructions verified, {} bytes of machine code", facts.jited_bytes);
+        assert!(verified <= VERIFIED_MAX, "{name} takes the verifier {verified} instructions");
+    }
+    dataplane.detach().unwrap();
+}
