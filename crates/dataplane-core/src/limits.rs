@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Capacities, each with the memory it costs. Defaults; the loader may be told others within the hard limits.
+//!
+//! What the kernel takes is measured by a test of `weir-dataplane` and told to operators in `docs/operating/capacity.md`; the daemon's
+//! own memory comes on top.
 
-/// Services, VIP markers not counted. About 120 bytes each in the hash map, 24 bytes per CPU of counters.
+/// Bytes of the kernel's maps for each service, its VIP and its pool: at most, and more for each CPU.
+pub const BYTES_PER_SERVICE: (u64, u64) = (320, 24);
+/// Bytes of the kernel's maps for each backend, and more for each CPU.
+pub const BYTES_PER_BACKEND: (u64, u64) = (72, 24);
+/// Bytes of the kernel's maps for each flow slot.
+pub const BYTES_PER_FLOW_SLOT: u64 = 8;
+/// Bytes of the kernel's maps for each row.
+pub const BYTES_PER_ROW: u64 = 8;
+/// Bytes of the kernel's maps whatever the capacities.
+pub const BYTES_FIXED: u64 = 4 << 20;
+/// Bytes of the kernel's maps for each CPU, whatever the capacities.
+pub const BYTES_PER_CPU: u64 = 64 << 10;
+
+/// Services, VIP markers not counted. [`BYTES_PER_SERVICE`].
 pub const SERVICES_DEFAULT: u32 = 16_384;
 /// Slots of the direct-mapped table in front of the service table, a power of two: 64 bytes each, 1 MiB.
 pub const SERVICE_SLOTS: u32 = 16_384;
-/// Backends. 64 bytes each, 16 bytes per CPU of counters.
+/// Backends. [`BYTES_PER_BACKEND`].
 pub const BACKENDS_DEFAULT: u32 = 16_384;
 /// Ids are 16 bits and 0 means none.
 pub const BACKENDS_HARD_MAX: u32 = 65_535;

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! How long a change takes from the call of `set_forwarding` until the kernel's tables hold it: a backend fails, and comes
-//! back. And what a verification of the service costs. The tables are an appliance's, the capacities the defaults.
+//! How long a change takes from the call of `set_forwarding` until the kernel's tables hold it: a backend fails and comes back, drains,
+//! leaves and arrives, gets another weight. And what a verification of the service costs. The tables are an appliance's, the
+//! capacities the defaults.
 //!
-//! Needs root and a bpffs of its own (`make bench`). Prints a table.
+//! Needs root and a bpffs of its own (`make bench`). Prints a table, writes `target/bench/apply.json`, and fills in `live_ms` of the lines
+//! of `target/bench/rows.json` that it has measured.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
 use weir_dataplane::forwarding::{
     Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
     Pool, Protocol, Service,
@@ -22,23 +25,72 @@ use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
 /// Changes of one kind that are timed; the median and the worst are shown.
 const TRIALS: usize = 40;
 
+/// Sizes of one line of the table.
+#[derive(Clone, Copy)]
+struct Size {
+    pools: u16,
+    services_each: u16,
+    backends_each: u16,
+    max_backends: u32,
+    algorithm: Algorithm,
+}
+
+impl Size {
+    const fn one_pool(backends_each: u16, max_backends: u32, algorithm: Algorithm) -> Self {
+        Self { pools: 1, services_each: 1, backends_each, max_backends, algorithm }
+    }
+}
+
+const SIZES: [Size; 7] = [
+    Size::one_pool(3, 64, Algorithm::BoundedRendezvous),
+    Size::one_pool(100, 128, Algorithm::BoundedRendezvous),
+    Size::one_pool(100, 128, Algorithm::Maglev),
+    Size::one_pool(100, 1_000, Algorithm::BoundedRendezvous),
+    Size::one_pool(1_000, 1_024, Algorithm::BoundedRendezvous),
+    Size { pools: 100, ..Size::one_pool(10, 64, Algorithm::BoundedRendezvous) },
+    Size { pools: 2_048, services_each: 8, ..Size::one_pool(8, 8, Algorithm::BoundedRendezvous) },
+];
+
+/// Changes by the names that the bench `rows` has for them.
+const CHANGES: [&str; 7] =
+    ["one fails", "it is back", "one drains", "it is back", "one removed", "one added", "one weight doubled"];
+
 fn main() -> Result<()> {
     // Tried out by the test runner: nothing to do.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
     println!(
-        "| pools | backends each | rows each | fails, ms | comes back, ms | nothing changed, ms | verify, µs |"
+        "| pools | services | backends | algorithm, rows each | fill, ms | fails | comes back | drains | comes back | \
+         removed | added | weight doubled | nothing changed | verify, µs |"
     );
-    println!("|--:|--:|--:|--:|--:|--:|--:|");
-    for (pools, backends, max_backends) in [(1, 3, 64), (1, 100, 100), (1, 100, 1_000), (100, 10, 64)] {
-        row(pools, backends, max_backends)?;
+    println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    let lines = SIZES.into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("apply.json"), serde_json::to_vec_pretty(&lines)?)?;
+    fill_in(&folder.join("rows.json"), &lines)
+}
+
+/// Writes `live_ms` into the lines of the bench `rows` that are about the same pool and change.
+fn fill_in(path: &Path, lines: &[Value]) -> Result<()> {
+    let Ok(text) = std::fs::read(path) else { return Ok(()) };
+    let mut rows: Vec<Value> = serde_json::from_slice(&text)?;
+    for row in &mut rows {
+        let same = |line: &&Value| {
+            line["pools"] == 1 && ["algorithm", "rows", "backends"].iter().all(|key| line[key] == row[key])
+        };
+        if let Some(line) = lines.iter().find(same)
+            && let Some(live) = row["case"].as_str().and_then(|case| line["live_ms"].get(case))
+        {
+            row["live_ms"] = live.clone();
+        }
     }
-    Ok(())
+    Ok(std::fs::write(path, serde_json::to_vec_pretty(&rows)?)?)
 }
 
 /// Opens, fills, measures, prints, removes.
-fn row(pools: u8, backends: u8, max_backends: u32) -> Result<()> {
+fn row(size: Size) -> Result<Value> {
     let config = DataplaneConfig {
         instance_dir: PathBuf::from(format!("/sys/fs/bpf/weir-bench-apply-{}", std::process::id())),
         uplinks: Vec::new(),
@@ -49,40 +101,76 @@ fn row(pools: u8, backends: u8, max_backends: u32) -> Result<()> {
         checks: None,
     };
     let mut dataplane = Dataplane::open(config).context("open the dataplane")?;
-    let (usable, next_hops) = forwarding(pools, backends, max_backends);
+    let (usable, next_hops) = forwarding(size);
+    let started = Instant::now();
     dataplane.set_forwarding(&usable, &next_hops).context("fill the tables")?;
-    let [mut fails, mut back, mut same, mut verified] = [const { Vec::new() }; 4];
-    let mut rows = 0;
+    let filled_ms = started.elapsed().as_secs_f64() * 1e3;
+    let mut times = [const { Vec::new() }; CHANGES.len()];
+    let [mut same, mut verified] = [const { Vec::new() }; 2];
     for trial in 0..TRIALS {
-        let mut failed = usable.clone();
-        let name = backend_name(u8::try_from(trial % usize::from(backends))?);
-        let pool = failed.pools.get_mut("p0").context("the pool")?;
-        pool.backends.get_mut(&name).context("the backend")?.state = BackendState::Failed;
-        for (state, times, moves) in
-            [(&failed, &mut fails, true), (&failed, &mut same, false), (&usable, &mut back, true)]
-        {
+        let name = backend_name(u16::try_from(trial)? % size.backends_each);
+        let with = |change: fn(&mut BTreeMap<String, Backend>, &str)| -> Result<ForwardingState> {
+            let mut state = usable.clone();
+            change(&mut state.pools.get_mut("p0").context("the pool")?.backends, &name);
+            Ok(state)
+        };
+        let edited = |change: fn(&mut Backend)| -> Result<ForwardingState> {
+            let mut state = usable.clone();
+            let pool = state.pools.get_mut("p0").context("the pool")?;
+            change(pool.backends.get_mut(&name).context("the backend")?);
+            Ok(state)
+        };
+        let failed = edited(|backend| backend.state = BackendState::Failed)?;
+        let draining = edited(|backend| backend.state = BackendState::Draining)?;
+        let heavier = edited(|backend| backend.weight *= 2)?;
+        let without = with(|backends, name| drop(backends.remove(name)))?;
+        let states = [&failed, &usable, &draining, &usable, &without, &usable, &heavier];
+        for (state, times) in states.into_iter().zip(&mut times) {
             let started = Instant::now();
             let applied = dataplane.set_forwarding(state, &next_hops)?;
             times.push(started.elapsed());
-            if applied.pools_rebuilt.contains_key("p0") != moves {
-                bail!("a change that should {}move rows: {applied:?}", if moves { "" } else { "not " });
+            if !applied.pools_rebuilt.contains_key("p0") {
+                bail!("a change that should move rows: {applied:?}");
             }
-            rows = rows.max(applied.pools_rebuilt.values().copied().max().unwrap_or(0));
         }
+        let started = Instant::now();
+        let applied = dataplane.set_forwarding(&heavier, &next_hops)?;
+        same.push(started.elapsed());
+        if !applied.pools_rebuilt.is_empty() {
+            bail!("nothing changed, but {applied:?}");
+        }
+        dataplane.set_forwarding(&usable, &next_hops)?;
         let service = usable.services.values().next().context("a service")?;
         let started = Instant::now();
         dataplane.verify(service)?;
         verified.push(started.elapsed());
     }
-    let total = weir_dataplane::rows::row_count(max_backends);
-    println!(
-        "| {pools} | {backends} | {total}, {rows} move | {} | {} | {} | {} |",
-        shown(&mut fails, 1e3),
-        shown(&mut back, 1e3),
-        shown(&mut same, 1e3),
-        shown(&mut verified, 1e6),
+    let rows = size.algorithm.row_count(size.max_backends);
+    let (pools, services) = (u32::from(size.pools), u32::from(size.pools) * u32::from(size.services_each));
+    print!(
+        "| {pools} | {services} | {} | {}, {rows} | {filled_ms:.0} |",
+        pools * u32::from(size.backends_each),
+        size.algorithm.name()
     );
-    dataplane.detach().context("remove the pins")
+    times.iter_mut().for_each(|times| print!(" {} |", shown(times, 1e3)));
+    println!(" {} | {} |", shown(&mut same, 1e3), shown(&mut verified, 1e6));
+    dataplane.detach().context("remove the pins")?;
+    let median = |times: &Vec<Duration>| times[times.len() / 2].as_secs_f64() * 1e3;
+    let live: serde_json::Map<_, _> = CHANGES
+        .iter()
+        .zip(&times)
+        .map(|(change, times)| ((*change).to_owned(), median(times).into()))
+        .collect();
+    Ok(json!({
+        "pools": pools,
+        "services": services,
+        "backends": size.backends_each,
+        "algorithm": size.algorithm.name(),
+        "rows": rows,
+        "fill_ms": filled_ms,
+        "live_ms": live,
+        "unchanged_ms": median(&same),
+    }))
 }
 
 /// Median and worst.
@@ -92,12 +180,18 @@ fn shown(times: &mut [Duration], per_second: f64) -> String {
     format!("{:.2} / {:.2}", at(times.len() / 2), at(times.len() - 1))
 }
 
-fn backend_name(number: u8) -> String {
-    format!("b{number:03}")
+fn backend_name(number: u16) -> String {
+    format!("b{number:04}")
 }
 
-/// As many pools of as many backends, each with a service; the first is the one that changes.
-fn forwarding(pools: u8, backends: u8, max_backends: u32) -> (ForwardingState, NextHops) {
+/// An address out of 2^16 from `network` on.
+fn address(network: [u8; 2], number: u32) -> IpAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    IpAddr::from([network[0], network[1], high, low])
+}
+
+/// As many pools of as many backends, each with its services, each service with a VIP; the first pool is the one that changes.
+fn forwarding(size: Size) -> (ForwardingState, NextHops) {
     let mut next_hops = NextHops::new();
     let hop = NextHop {
         ifindex: 1,
@@ -108,35 +202,39 @@ fn forwarding(pools: u8, backends: u8, max_backends: u32) -> (ForwardingState, N
         is_on_link: false,
     };
     let mut forwarding = ForwardingState::default();
-    for pool in 0..pools {
+    for pool in 0..size.pools {
         let mut members = BTreeMap::new();
-        for number in 0..backends {
-            let address = IpAddr::from([10, 1, pool, number + 1]);
+        for number in 0..size.backends_each {
+            let address =
+                address([10, 1], u32::from(pool) * u32::from(size.backends_each) + u32::from(number));
             next_hops.insert(address, vec![hop]);
             let backend = Backend { address, weight: 100, cap_permille: 1000, state: BackendState::Usable };
             members.insert(backend_name(number), backend);
         }
-        let service = Service {
-            prefix_length: None,
-            vip: IpAddr::from([198, 51, 100, pool + 1]),
-            protocol: Protocol::Tcp,
-            port: 443,
-            pool: format!("p{pool}"),
-            idle: Duration::from_secs(300),
-            flow_table: true,
-            affinity: Affinity::Flow,
-            fragments: Fragments::Drop,
-            new_flows_per_second: None,
-        };
+        for number in 0..size.services_each {
+            let number = u32::from(pool) * u32::from(size.services_each) + u32::from(number);
+            let service = Service {
+                prefix_length: None,
+                vip: address([198, 18], number),
+                protocol: Protocol::Tcp,
+                port: 443,
+                pool: format!("p{pool}"),
+                idle: Duration::from_secs(300),
+                flow_table: true,
+                affinity: Affinity::Flow,
+                fragments: Fragments::Drop,
+                new_flows_per_second: None,
+            };
+            forwarding.services.insert(format!("s{number}"), service);
+        }
         let pool_of = Pool {
             mode: Mode::Ipip,
             outer: OuterHeader::default(),
-            algorithm: Algorithm::default(),
-            max_backends,
+            algorithm: size.algorithm,
+            max_backends: size.max_backends,
             on_failed: OnFailed::Keep,
             backends: members,
         };
-        forwarding.services.insert(format!("s{pool}"), service);
         forwarding.pools.insert(format!("p{pool}"), pool_of);
     }
     (forwarding, next_hops)

@@ -17,6 +17,7 @@ mod program {
     mod modes;
     mod next_hops;
     mod probe;
+    mod rows;
     mod size;
     mod tables;
     mod verify;

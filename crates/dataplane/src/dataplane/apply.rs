@@ -136,6 +136,7 @@ impl Dataplane {
         wanted: &ForwardingState,
         next_hops: &NextHops,
     ) -> Result<Applied, ApplyError> {
+        self.check_sizes(wanted)?;
         let mut applied = Applied::default();
         self.settled = false;
         for (name, service) in &wanted.services {
@@ -156,6 +157,24 @@ impl Dataplane {
         self.tables.backend_addresses = addresses(wanted);
         self.settled = true;
         Ok(applied)
+    }
+
+    /// Refuses before any work what can never be in force: pools that are too large, and more rows than the table has.
+    fn check_sizes(&self, wanted: &ForwardingState) -> Result<(), ApplyError> {
+        let size = self.maps.rows.len();
+        let mut left = size;
+        for (name, pool) in &wanted.pools {
+            let too_large = |source| ApplyError::Rows { pool: name.clone(), source };
+            rows::check_size(pool.algorithm, pool.max_backends, pool.backends.len()).map_err(too_large)?;
+            if pool.backends.is_empty() {
+                continue;
+            }
+            let count = pool.algorithm.row_count(pool.max_backends);
+            left = left
+                .checked_sub(count)
+                .ok_or_else(|| ApplyError::RowsFull { pool: name.clone(), source: NoRoom { count, size } })?;
+        }
+        Ok(())
     }
 
     /// Backends of the pool, then its rows. Gives the pool's id.

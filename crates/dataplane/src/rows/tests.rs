@@ -6,9 +6,11 @@ use super::*;
 use crate::forwarding::BackendState::{Disabled, Draining, Failed, Usable};
 use proptest::prelude::*;
 
+mod defects;
 mod exhaustive;
 mod figures;
 mod history;
+mod maglev;
 mod random;
 mod vectors;
 

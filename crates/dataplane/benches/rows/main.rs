@@ -10,82 +10,27 @@
 //! minimum       what any scheme has to move: rows of owners that left, or the fair share that arrived
 //! lost          rows whose old owner is still a member and no longer among the four candidates
 //! build         everything from names, before the change
-//! assign        states and caps only with the heads at hand, after the change; median over the trials
+//! change        from what is kept of the rows before to the rows after; median over the trials
 //! ```
+//!
+//! Then both algorithms side by side ([`compare`]), and the largest pool that is allowed.
 
+#![expect(unreachable_pub, reason = "modules of one binary")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
+mod compare;
+mod pool;
+
+use pool::Pool;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 use weir_dataplane::forwarding::BackendState;
-use weir_dataplane::rows::{
-    Algorithm, EPSILON_PERMILLE_DEFAULT, MemberInput, Ranking, Rows, RowsError, RowsInput, build, row_count,
-};
-use weir_dataplane_core::rendezvous::PoolSeed;
+use weir_dataplane::rows::{Algorithm, Ranking, Rows, RowsError, SCORES_MAX};
 
 /// Backends tried for one kind of change.
 const TRIALS: usize = 8;
-
-/// A pool by names, so that changes are easy to say.
-#[derive(Clone)]
-struct Pool {
-    max_backends: u32,
-    members: Vec<Member>,
-    /// Backends ever added: the id and the name of the next one are new.
-    added: u16,
-}
-
-#[derive(Clone)]
-struct Member {
-    id: u16,
-    name: String,
-    weight: u32,
-    cap_permille: u16,
-    state: BackendState,
-}
-
-impl Pool {
-    fn new(backends: usize, max_backends: u32) -> Self {
-        let mut pool = Self { max_backends, members: Vec::new(), added: 0 };
-        (0..backends).for_each(|_| pool.add());
-        pool
-    }
-
-    fn add(&mut self) {
-        self.added += 1;
-        let name = format!("b{}", self.added);
-        let state = BackendState::Usable;
-        self.members.push(Member { id: self.added, name, weight: 100, cap_permille: 1_000, state });
-    }
-
-    fn input(&self) -> RowsInput {
-        RowsInput {
-            algorithm: Algorithm::BoundedRendezvous,
-            seed: PoolSeed::derive(b"the rows bench's fleet-wide seed", "web"),
-            max_backends: self.max_backends,
-            epsilon_permille: EPSILON_PERMILLE_DEFAULT,
-        }
-    }
-
-    fn members(&self) -> Vec<MemberInput<'_>> {
-        self.members
-            .iter()
-            .map(|m| MemberInput {
-                id: m.id,
-                name: &m.name,
-                weight: m.weight,
-                cap_permille: m.cap_permille,
-                state: m.state,
-            })
-            .collect()
-    }
-
-    fn rows(&self) -> Result<Rows, RowsError> {
-        build(&self.input(), &self.members())
-    }
-}
 
 /// The worst figures of one case.
 #[derive(Default)]
@@ -95,7 +40,7 @@ struct Figures {
     moved: u32,
     minimum: f64,
     lost: u32,
-    assign_ms: Vec<f64>,
+    change_ms: Vec<f64>,
 }
 
 impl Figures {
@@ -103,13 +48,13 @@ impl Figures {
         Self { under: f64::INFINITY, ..Self::default() }
     }
 
-    /// Rows after a change; times the cheap part.
-    fn assigned(&mut self, pool: &Pool) -> Result<Rows, RowsError> {
+    /// Rows after a change, from what was kept of the pool before; timed.
+    fn changed(&mut self, ranking: &mut Ranking, pool: &Pool) -> Result<Rows, RowsError> {
         let members = pool.members();
-        let ranking = Ranking::new(&pool.input(), &members)?;
         let started = Instant::now();
+        ranking.update(&members)?;
         let rows = ranking.assign(&members)?;
-        self.assign_ms.push(started.elapsed().as_secs_f64() * 1e3);
+        self.change_ms.push(started.elapsed().as_secs_f64() * 1e3);
         Ok(rows)
     }
 
@@ -144,13 +89,14 @@ impl Report {
         change: impl Fn(&mut Pool, usize) -> f64,
     ) -> Result<(), Box<dyn Error>> {
         let started = Instant::now();
-        let old = pool.rows()?;
+        let ranking = pool.ranking()?;
+        let old = ranking.assign(&pool.members())?;
         let build_ms = started.elapsed().as_secs_f64() * 1e3;
         let mut figures = Figures::new();
         for trial in 0..trials {
             let mut changed = pool.clone();
             let arrived = change(&mut changed, trial);
-            let new = figures.assigned(&changed)?;
+            let new = figures.changed(&mut ranking.clone(), &changed)?;
             figures.take(&old, &new, arrived);
         }
         self.line(name, pool, removed, figures, build_ms)
@@ -164,12 +110,12 @@ impl Report {
         mut figures: Figures,
         build_ms: f64,
     ) -> Result<(), Box<dyn Error>> {
-        let rows = row_count(pool.max_backends);
+        let rows = pool.row_count();
         let share = |n: f64| n / f64::from(rows);
-        figures.assign_ms.sort_by(f64::total_cmp);
-        let assign_ms = figures.assign_ms[figures.assign_ms.len() / 2];
+        figures.change_ms.sort_by(f64::total_cmp);
+        let change_ms = figures.change_ms[figures.change_ms.len() / 2];
         println!(
-            "{case:<34} {:>5} {rows:>7} {:>7.4} {:>7.4} {:>8.3} {:>8.3} {:>6} {build_ms:>8.1} {assign_ms:>9.1}",
+            "{case:<34} {:>5} {rows:>7} {:>7.4} {:>7.4} {:>8.3} {:>8.3} {:>6} {build_ms:>8.1} {change_ms:>9.1}",
             pool.members.len(),
             figures.over,
             figures.under,
@@ -189,7 +135,7 @@ impl Report {
             "moved_minimum": share(figures.minimum),
             "owners_lost": figures.lost,
             "build_ms": build_ms,
-            "assign_ms": assign_ms,
+            "change_ms": change_ms,
             "live_ms": Value::Null,
         }));
         Ok(())
@@ -208,18 +154,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!(
         "{:<34} {:>5} {:>7} {:>7} {:>7} {:>8} {:>8} {:>6} {:>8} {:>9}",
-        "case", "N", "rows", "over", "under", "moved %", "minimum %", "lost", "build ms", "assign ms"
+        "case", "N", "rows", "over", "under", "moved %", "minimum %", "lost", "build ms", "change ms"
     );
     let mut report = Report { lines: Vec::new() };
     for (backends, max_backends) in [(4, 64), (10, 64), (100, 128), (1_000, 1_024)] {
         singles(&mut report, backends, max_backends)?;
     }
-    let hundred = Pool::new(100, 128);
+    let hundred = Pool::new(Algorithm::BoundedRendezvous, 100, 128);
     for permille in [50, 300, 500] {
         many_failed(&mut report, &hundred, permille)?;
     }
     growth(&mut report, 64)?;
     mixed_weights(&mut report)?;
+    largest(&mut report)?;
+    report.lines.extend(compare::compare()?);
 
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench/rows.json");
     if let Some(folder) = path.parent() {
@@ -231,8 +179,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Every kind of single change to a pool of equal backends.
 fn singles(report: &mut Report, backends: usize, max_backends: u32) -> Result<(), Box<dyn Error>> {
-    let pool = Pool::new(backends, max_backends);
-    let rows = f64::from(row_count(max_backends));
+    let pool = Pool::new(Algorithm::BoundedRendezvous, backends, max_backends);
+    let rows = f64::from(pool.row_count());
     let trials = if backends >= 1_000 { 2 } else { TRIALS.min(backends) };
     report.case("steady", &pool, 0, 1, |_, _| 0.0)?;
     report.case("one removed", &pool, 1, trials, |pool, trial| {
@@ -304,7 +252,7 @@ fn many_failed(report: &mut Report, pool: &Pool, permille: usize) -> Result<(), 
         pool.members[failed + trial * up / TRIALS].state = BackendState::Failed;
         0.0
     })?;
-    let rows = f64::from(row_count(pool.max_backends));
+    let rows = f64::from(pool.row_count());
     report.case(
         &format!("{percent} % failed, one is back"),
         &down,
@@ -324,15 +272,16 @@ fn many_failed(report: &mut Report, pool: &Pool, permille: usize) -> Result<(), 
 
 /// From one backend to as many as the pool declares, one at a time; the worst step.
 fn growth(report: &mut Report, max_backends: u32) -> Result<(), Box<dyn Error>> {
-    let mut pool = Pool::new(1, max_backends);
+    let mut pool = Pool::new(Algorithm::BoundedRendezvous, 1, max_backends);
     let started = Instant::now();
-    let mut old = pool.rows()?;
+    let mut ranking = pool.ranking()?;
+    let mut old = ranking.assign(&pool.members())?;
     let build_ms = started.elapsed().as_secs_f64() * 1e3;
     let (mut figures, mut extra) = (Figures::new(), f64::NEG_INFINITY);
     while pool.members.len() < max_backends as usize {
         pool.add();
-        let new = figures.assigned(&pool)?;
-        let arrived = f64::from(row_count(max_backends)) / pool.members.len() as f64;
+        let new = figures.changed(&mut ranking, &pool)?;
+        let arrived = f64::from(pool.row_count()) / pool.members.len() as f64;
         let mut step = Figures::new();
         step.take(&old, &new, arrived);
         figures.over = figures.over.max(step.over);
@@ -350,7 +299,7 @@ fn growth(report: &mut Report, max_backends: u32) -> Result<(), Box<dyn Error>> 
 
 /// Weights 1 to 10.
 fn mixed_weights(report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let mut pool = Pool::new(100, 128);
+    let mut pool = Pool::new(Algorithm::BoundedRendezvous, 100, 128);
     for (i, member) in pool.members.iter_mut().enumerate() {
         member.weight = u32::try_from(i % 10)? + 1;
     }
@@ -363,6 +312,17 @@ fn mixed_weights(report: &mut Report) -> Result<(), Box<dyn Error>> {
     report.case("weights 1 to 10, one drains", &pool, 0, TRIALS, |pool, trial| {
         let victim = pick(pool, trial);
         pool.members[victim].state = BackendState::Draining;
+        0.0
+    })
+}
+
+/// The dearest pool that is not refused.
+fn largest(report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let backends = 2_048;
+    let pool = Pool::new(Algorithm::BoundedRendezvous, backends, 2_048);
+    assert_eq!(u64::from(pool.row_count()) * backends as u64, SCORES_MAX, "no pool may have more");
+    report.case("the largest: one removed", &pool, 1, 1, |pool, _| {
+        pool.members.remove(1_000);
         0.0
     })
 }
