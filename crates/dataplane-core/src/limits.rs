@@ -5,7 +5,7 @@
 //! own memory comes on top.
 
 /// Bytes of the kernel's maps for each service, its VIP and its pool: at most, and more for each CPU.
-pub const BYTES_PER_SERVICE: (u64, u64) = (320, 24);
+pub const BYTES_PER_SERVICE: (u64, u64) = (288, 24);
 /// Bytes of the kernel's maps for each backend, and more for each CPU.
 pub const BYTES_PER_BACKEND: (u64, u64) = (72, 24);
 /// Bytes of the kernel's maps for each flow slot.
@@ -13,7 +13,7 @@ pub const BYTES_PER_FLOW_SLOT: u64 = 8;
 /// Bytes of the kernel's maps for each row.
 pub const BYTES_PER_ROW: u64 = 8;
 /// Bytes of the kernel's maps whatever the capacities.
-pub const BYTES_FIXED: u64 = 4 << 20;
+pub const BYTES_FIXED: u64 = 7 << 19;
 /// Bytes of the kernel's maps for each CPU, whatever the capacities.
 pub const BYTES_PER_CPU: u64 = 64 << 10;
 

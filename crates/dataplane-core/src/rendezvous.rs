@@ -121,6 +121,16 @@ impl RowKey {
         if score < limit.0 { Some(Score(score)) } else { None }
     }
 
+    /// Whether `backend` is surely worse in this row than `other`; `false` says nothing.
+    ///
+    /// Of two backends of one weight the one with the smaller draw is worse, but for draws so near to each other that their
+    /// logarithms round to the same number: one more in `L` is less than 128 more in a draw.
+    #[inline]
+    pub const fn is_surely_worse(&self, backend: &BackendKey, other: &BackendKey) -> bool {
+        const NEAR: u64 = 1 << 12;
+        backend.inverse == other.inverse && self.draw(backend).saturating_add(NEAR) < self.draw(other)
+    }
+
     /// 64 uniform bits for (seed, backend, row). The multipliers are those of the "mix13" finaliser (D. Stafford); a second
     /// secret word between them keeps the draws of two backends in two rows from being related.
     #[inline(always)]

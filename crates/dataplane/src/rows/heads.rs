@@ -112,6 +112,9 @@ impl Heads {
             };
             // Behind the last known there is nobody, or it cannot be told who.
             let is_all = depth == others;
+            if !is_all && depth > 0 && row.is_surely_worse(key, members.key(known[depth - 1])) {
+                continue;
+            }
             let is_better = |score: Score, than: u16| {
                 let other = row.score(members.key(than));
                 score < other || score == other && members.place(seat) < members.place(than)

@@ -17,7 +17,7 @@
 //! weights of all members that are not disabled. The owner now is the head of one further first pass in which only usable
 //! members take part, with weight × cap. So a row has: that owner; the first head; the other heads; failed ones last.
 //!
-//! Turns by virtual time make shares exact to one row whatever the scale of the weights. Weights that are read as "so many
+//! Turns by virtual time give nobody a whole row less than its fair share, whatever the scale of the weights. Weights that are read as "so many
 //! turns in the first round" (Katran's first way) are right only if their sum is near the number of rows.
 //!
 //! What it does not do is keep owners: a member that leaves shifts turns of others, and the rows that change hands without

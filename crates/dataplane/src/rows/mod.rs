@@ -80,7 +80,7 @@ use weir_dataplane_core::rendezvous::PoolSeed;
 
 /// Fewest rows of a pool: 32 KiB.
 pub const ROWS_MIN: u32 = 4_096;
-/// Most rows of a pool: 8 MiB, and as much again for its heads.
+/// Most rows of a pool: 8 MiB, and 34 MiB of the daemon's memory for what is kept of them.
 pub const ROWS_MAX: u32 = 1_048_576;
 /// Rows per declared backend: a backend's share of 512 rows varies by 4.4 % before the bound evens it out.
 pub const ROWS_PER_BACKEND: u32 = 512;
@@ -98,7 +98,7 @@ pub enum Algorithm {
     /// Weighted rendezvous with bounded loads.
     #[default]
     BoundedRendezvous,
-    /// The Maglev table, weighted: shares even to one row, but old owners are not kept for certain.
+    /// The Maglev table, weighted: nobody gets a whole row less than is fair, but old owners are not kept for certain.
     Maglev,
 }
 

@@ -183,7 +183,7 @@ fn full_tables_forward_to_the_last() {
             .pool("p0", &[("x", "10.200.0.1")])
             .pool("p0x", &[("y", "10.200.0.2"), ("z", "10.200.0.3")]),
     ];
-    for (state, what) in [(services, "service (`t`)"), (backends, "backend (`p0x.")] {
+    for (state, what) in [(services, "service (`t`)"), (backends, "backend (`z.y`)")] {
         let error =
             dataplane.set_forwarding(&state.forwarding, &state.next_hops).expect_err("full").to_string();
         assert!(error.contains(what), "{error}");
