@@ -123,7 +123,9 @@ fn row(size: Size) -> Result<Value> {
         let failed = edited(|backend| backend.state = BackendState::Failed)?;
         let draining = edited(|backend| backend.state = BackendState::Draining)?;
         let heavier = edited(|backend| backend.weight *= 2)?;
-        let without = with(|backends, name| drop(backends.remove(name)))?;
+        let without = with(|backends, name| {
+            backends.remove(name);
+        })?;
         let states = [&failed, &usable, &draining, &usable, &without, &usable, &heavier];
         for (state, times) in states.into_iter().zip(&mut times) {
             let started = Instant::now();
