@@ -20,6 +20,7 @@ pub mod instance;
 pub mod logging;
 pub mod model;
 pub mod overrides;
+pub mod paths;
 pub mod reconcile;
 pub mod signals;
 pub mod state;

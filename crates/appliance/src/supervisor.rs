@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, block_in_place};
 use weir_api::{BindError, Latch, Readiness, Server, ServerConfig};
 use weir_bgp::{Secret, Speaker, SpeakerHandle, StartError as SpeakerError};
 use weir_dataplane::kernel::probe::{self, ProbeError};
-use weir_dataplane::next_hop::{NextHopHandle, NextHopResolver, StartError as ResolverError};
+use weir_dataplane::next_hop::StartError as ResolverError;
 use weir_dataplane::{Dataplane, OpenError};
 use weir_health::{Adopted, Budgets, CheckKey, CheckerConfig, Monitor, MonitorHandle, SocketProber};
 
@@ -35,6 +35,7 @@ use crate::config::{HashSeed, PeerKeyError, SeedError, read_hash_seed, read_md5_
 use crate::control::{Control, DATAPLANE, Sources};
 use crate::instance::{InstanceLock, LockError};
 use crate::model::Document;
+use crate::paths::Ways;
 use crate::reconcile::adapters::{KernelForwarder, MonitorChecker, SpeakerAnnouncer};
 use crate::reconcile::checks::believed;
 use crate::reconcile::desired::{Admin, Reason, destinations};
@@ -113,7 +114,7 @@ pub async fn run(file: PathBuf, first: Start) -> Result<(), RunError> {
         tcp: document.bootstrap.api_listen,
     });
     let server = server.await?;
-    let next_hops = NextHopResolver::start(document.uplinks.keys().cloned().collect())?;
+    let next_hops = Ways::start(stores.documents.accepted(), stores.state.conditions().clone())?;
     let outcome = match start(&stores, &next_hops, server, (seed, keys)).await {
         Ok(running) => running.until_stopped(&mut signals, &stores, &next_hops).await,
         Err(error) => Err(error),
@@ -157,7 +158,7 @@ impl Stores {
 /// not before.
 async fn start(
     stores: &Stores,
-    next_hops: &NextHopHandle,
+    next_hops: &Ways,
     server: Server,
     (seed, keys): (HashSeed, BTreeMap<String, Secret>),
 ) -> Result<Running, RunError> {
@@ -307,7 +308,7 @@ impl Running {
         mut self,
         signals: &mut Signals,
         stores: &Stores,
-        next_hops: &NextHopHandle,
+        next_hops: &Ways,
     ) -> Result<End, RunError> {
         let Stores { state, documents, .. } = stores;
         let served = serve(signals, &mut self.reconcile, &mut self.reloads, documents, next_hops).await;
@@ -381,7 +382,7 @@ async fn serve(
     reconcile: &mut JoinHandle<Result<(), PortError>>,
     reloads: &mut mpsc::Receiver<ReloadRequest>,
     store: &Store,
-    next_hops: &NextHopHandle,
+    next_hops: &Ways,
 ) -> Result<End, PortError> {
     loop {
         tokio::select! {

@@ -25,6 +25,7 @@ pub mod kernel;
 pub mod next_hop;
 mod next_hop_ids;
 pub mod object;
+pub mod path;
 mod regions;
 pub mod replay;
 pub mod rows;

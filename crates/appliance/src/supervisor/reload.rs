@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use weir_dataplane::next_hop::{NextHopHandle, NextHops, Unresolved};
+use weir_dataplane::next_hop::{NextHops, Unresolved};
 
 use crate::model::Generation;
+use crate::paths::Ways;
 use crate::reconcile::desired::destinations;
 use crate::store::{ReloadError, Store};
 use crate::systemd;
@@ -36,7 +37,7 @@ pub struct Reloaded {
 }
 
 /// All or nothing: reads the document, gets next hops for its backends, then makes it the wanted one. Logs what came of it.
-pub(super) async fn reload(store: &Store, next_hops: &NextHopHandle) -> Result<Reloaded, ReloadError> {
+pub(super) async fn reload(store: &Store, next_hops: &Ways) -> Result<Reloaded, ReloadError> {
     systemd::reloading();
     let outcome = try_reload(store, next_hops).await;
     systemd::ready();
@@ -54,7 +55,7 @@ pub(super) async fn reload(store: &Store, next_hops: &NextHopHandle) -> Result<R
     outcome
 }
 
-async fn try_reload(store: &Store, next_hops: &NextHopHandle) -> Result<Reloaded, ReloadError> {
+async fn try_reload(store: &Store, next_hops: &Ways) -> Result<Reloaded, ReloadError> {
     let candidate = store.load()?;
     let before = Arc::clone(&store.accepted().borrow());
     let (old, new) = (destinations(&before.document), destinations(candidate.document()));

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is known of the paths to backends: a pure function of reports and time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::message::{Refusal, Report, Told, Tunnel};
+use crate::next_hop::NextHops;
+
+/// How long a told MTU holds: then the path may have grown, and if not, it is told again (RFC 1191 §6.3, RFC 8201 §4).
+pub const MTU_HOLDS: Duration = Duration::from_secs(600);
+/// How long after the last one a refusal counts as going on.
+pub const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
+/// Least MTU that is believed of a path.
+///
+/// What is told here is told on to clients, less the outer header. An IPv6 client cannot go below 1,280 octets, so below
+/// that and the longest outer header (112) nothing would get through: whoever invents such a message must not have that.
+pub const MTU_MIN: u16 = 1_280 + 112;
+
+/// What messages must quote to be about us.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ours {
+    /// Sources of outer headers.
+    pub sources: BTreeSet<IpAddr>,
+    /// UDP destination ports of outer headers.
+    pub ports: BTreeSet<u16>,
+}
+
+/// What is known of one path, for status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathState {
+    /// The MTU that a router told, if less than the link's.
+    pub mtu: Option<u16>,
+    /// Why packets do not arrive, and who says so.
+    pub refused: Option<(Refusal, IpAddr)>,
+}
+
+/// Known paths by backend address. No more than there are backends: others are not listened to.
+#[derive(Debug, Default)]
+pub struct Known {
+    lowered: BTreeMap<IpAddr, (u16, Instant)>,
+    refused: BTreeMap<IpAddr, (Refusal, IpAddr, Instant)>,
+}
+
+impl Known {
+    /// Takes a message. Gives whether [`Self::apply`] or [`Self::status`] answers differently now.
+    pub fn handle_report(&mut self, now: Instant, report: &Report, ours: &Ours, hops: &NextHops) -> bool {
+        let is_ours = match report.tunnel {
+            Tunnel::Ip => true,
+            Tunnel::Udp(port) => ours.ports.contains(&port),
+        };
+        if !is_ours || !ours.sources.contains(&report.source) {
+            return false;
+        }
+        let Some(Ok(paths)) = hops.get(&report.destination) else { return false };
+        match report.told {
+            Told::Mtu(told) => {
+                let Some(link) = paths.iter().map(|path| path.mtu).max() else { return false };
+                let told = u16::try_from(told).unwrap_or(u16::MAX).max(MTU_MIN);
+                if told >= link {
+                    return false;
+                }
+                let until = now + MTU_HOLDS;
+                let known = self.lowered.entry(report.destination).or_insert((link, until));
+                if told > known.0 {
+                    return false;
+                }
+                let is_news = told != known.0;
+                *known = (told, until);
+                is_news
+            }
+            Told::Refused(why) => {
+                let news = (why, report.router, now + REFUSAL_HOLDS);
+                let before = self.refused.insert(report.destination, news);
+                before.is_none_or(|(old, ..)| old != why)
+            }
+        }
+    }
+
+    /// Forgets what no longer holds. Gives whether there was any.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        let before = (self.lowered.len(), self.refused.len());
+        self.lowered.retain(|_, (_, until)| *until > now);
+        self.refused.retain(|_, (_, _, until)| *until > now);
+        before != (self.lowered.len(), self.refused.len())
+    }
+
+    /// Forgets paths to addresses that are no backend's any more.
+    pub fn handle_destinations(&mut self, hops: &NextHops) -> bool {
+        let before = (self.lowered.len(), self.refused.len());
+        self.lowered.retain(|address, _| hops.contains_key(address));
+        self.refused.retain(|address, _| hops.contains_key(address));
+        before != (self.lowered.len(), self.refused.len())
+    }
+
+    /// When [`Self::handle_timeout`] has something to do. Changes with every report.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lowered = self.lowered.values().map(|(_, until)| *until);
+        lowered.chain(self.refused.values().map(|(_, _, until)| *until)).min()
+    }
+
+    /// `hops` with the MTUs that their paths have.
+    pub fn apply(&self, hops: &NextHops) -> NextHops {
+        let mut hops = hops.clone();
+        for (address, (mtu, _)) in &self.lowered {
+            if let Some(Ok(paths)) = hops.get_mut(address) {
+                for path in paths {
+                    path.mtu = path.mtu.min(*mtu);
+                }
+            }
+        }
+        hops
+    }
+
+    /// What is known, for people.
+    pub fn status(&self) -> BTreeMap<IpAddr, PathState> {
+        let mut status: BTreeMap<IpAddr, PathState> = BTreeMap::new();
+        const UNKNOWN: PathState = PathState { mtu: None, refused: None };
+        for (address, (mtu, _)) in &self.lowered {
+            status.entry(*address).or_insert(UNKNOWN).mtu = Some(*mtu);
+        }
+        for (address, (why, router, _)) in &self.refused {
+            status.entry(*address).or_insert(UNKNOWN).refused = Some((*why, *router));
+        }
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests;
