@@ -18,7 +18,7 @@ use super::kernel::Kernel;
 use crate::run;
 
 /// Packages whose files the guest has; `scripts/setup.sh vm` installs them.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 15] = [
     "bash",
     "dash",
     "coreutils",
@@ -33,10 +33,6 @@ const PACKAGES: [&str; 19] = [
     "kmod",
     "iproute2",
     "ethtool",
-    "frr",
-    "nginx-light",
-    "nginx-common",
-    "curl",
     "tcpdump",
 ];
 
@@ -84,8 +80,8 @@ pub(crate) struct Run {
     pub(crate) seconds: u64,
 }
 
-/// Everything but modules: one tree for all kernels. `programs` come along at their paths, as what a run may start.
-pub(crate) fn tree(runs: &[Run], programs: &[PathBuf], scratch: &Path) -> Result<Tree> {
+/// Everything but modules: one tree for all kernels.
+pub(crate) fn tree(runs: &[Run], scratch: &Path) -> Result<Tree> {
     let mut tree = Tree::default();
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in ["/dev", "/proc", "/sys", "/run", "/tmp", "/root", "/var/log", "/var/lib", "/var/tmp"] {
@@ -97,7 +93,7 @@ pub(crate) fn tree(runs: &[Run], programs: &[PathBuf], scratch: &Path) -> Result
             files.extend(tree.mirror(Path::new(path))?);
         }
     }
-    let binaries: BTreeSet<&PathBuf> = runs.iter().map(|run| &run.program).chain(programs).collect();
+    let binaries: BTreeSet<&PathBuf> = runs.iter().map(|run| &run.program).collect();
     for library in libraries(files.iter().chain(binaries.iter().copied()))? {
         tree.mirror(&library)?;
     }

@@ -16,7 +16,7 @@ mod guest;
 mod kernel;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -29,15 +29,8 @@ use guest::Run;
 use kernel::Kernel;
 
 /// Packages whose tests run in the guests, with the targets that are taken.
-const SUITES: [(&str, &[&str]); 3] = [
-    ("weir-dataplane", &["weir_dataplane", "program"]),
-    ("weir-agent", &["agent"]),
-    ("weir-appliance", &["scenarios"]),
-];
-
-/// Scenarios worth an older kernel: rights, adoption of pins, and devices that not every kernel has. By the module's name.
-const SCENARIOS: [&str; 3] =
-    ["the_units_rights_suffice", "a_restart_adopts_what_is_pinned", "uplinks_with_tags_and_bonds"];
+const SUITES: [(&str, &[&str]); 2] =
+    [("weir-dataplane", &["weir_dataplane", "program"]), ("weir-agent", &["agent"])];
 
 /// One binary's tests; five times what they need on the metal.
 const RUN_TIME_MAX: Duration = Duration::from_secs(30 * 60);
@@ -100,8 +93,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         .filter(|line| options.kernels.is_empty() || options.kernels.iter().any(|wanted| wanted == line))
         .collect();
     let kernels = lines.iter().map(|line| kernel::kernel(line)).collect::<Result<Vec<Kernel>>>()?;
-    let (runs, programs) = runs(options)?;
-    let tree = guest::tree(&runs, &programs, &scratch)?;
+    let runs = runs(options)?;
+    let tree = guest::tree(&runs, &scratch)?;
     let mut outcomes = Vec::new();
     for kernel in &kernels {
         let image = guest::image(&tree, kernel, &scratch)?;
@@ -118,8 +111,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The tests that need root of the chosen binaries, and the programs that these start.
-fn runs(options: &Options) -> Result<(Vec<Run>, Vec<PathBuf>)> {
+/// The tests that need root of the chosen binaries.
+fn runs(options: &Options) -> Result<Vec<Run>> {
     let suites = SUITES.iter().filter(|(package, _)| {
         options.packages.is_empty() || options.packages.iter().any(|wanted| wanted == package)
     });
@@ -133,9 +126,6 @@ fn runs(options: &Options) -> Result<(Vec<Run>, Vec<PathBuf>)> {
             let of_target = |made: &&Executable| made.is_test && made.name == *target;
             let made = built.iter().find(of_target).with_context(|| format!("no test binary {target}"))?;
             let mut tests = needing_root(made)?;
-            if *target == "scenarios" {
-                tests.retain(|test| SCENARIOS.iter().any(|scenario| test.contains(scenario)));
-            }
             if let Some(filter) = &options.filter {
                 tests.retain(|test| test.contains(filter));
             }
@@ -153,8 +143,7 @@ fn runs(options: &Options) -> Result<(Vec<Run>, Vec<PathBuf>)> {
         }
     }
     ensure!(!runs.is_empty(), "no test is left to run");
-    let programs = built.iter().filter(|made| !made.is_test).map(|made| made.path.clone()).collect();
-    Ok((runs, programs))
+    Ok(runs)
 }
 
 /// Boots one guest, follows what it says, and counts.
@@ -268,6 +257,8 @@ fn table(outcomes: &[Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn a_run(name: &str) -> Run {
