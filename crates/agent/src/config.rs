@@ -7,11 +7,15 @@
 //! appliances = ["192.0.2.0/24", "2001:db8:ffff::/48"]   # outer sources
 //! vips = ["198.51.100.0/24", "2001:db8:100::/48"]       # inner destinations
 //! addresses = ["10.1.0.1"]                              # outer destinations; without it: all addresses of the host
+//! gue_ports = [6080]                                    # UDP ports; [] = no GUE
+//! mss = { path_mtu = 1500, overhead = 56 }              # SYN-ACKs of VIPs announce no more than fits; without it: untouched
 //! metrics_listen = "127.0.0.1:9181"
 //! pin_dir = "/sys/fs/bpf/weir"
 //! ```
 //!
 //! All that is wrong is said at once, each with its place in the text. Nothing is filled in for a value that is wrong.
+
+mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,6 +27,9 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use weir_dataplane_core::decap::{ADDRESSES_MAX, APPLIANCES_MAX, VIPS_MAX};
+use weir_dataplane_core::encap::gue;
+
+pub use tunnel::Mss;
 
 /// How the program runs on an interface.
 pub use weir_dataplane::XdpMode;
@@ -34,8 +41,17 @@ const INTERFACES_MAX: usize = 64;
 /// Problems that are listed; the rest is only counted.
 const PROBLEMS_MAX: usize = 50;
 
-const KEYS: [&str; 7] =
-    ["instance", "interfaces", "appliances", "vips", "addresses", "metrics_listen", "pin_dir"];
+const KEYS: [&str; 9] = [
+    "instance",
+    "interfaces",
+    "appliances",
+    "vips",
+    "addresses",
+    "gue_ports",
+    "mss",
+    "metrics_listen",
+    "pin_dir",
+];
 
 /// What the agent is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +66,10 @@ pub struct AgentConfig {
     pub vips: BTreeSet<IpNet>,
     /// Addresses that tunnel packets may be for; `None`: whatever addresses the host has at the time.
     pub addresses: Option<BTreeSet<IpAddr>>,
+    /// UDP ports that GUE may come to.
+    pub gue_ports: BTreeSet<u16>,
+    /// How far the MSS in SYN-ACKs of VIPs is lowered on these interfaces; `None`: not at all.
+    pub mss: Option<Mss>,
     /// Where metrics are served.
     pub metrics_listen: SocketAddr,
     /// Folder on bpffs.
@@ -169,6 +189,14 @@ impl Reader {
             Some(value) => self.addresses(value).map(Some),
             None => Some(None),
         };
+        let gue_ports = match table.get("gue_ports") {
+            Some(value) => self.gue_ports(value),
+            None => Some(BTreeSet::from([gue::PORT])),
+        };
+        let mss = match table.get("mss") {
+            Some(value) => self.mss(value).map(Some),
+            None => Some(None),
+        };
         let metrics_listen = match table.get("metrics_listen") {
             Some(value) => self.text(value, "metrics_listen").and_then(|text| self.listener(value, text)),
             None => Some(SocketAddr::from(([127, 0, 0, 1], 9181))),
@@ -183,6 +211,8 @@ impl Reader {
             appliances: appliances?,
             vips: vips?,
             addresses: addresses?,
+            gue_ports: gue_ports?,
+            mss: mss?,
             metrics_listen: metrics_listen?,
             pin_dir: pin_dir?,
         })

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use aya::programs::{ProgramError, Xdp};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use ipnet::IpNet;
 use weir_dataplane::XdpMode;
@@ -19,11 +19,14 @@ use weir_dataplane::kernel::test_run::{Ran, test_run};
 use weir_dataplane::{AttachError, object};
 use weir_dataplane_core::bytes::{Address, PacketCounter};
 use weir_dataplane_core::decap::{
-    ADDRESSES_MAX, AGENT_VERDICTS, APPLIANCES_MAX, AgentVerdict, VIPS_MAX, names,
+    ADDRESSES_MAX, AGENT_VERDICTS, APPLIANCES_MAX, AgentVerdict, GUE_PORTS_MAX, VIPS_MAX, names,
 };
-use weir_dataplane_core::names::PROGRAM_AGENT;
+use weir_dataplane_core::mss::{MSS_VERDICTS, MssVerdict};
+use weir_dataplane_core::names::{PROGRAM_AGENT, PROGRAM_MSS};
 
 use crate::AgentConfig;
+use crate::clamp::{self, ClampError, Hold};
+use crate::config::Mss;
 use weir_dataplane::kernel::unlink::unlink;
 
 /// An address as the tables hold it.
@@ -44,11 +47,20 @@ pub enum KernelError {
     #[error("load the kernel object")]
     Load(#[source] Box<aya::EbpfError>),
     /// The object lacks the program.
-    #[error("the kernel object has no XDP program `{PROGRAM_AGENT}`")]
-    NoProgram,
+    #[error("the kernel object has no program `{name}` of its kind")]
+    NoProgram {
+        /// Its name.
+        name: &'static str,
+    },
     /// The verifier refused the program.
-    #[error("load program `{PROGRAM_AGENT}`")]
-    Program(#[source] Box<ProgramError>),
+    #[error("load program `{name}`")]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
     /// The object lacks a map.
     #[error("the kernel object has no map {name}")]
     NoMap {
@@ -67,6 +79,9 @@ pub enum KernelError {
     /// The program could not be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The program for the MSS could not be attached.
+    #[error(transparent)]
+    Clamp(#[from] ClampError),
 }
 
 fn on(name: &'static str) -> impl Fn(MapError) -> KernelError {
@@ -80,6 +95,10 @@ pub struct Kernel {
     appliances: Trie,
     vips: Trie,
     addresses: HashMap<MapData, Octets, u32>,
+    ports: HashMap<MapData, u32, u32>,
+    mss: Array<MapData, u32>,
+    /// What keeps the program for the MSS where the kernel has no links to pin.
+    filters: Vec<Hold>,
     counters: CounterMaps,
 }
 
@@ -87,6 +106,7 @@ pub struct Kernel {
 struct CounterMaps {
     verdicts: Counters,
     vips: Counters,
+    mss: Counters,
 }
 
 /// Packets and bytes, summed over CPUs.
@@ -105,6 +125,8 @@ pub struct AgentCounters {
     pub verdicts: BTreeMap<AgentVerdict, Count>,
     /// By VIP prefix.
     pub vips: BTreeMap<IpNet, Count>,
+    /// SYN-ACKs of VIPs by what became of their MSS, all of them.
+    pub mss: BTreeMap<MssVerdict, Count>,
 }
 
 impl Kernel {
@@ -120,14 +142,19 @@ impl Kernel {
             loader.map_pin_path(name, pins.path(name));
         }
         let mut object = loader.load(object::AGENT).map_err(|source| KernelError::Load(Box::new(source)))?;
-        program(&mut object)?.load().map_err(|source| KernelError::Program(Box::new(source)))?;
+        program(&mut object)?.load().map_err(in_program(PROGRAM_AGENT))?;
+        mss_program(&mut object)?.load().map_err(in_program(PROGRAM_MSS))?;
         Ok(Self {
             appliances: take(&mut object, names::MAP_APPLIANCES)?,
             vips: take(&mut object, names::MAP_VIPS)?,
             addresses: take(&mut object, names::MAP_ADDRESSES)?,
+            ports: take(&mut object, names::MAP_GUE_PORTS)?,
+            mss: take(&mut object, names::MAP_MSS)?,
+            filters: Vec::new(),
             counters: CounterMaps {
                 verdicts: take(&mut object, names::MAP_VERDICTS)?,
                 vips: take(&mut object, names::MAP_VIP_COUNTERS)?,
+                mss: take(&mut object, names::MAP_MSS_COUNTS)?,
             },
             pins,
             object,
@@ -197,6 +224,57 @@ impl Kernel {
         Ok(())
     }
 
+    /// Makes the table of GUE's ports hold exactly these.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`].
+    pub fn set_gue_ports(&mut self, ports: &BTreeSet<u16>) -> Result<(), KernelError> {
+        let failed = on(names::MAP_GUE_PORTS);
+        let wanted: BTreeSet<u32> = ports.iter().map(|port| u32::from(port.to_be())).collect();
+        let known: BTreeSet<u32> = self.ports.keys().collect::<Result<_, _>>().map_err(&failed)?;
+        // Removed first: together the two sets may not fit.
+        for port in known.difference(&wanted) {
+            self.ports.remove(port).map_err(&failed)?;
+        }
+        for port in wanted.difference(&known) {
+            self.ports.insert(port, 1, 0).map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    /// Lowers the MSS in SYN-ACKs of VIPs that leave by these interfaces, and by no others; `None`: by none.
+    ///
+    /// # Errors
+    /// [`KernelError::Clamp`] for the first interface that refuses.
+    pub fn set_mss<'i>(
+        &mut self,
+        mss: Option<Mss>,
+        interfaces: impl Iterator<Item = &'i String>,
+    ) -> Result<(), KernelError> {
+        let values = mss.map_or([0, 0], |mss| [mss.v4(), mss.v6()]);
+        for (index, value) in (0..).zip(values) {
+            self.mss.set(index, u32::from(value), 0).map_err(on(names::MAP_MSS))?;
+        }
+        let wanted: Vec<&String> = if mss.is_some() { interfaces.collect() } else { Vec::new() };
+        for name in self.pins.names(clamp::PIN_PREFIX)? {
+            if !wanted.iter().any(|interface| clamp::pin_name(interface) == name) {
+                remove_link(&self.pins, &name)?;
+                tracing::info!(link = name, "MSS left alone: not in the document any more");
+            }
+        }
+        self.filters.clear();
+        for interface in wanted {
+            match clamp::attach(mss_program(&mut self.object)?, interface, &self.pins)? {
+                Hold::Pinned { adopted } => tracing::info!(interface, adopted, "MSS is lowered"),
+                filter @ Hold::Filter(_) => {
+                    self.filters.push(filter);
+                    tracing::info!(interface, "MSS is lowered, by a filter");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the program on these interfaces, or on the links that are pinned there, and takes it off all others.
     ///
     /// # Errors
@@ -249,8 +327,10 @@ impl Kernel {
     /// # Errors
     /// When a pin could not be removed.
     pub fn detach(self) -> Result<(), KernelError> {
-        for name in self.pins.names("link_")? {
-            remove_link(&self.pins, &name)?;
+        for prefix in ["link_", clamp::PIN_PREFIX] {
+            for name in self.pins.names(prefix)? {
+                remove_link(&self.pins, &name)?;
+            }
         }
         Ok(self.pins.remove()?)
     }
@@ -269,6 +349,10 @@ impl Kernel {
             let count = sum(&self.counters.vips, id).map_err(on(names::MAP_VIP_COUNTERS))?;
             counters.vips.insert(prefix_of(key), count);
         }
+        for verdict in MssVerdict::ALL {
+            let count = sum(&self.counters.mss, verdict as u32).map_err(on(names::MAP_MSS_COUNTS))?;
+            counters.mss.insert(verdict, count);
+        }
         Ok(counters)
     }
 
@@ -277,8 +361,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel says.
     pub fn run(&mut self, frame: &[u8]) -> Result<Ran, KernelError> {
-        test_run(program(&mut self.object)?, frame, 1)
-            .map_err(|source| KernelError::Program(Box::new(source)))
+        test_run(program(&mut self.object)?, frame, 1).map_err(in_program(PROGRAM_AGENT))
     }
 }
 
@@ -291,13 +374,16 @@ impl CounterMaps {
 }
 
 /// Names and shapes of all pinned maps.
-fn shapes() -> [(&'static str, MapShape); 5] {
+fn shapes() -> [(&'static str, MapShape); 8] {
     let trie = |entries| MapShape { key: 4 + 16, value: 4, entries, flags: NO_PREALLOC };
     let counters = |entries| MapShape { key: 4, value: 16, entries, flags: 0 };
     [
         (names::MAP_APPLIANCES, trie(APPLIANCES_MAX)),
         (names::MAP_VIPS, trie(VIPS_MAX)),
         (names::MAP_ADDRESSES, MapShape { key: 16, value: 4, entries: ADDRESSES_MAX, flags: 0 }),
+        (names::MAP_GUE_PORTS, MapShape { key: 4, value: 4, entries: GUE_PORTS_MAX, flags: 0 }),
+        (names::MAP_MSS, MapShape { key: 4, value: 4, entries: 2, flags: 0 }),
+        (names::MAP_MSS_COUNTS, counters(MSS_VERDICTS)),
         (names::MAP_VERDICTS, counters(AGENT_VERDICTS)),
         (names::MAP_VIP_COUNTERS, counters(VIPS_MAX)),
     ]
@@ -312,7 +398,18 @@ fn program(object: &mut Ebpf) -> Result<&mut Xdp, KernelError> {
     object
         .program_mut(PROGRAM_AGENT)
         .and_then(|program| program.try_into().ok())
-        .ok_or(KernelError::NoProgram)
+        .ok_or(KernelError::NoProgram { name: PROGRAM_AGENT })
+}
+
+fn mss_program(object: &mut Ebpf) -> Result<&mut SchedClassifier, KernelError> {
+    object
+        .program_mut(PROGRAM_MSS)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(KernelError::NoProgram { name: PROGRAM_MSS })
+}
+
+fn in_program(name: &'static str) -> impl Fn(ProgramError) -> KernelError {
+    move |source| KernelError::Program { name, source: Box::new(source) }
 }
 
 fn remove_link(pins: &Pins, name: &str) -> Result<(), PinsError> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What runs on a backend: takes the outer header off packets that appliances sent, in XDP, and leaves all else alone.
+//! What runs on a backend: takes the outer headers off packets that appliances sent, in XDP, lowers the MSS that VIPs
+//! announce to what fits those headers, in traffic control, and leaves all else alone.
 //!
 //! ```text
 //!  document ──► config ──► run ──► kernel (program, tables, links; pinned)
@@ -7,11 +8,12 @@
 //!  netlink ──► addresses ───┘          └──► metrics ──► server (GET /metrics on the loopback)
 //! ```
 //!
-//! The decision itself is `weir_dataplane_core::decap`. This crate does not know services, pools or BGP; it knows prefixes.
+//! The decisions themselves are `weir_dataplane_core::{decap, mss}`. This crate does not know services, pools or BGP; it knows prefixes.
 //! Program, tables and links are pinned: when the process dies, decapsulation goes on, and the next start adopts it.
 //! A stop on purpose detaches, as the last thing it does.
 
 mod addresses;
+mod clamp;
 pub mod config;
 pub mod kernel;
 mod metrics;
@@ -28,6 +30,7 @@ use tokio::sync::watch;
 use weir_dataplane::kernel::probe::{self, ProbeError};
 
 pub use addresses::AddressError;
+pub use clamp::ClampError;
 pub use config::{AgentConfig, ConfigErrors};
 pub use kernel::{AgentCounters, Count, Kernel, KernelError};
 
@@ -130,7 +133,9 @@ async fn start(
     let filled = kernel
         .set_prefixes(&config.appliances, &config.vips)
         .and_then(|()| kernel.set_addresses(&addresses))
-        .and_then(|()| kernel.attach(&config.interfaces));
+        .and_then(|()| kernel.set_gue_ports(&config.gue_ports))
+        .and_then(|()| kernel.attach(&config.interfaces))
+        .and_then(|()| kernel.set_mss(config.mss, config.interfaces.keys()));
     if let Err(error) = filled {
         // What a former process left attached goes on; tables that nothing uses go away.
         if kernel.is_attached().is_ok_and(|attached| !attached)

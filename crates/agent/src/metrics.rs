@@ -53,7 +53,7 @@ struct Family {
     label: &'static str,
 }
 
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     Family {
         name: "weir_agent_packets_total",
         help: "Packets by the way they left the agent's program.",
@@ -73,6 +73,11 @@ const FAMILIES: [Family; 4] = [
         name: "weir_agent_vip_bytes_total",
         help: "Bytes of inner packets decapsulated, by the VIP prefix of the document.",
         label: "vip",
+    },
+    Family {
+        name: "weir_agent_mss_packets_total",
+        help: "SYN-ACKs of VIPs, by what became of the MSS they announce.",
+        label: "result",
     },
 ];
 
@@ -107,8 +112,8 @@ impl Collector for KernelCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Some(AgentCounters { verdicts, vips }) = counters(&self.kernel) else { return Vec::new() };
-        let [packets, bytes, vip_packets, vip_bytes] = &FAMILIES;
+        let Some(AgentCounters { verdicts, vips, mss }) = counters(&self.kernel) else { return Vec::new() };
+        let [packets, bytes, vip_packets, vip_bytes, mss_packets] = &FAMILIES;
         let of_verdicts =
             |value: fn(&Count) -> u64| verdicts.iter().map(move |(v, count)| (v.name(), value(count)));
         let of_vips =
@@ -118,6 +123,7 @@ impl Collector for KernelCollector {
             bytes.filled(of_verdicts(|count| count.bytes)),
             vip_packets.filled(of_vips(|count| count.packets)),
             vip_bytes.filled(of_vips(|count| count.bytes)),
+            mss_packets.filled(mss.iter().map(|(verdict, count)| (verdict.name(), count.packets))),
         ]
         .concat()
     }

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Packets of health checks: to the backend that their mark names, by the same outer header as traffic of clients.
+//! Packets of health checks: to the backend that their mark names, in the same mode as traffic of clients.
 //!
 //! ```text
 //! socket, mark = base | backend id -> route table of the marks -> check interface, egress:
-//!   mark in range? -> backend with that id? -> its next hop? -> TCP or UDP of its family? -> encap::* -> CheckVerdict
+//!   mark in range? -> backend with that id? -> its next hop? -> TCP or UDP? -> encap::carry -> CheckVerdict
 //! ```
 //!
 //! The flow table, rows and states are not asked: a check must reach a backend that is failed or draining as well. What does
-//! not get an outer header is dropped by whoever calls, so nothing of this ever leaves without one.
+//! not get ready is dropped by whoever calls, so nothing of this ever leaves as it came.
 
 use crate::Packet;
-use crate::bytes::{BackendFlags, BackendValue, NextHopValue, UNUSED_ID};
-use crate::encap;
-use crate::parse::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET, Parsed, Segment};
+use crate::bytes::{BackendFlags, BackendMode, NextHopValue, UNUSED_ID};
+use crate::encap::{self, Carried};
+use crate::parse::{
+    self, ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET, Parsed, Segment,
+};
+use crate::plan::{Plan, PlanFlags};
 use crate::steer::flow_hash;
 use crate::tables::Tables;
 use crate::verdict::Verdict;
@@ -32,7 +35,7 @@ pub enum CheckVerdict {
     UnknownBackend = 2,
     /// Dropped: there is no next hop towards the backend.
     Unresolved = 3,
-    /// Dropped: not a whole TCP or UDP packet of the backend's address family.
+    /// Dropped: not a whole TCP or UDP packet.
     NotIp = 4,
     /// Dropped: it could not be encapsulated, because it is too big for the path, its TTL ends, or memory is short.
     Failed = 5,
@@ -59,8 +62,29 @@ impl CheckVerdict {
     }
 }
 
-/// Puts the outer header of the backend that `mark` names before `packet`; `base` is the upper half of all marks. Gives the
-/// interface it is to leave by.
+/// How a packet that is ready is to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Directed {
+    /// The interface.
+    pub ifindex: u32,
+    /// The tag to push, 0 = none. The frame has none, and the next hop's MAC addresses.
+    pub vlan: u16,
+    /// Who is to get the frame on the link, where that is not for the packet's destination to say: the backend, in mode
+    /// `l2`.
+    pub neighbour: Option<Neighbour>,
+}
+
+/// An address on the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// It is IPv6; otherwise IPv4, in the first word.
+    pub is_v6: bool,
+    /// As it lies in a packet.
+    pub address: [u32; 4],
+}
+
+/// Carries `packet` to the backend that `mark` names, in its mode, without candidates: whatever the check finds, it finds at
+/// this backend. `base` is the upper half of all marks.
 ///
 /// # Errors
 /// Why the packet is to be dropped.
@@ -70,7 +94,7 @@ pub fn direct<P: Packet, T: Tables>(
     tables: &T,
     mark: u32,
     base: u32,
-) -> Result<u32, CheckVerdict> {
+) -> Result<Directed, CheckVerdict> {
     if mark & MARK_MASK != base {
         return Err(CheckVerdict::Stray);
     }
@@ -84,44 +108,41 @@ pub fn direct<P: Packet, T: Tables>(
     if next_hop.ifindex == 0 {
         return Err(CheckVerdict::Unresolved);
     }
-    encapsulate(packet, tables, backend, next_hop)?;
-    Ok(next_hop.ifindex)
+    let plan = plan(packet, tables)?;
+    // The tag is pushed by whoever calls: the kernel keeps it beside the frame.
+    let untagged = NextHopValue { vlan: 0, ..*next_hop };
+    let carried = if plan.ttl > 1 {
+        encap::carry(packet, tables, &plan, backend, &untagged)
+    } else {
+        Err(Verdict::DropTtl)
+    };
+    if carried != Ok(Carried::Yes) {
+        return Err(CheckVerdict::Failed);
+    }
+    let neighbour = (backend.mode == BackendMode::L2).then_some(Neighbour {
+        is_v6: backend.has(BackendFlags::OUTER_V6),
+        address: backend.outer.destination,
+    });
+    Ok(Directed { ifindex: next_hop.ifindex, vlan: next_hop.vlan, neighbour })
 }
 
+/// What [`encap::carry`] must know of the packet.
 #[inline(always)]
-fn encapsulate<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    backend: &BackendValue,
-    next_hop: &NextHopValue,
-) -> Result<(), CheckVerdict> {
-    let is_v6 = backend.has(BackendFlags::OUTER_V6);
-    let done = match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
-        Some(ETHERTYPE_IPV4) if !is_v6 => {
+fn plan<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Plan, CheckVerdict> {
+    let len = packet.total_len();
+    let plan = match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
+        Some(ETHERTYPE_IPV4) => {
             let segment = whole(parse::ipv4(packet))?;
-            let outer_len = fits(&segment, parse::IPV4_LEN, next_hop)?;
-            encap::ipip_v4(packet, &segment, outer_len, backend, next_hop)
+            Plan::new::<false>(&segment, flow_hash::<T, false>(tables, &segment), ETHERNET_HEADER, len)
         }
-        Some(ETHERTYPE_IPV6) if is_v6 => {
+        Some(ETHERTYPE_IPV6) => {
             let segment = whole(parse::ipv6(packet))?;
-            let hash = flow_hash::<T, true>(tables, &segment);
-            let outer_len = fits(&segment, parse::IPV6_LEN, next_hop)?;
-            encap::ipip_v6(packet, &segment, outer_len, hash, backend, next_hop)
+            Plan::new::<true>(&segment, flow_hash::<T, true>(tables, &segment), ETHERNET_HEADER, len)
         }
         _ => return Err(CheckVerdict::NotIp),
     };
-    done.map_err(|_: Verdict| CheckVerdict::Failed)
-}
-
-/// Length of the outer packet, if TTL and path allow it.
-#[inline(always)]
-fn fits(segment: &Segment, overhead: u32, next_hop: &NextHopValue) -> Result<u32, CheckVerdict> {
-    let outer_len = segment.ip_len + overhead;
-    if segment.ttl <= 1 || outer_len > next_hop.mtu as u32 {
-        Err(CheckVerdict::Failed)
-    } else {
-        Ok(outer_len)
-    }
+    // An empty row.
+    Ok(Plan { flags: plan.flags | PlanFlags::HAS_ROW, ..plan })
 }
 
 #[inline(always)]

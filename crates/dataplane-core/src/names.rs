@@ -23,6 +23,8 @@ pub const PROGRAM_DRY_ANSWER: &str = "weir_dry_answer";
 pub const PROGRAM_CHECKS: &str = "weir_checks";
 /// XDP program of the agent.
 pub const PROGRAM_AGENT: &str = "weir_agent";
+/// Traffic control program of the agent: the MSS that VIPs announce.
+pub const PROGRAM_MSS: &str = "weir_mss";
 
 /// Hash: [`crate::ServiceKey`] to [`crate::ServiceValue`].
 pub const MAP_SERVICES: &str = "SERVICES";

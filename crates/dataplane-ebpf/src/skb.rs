@@ -5,11 +5,13 @@ use core::arch::asm;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO,
+    BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+    BPF_F_ADJ_ROOM_FIXED_GSO,
 };
+use aya_ebpf::helpers::bpf_skb_vlan_push;
 use aya_ebpf::programs::TcContext;
-use weir_dataplane_core::Packet;
-use weir_dataplane_core::parse::{IPV4_HEADER, IPV6_HEADER};
+use weir_dataplane_core::mss::Change;
+use weir_dataplane_core::{Encapsulation, Packet};
 
 /// Largest offset that is ever read, plus room for the largest type: keeps the verifier's idea of offsets small.
 const OFFSET_MAX: usize = 512;
@@ -47,6 +49,27 @@ impl KernelSkb {
         self.context.set_mark(mark);
     }
 
+    /// Has the kernel push an 802.1Q tag with this VLAN id.
+    #[inline(always)]
+    pub fn push_vlan(&mut self, vlan: u16) -> bool {
+        const ETHERTYPE_VLAN: u16 = 0x8100;
+        // SAFETY: the context of the running program; packet pointers are not used after it.
+        unsafe { bpf_skb_vlan_push(self.context.skb.skb, ETHERTYPE_VLAN.to_be(), vlan) == 0 }
+    }
+
+    /// Makes a change of the MSS. The helpers know whether the checksum is whole or is yet to be finished by the device,
+    /// which must not be told of the change twice.
+    #[inline(always)]
+    pub fn replace(self, change: &Change) {
+        const SIZE: u64 = 2;
+        let (old, new) = change.words();
+        let checked = self.context.l4_csum_replace(change.checksum, old as u64, new as u64, SIZE);
+        // If the second should fail where the first did not, the client drops a packet that is sent again.
+        if checked.is_ok() {
+            let _ = self.context.store(change.at, &change.new.to_be(), 0);
+        }
+    }
+
     #[inline(always)]
     fn at<T>(&self, off: usize) -> Option<*mut T> {
         if off > OFFSET_MAX || self.start + off + size_of::<T>() > self.end {
@@ -81,16 +104,19 @@ impl Packet for KernelSkb {
         self.at::<T>(off).map(|p| unsafe { *p = value })
     }
 
-    /// Room for an outer IPv4 or IPv6 header; the kernel notes that the packet is encapsulated, so that offloads of
-    /// checksums still find the inner transport header. The Ethernet header moves to the front, as in XDP.
     #[inline(always)]
-    fn grow_front(&mut self, bytes: usize) -> bool {
-        let family = match bytes {
-            IPV4_HEADER => BPF_F_ADJ_ROOM_ENCAP_L3_IPV4,
-            IPV6_HEADER => BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
-            _ => return false,
-        };
-        let flags = (family | BPF_F_ADJ_ROOM_FIXED_GSO) as u64;
+    fn grow_front(&mut self, _bytes: usize) -> bool {
+        // Not without saying what for.
+        false
+    }
+
+    /// The kernel notes that the packet is encapsulated, so that offloads of checksums still find the inner transport header,
+    /// and which family it is of now. The Ethernet header moves to the front, as in XDP.
+    #[inline(always)]
+    fn open_front(&mut self, bytes: usize, kind: Encapsulation) -> bool {
+        let family = if kind.is_v6 { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 };
+        let udp = if kind.is_udp { BPF_F_ADJ_ROOM_ENCAP_L4_UDP } else { 0 };
+        let flags = (family | udp | BPF_F_ADJ_ROOM_FIXED_GSO) as u64;
         if self.context.adjust_room(bytes as i32, ROOM_MAC, flags).is_err() {
             return false;
         }

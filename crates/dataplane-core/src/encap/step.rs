@@ -128,11 +128,12 @@ pub fn carry<P: Packet, T: Tables>(
         if backend.options & OuterOptions::UDP_CHECKSUM != 0 { inner::sum(packet, plan) } else { None };
     let l3 = ethernet::header_len(next_hop);
     let room = (l3 + overhead as usize).wrapping_sub(plan.l3 as usize);
-    let kind = Encapsulation { is_v6, is_udp: mode != BackendMode::IPIP };
+    let kind = Encapsulation { is_v6, is_udp: shim != 0 };
     if !packet.open_front(room, kind) {
         return Err(Verdict::DropNoRoom);
     }
-    let headers = Headers { plan, backend, next_hop, knobs, hops, is_v6, l3, outer_len, inner };
+    let is_udp = kind.is_udp;
+    let headers = Headers { plan, backend, next_hop, knobs, hops, is_v6, is_udp, l3, outer_len, inner };
     headers.write(packet).ok_or(Verdict::DropNoRoom)?;
     Ok(Carried::Yes)
 }
@@ -145,6 +146,7 @@ struct Headers<'a, 't> {
     knobs: &'t Knobs,
     hops: Hops<'t>,
     is_v6: bool,
+    is_udp: bool,
     l3: usize,
     outer_len: u32,
     inner: Option<u64>,
@@ -154,8 +156,7 @@ impl Headers<'_, '_> {
     #[inline(always)]
     fn write<P: Packet>(&self, packet: &mut P) -> Option<()> {
         let outer = Outer::new(self.backend, self.knobs, self.plan);
-        let is_gue = self.backend.mode != BackendMode::IPIP;
-        let protocol = match (is_gue, self.plan.has(PlanFlags::V6)) {
+        let protocol = match (self.is_udp, self.plan.has(PlanFlags::V6)) {
             (true, _) => PROTOCOL_UDP,
             (false, true) => PROTOCOL_IPV6,
             (false, false) => PROTOCOL_IPV4,
@@ -172,7 +173,7 @@ impl Headers<'_, '_> {
         } else {
             outer.write_v4(packet, self.l3, protocol, self.outer_len)?
         };
-        if !is_gue {
+        if !self.is_udp {
             return Some(());
         }
         let (plan, backend, hops, inner) = (self.plan, self.backend, &self.hops, self.inner);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The agent's maps and the kernel's implementation of `AgentTables`; part of each object that runs the decapsulation.
 
+use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{HashMap, LpmTrie, PerCpuArray};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_dataplane_core::bytes::{Address, PacketCounter};
 use weir_dataplane_core::decap::{self, AgentOutcome, AgentTables, decapsulate};
+use weir_dataplane_core::mss::{MSS_VERDICTS, MssTables, clamp};
 use weir_dataplane_core::{Action, Packet as _};
-use weir_dataplane_ebpf::KernelPacket;
+use weir_dataplane_ebpf::{KernelPacket, KernelSkb};
 
 /// Prefixes of outer sources, IPv4 mapped, to 1. Written by user space; full: the document is refused.
 #[map]
@@ -36,6 +38,27 @@ pub static AGENT_VERDICTS: PerCpuArray<PacketCounter> =
 /// Index of a VIP prefix to packets and bytes of inner packets. Written here.
 #[map]
 pub static AGENT_VIP_COUNT: PerCpuArray<PacketCounter> = PerCpuArray::with_max_entries(decap::VIPS_MAX, 0);
+
+/// The largest MSS to announce, over IPv4 and over IPv6; 0 = whatever the host says. Written by user space.
+#[map]
+pub static AGENT_MSS: Array<u32> = Array::with_max_entries(2, 0);
+
+/// MSS verdict to packets and bytes. Written here.
+#[map]
+pub static AGENT_MSS_COUNT: PerCpuArray<PacketCounter> = PerCpuArray::with_max_entries(MSS_VERDICTS, 0);
+
+/// Lowers the MSS of SYN-ACKs of VIPs on their way out; nothing else changes, and everything goes on.
+#[inline(always)]
+pub fn egress(context: TcContext) -> i32 {
+    let packet = KernelSkb::new(context);
+    if let Some((verdict, change)) = clamp(&packet, &KernelTables) {
+        count(AGENT_MSS_COUNT.get_ptr_mut(verdict as u32), packet.total_len());
+        if let Some(change) = change {
+            packet.replace(&change);
+        }
+    }
+    TC_ACT_UNSPEC
+}
 
 /// Decides about the frame of `context`, counts, and gives the XDP action.
 #[inline(always)]
@@ -75,6 +98,18 @@ impl AgentTables for KernelTables {
     #[inline(always)]
     fn vip(&self, destination: &Address) -> Option<u32> {
         AGENT_VIPS.get(Key::new(128, *destination)).copied()
+    }
+}
+
+impl MssTables for KernelTables {
+    #[inline(always)]
+    fn is_vip(&self, source: &Address) -> bool {
+        AGENT_VIPS.get(Key::new(128, *source)).is_some()
+    }
+
+    #[inline(always)]
+    fn largest(&self, is_v6: bool) -> u16 {
+        AGENT_MSS.get(is_v6 as u32).map_or(0, |mss| *mss as u16)
     }
 }
 

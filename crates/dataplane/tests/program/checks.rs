@@ -249,8 +249,6 @@ fn what_no_backend_stands_for_is_dropped_counted_and_leaves_nowhere() {
             (VIP6, MARK | 0xffff, CheckVerdict::UnknownBackend),
             (VIP4, MARK, CheckVerdict::UnknownBackend),
             (VIP4, mark(&dataplane, "web4", "b2"), CheckVerdict::Unresolved),
-            (VIP4, mark(&dataplane, "web6", "b1"), CheckVerdict::NotIp),
-            (VIP6, mark(&dataplane, "web4", "b1"), CheckVerdict::NotIp),
         ];
         for (vip, mark, verdict) in cases {
             let before = counted(&dataplane, verdict);

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use weir_dataplane::host::{HostPacket, HostTables};
-use weir_dataplane_core::bytes::Outer;
+use weir_dataplane_core::bytes::{BackendMode, Outer};
 use weir_dataplane_core::check::{CheckVerdict, direct};
 use weir_dataplane_core::{BackendFlags, ServiceKey, process};
 
@@ -41,7 +41,7 @@ fn syn(vip: &str) -> Frame {
 
 fn ran(tables: &HostTables, frame: &[u8], mark: u32) -> (Result<u32, CheckVerdict>, Vec<u8>) {
     let mut packet = HostPacket::new(frame, 0);
-    let result = direct(&mut packet, tables, mark, BASE);
+    let result = direct(&mut packet, tables, mark, BASE).map(|directed| directed.ifindex);
     (result, packet.frame().to_vec())
 }
 
@@ -66,6 +66,56 @@ fn a_check_has_the_outer_header_that_clients_packets_have() {
             assert_ne!(ran(&tables, &frame, BASE | 2).0, Err(CheckVerdict::UnknownBackend));
         }
     }
+}
+
+#[test]
+fn a_check_goes_by_the_mode_of_its_pool() {
+    for (mode, port) in [
+        (BackendMode::IPIP, 0_u16),
+        (BackendMode::GUE, 6080),
+        (BackendMode::GUE_DIRECT, 6080),
+        (BackendMode::L2, 0),
+    ] {
+        for (backends, vip) in [(VIP4, VIP4), (VIP4, VIP6), (VIP6, VIP4), (VIP6, VIP6)] {
+            let mut tables = tables(backends);
+            tables.services.insert(
+                ServiceKey::new(vip.parse().unwrap(), weir_dataplane_core::Protocol::Tcp, 80),
+                SERVICE,
+            );
+            for backend in tables.backends.iter_mut().skip(1) {
+                backend.mode = mode;
+                backend.outer.port = port.to_be();
+                backend.flags &= !(BackendFlags::PLAIN_V4 | BackendFlags::PLAIN_V6);
+            }
+            let frame = syn(vip).octets();
+            let mut clients = HostPacket::new(&frame, 0);
+            assert_eq!(process(&mut clients, &tables).egress_ifindex, 7);
+            let (result, checks) = ran(&tables, &frame, BASE | 1);
+            assert_eq!(result, Ok(7), "mode {mode} to {backends} for {vip}");
+            assert_eq!(checks, clients.frame(), "mode {mode} to {backends} for {vip}");
+        }
+    }
+}
+
+/// Candidates would have the agent hand a check on to another backend, which would answer for this one.
+#[test]
+fn a_check_has_no_candidates_and_is_for_the_backend_on_the_link() {
+    let mut tables = tables(VIP4);
+    tables.backends[1].mode = BackendMode::GUE_CANDIDATES;
+    let frame = syn(VIP4).octets();
+    let (result, checks) = ran(&tables, &frame, BASE | 1);
+    assert_eq!(result, Ok(7));
+    assert_eq!(checks.len(), frame.len() + 20 + 8 + 4 + 12);
+    assert_eq!(checks[14 + 20 + 8], 3, "Hlen: private data without hops");
+
+    tables.backends[1].mode = BackendMode::L2;
+    tables.next_hops[1].vlan = 5;
+    let mut packet = HostPacket::new(&frame, 0);
+    let directed = direct(&mut packet, &tables, BASE | 1, BASE).unwrap();
+    assert_eq!((directed.ifindex, directed.vlan), (7, 5));
+    let neighbour = directed.neighbour.unwrap();
+    assert_eq!((neighbour.is_v6, neighbour.address[0].to_ne_bytes()), (false, [10, 1, 0, 1]));
+    assert_eq!(packet.frame().len(), frame.len(), "the tag is the kernel's to push");
 }
 
 #[test]
@@ -99,7 +149,7 @@ fn what_cannot_be_a_check_is_dropped_by_name() {
     let mut icmp = frame.clone();
     icmp[14 + 9] = 1;
     let arp = crate::packet::ethernet([0xff; 6], [2; 6], 0x0806);
-    for other in [syn(VIP6).octets(), fragment.octets(), icmp, arp, frame[..30].to_vec(), Vec::new()] {
+    for other in [fragment.octets(), icmp, arp, frame[..30].to_vec(), Vec::new()] {
         let (result, after) = ran(&tables, &other, BASE | 1);
         assert_eq!(result, Err(CheckVerdict::NotIp), "{other:02x?}");
         assert_eq!(after, other, "and not touched");
