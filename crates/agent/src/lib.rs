@@ -134,8 +134,8 @@ async fn start(
         .set_prefixes(&config.appliances, &config.vips)
         .and_then(|()| kernel.set_addresses(&addresses))
         .and_then(|()| kernel.set_gue_ports(&config.gue_ports))
-        .and_then(|()| kernel.attach(&config.interfaces))
-        .and_then(|()| kernel.set_mss(config.mss, config.interfaces.keys()));
+        .and_then(|()| kernel.set_mss(config.mss, config.interfaces.keys()))
+        .and_then(|()| kernel.attach(&config.interfaces));
     if let Err(error) = filled {
         // What a former process left attached goes on; tables that nothing uses go away.
         if kernel.is_attached().is_ok_and(|attached| !attached)

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weir_dataplane_core::decap::AgentVerdict::{self, *};
 
-use crate::packet::{IPV6, OUTER, ethernet, fix_ipv4_checksum, ip, ipv4, tunnel, udp};
+use crate::packet::{IPV6, OUTER, ethernet, fix_ipv4_checksum, ip, tunnel, udp};
 use crate::setup::{APPLIANCE, CLIENT, HOST, VIP, addr};
 
 /// One packet fixture.
@@ -213,7 +213,6 @@ fn others() -> Vec<Case> {
     vlan.splice(12..12, [0x81, 0x00, 0x00, 0x64]);
     let mut arp = ethernet(&[0; 28]);
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
-    let (IpAddr::V4(appliance), IpAddr::V4(host)) = (v4.appliance, v4.host) else { panic!("IPv4") };
     let wide = udp(v4.client, addr("198.51.7.7"), 0, 53, b"by the shortest prefix");
     let middle = udp(v4.client, addr("198.51.100.77"), 0, 53, b"by the middle prefix");
     let mut by_prefix = vec![
@@ -240,12 +239,6 @@ fn others() -> Vec<Case> {
             ethernet(&v4.outer(0, &inner_checksum)),
             ethernet(&inner_checksum),
         ),
-        v4.kept(
-            "IPv6 in IPv4 passes",
-            ethernet(&ipv4(appliance, host, 0, IPV6, &v6.inner(0))),
-            PassNotTunnel,
-        ),
-        v6.kept("IPv4 in IPv6 passes", ethernet(&ip(v6.appliance, v6.host, 0, 4, &inner)), PassNotTunnel),
         v4.kept("tagged frame passes", vlan, PassNotIp),
         v4.kept("ARP passes", arp, PassNotIp),
         v4.kept("IPv4 EtherType over something else passes", ethernet(&[0x12; 40]), PassMalformed),
@@ -279,5 +272,6 @@ fn v4_in_v6_form(v6: &Family) -> [Case; 3] {
 pub fn all() -> Vec<Case> {
     let mut cases: Vec<Case> = Family::both().iter().flat_map(Family::cases).collect();
     cases.extend(others());
+    cases.extend(crate::gue::all());
     cases
 }

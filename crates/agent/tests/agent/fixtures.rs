@@ -39,6 +39,7 @@ fn kernel_does_what_the_fixtures_say_and_counts_it() {
     let mut kernel = Kernel::open(&config).unwrap();
     kernel.set_prefixes(&config.appliances, &config.vips).unwrap();
     kernel.set_addresses(config.addresses.as_ref().unwrap()).unwrap();
+    kernel.set_gue_ports(&config.gue_ports).unwrap();
     let mut verdicts: BTreeMap<AgentVerdict, Count> =
         AgentVerdict::ALL.iter().map(|&verdict| (verdict, Count::default())).collect();
     let mut vips: BTreeMap<_, Count> = config.vips.iter().map(|&vip| (vip, Count::default())).collect();
@@ -74,6 +75,7 @@ fn tables_are_adopted_and_follow_the_document() {
     let mut kernel = Kernel::open(&config).unwrap();
     kernel.set_prefixes(&config.appliances, &config.vips).unwrap();
     kernel.set_addresses(config.addresses.as_ref().unwrap()).unwrap();
+    kernel.set_gue_ports(&config.gue_ports).unwrap();
     let case = cases::all().swap_remove(0);
     kernel.run(&case.frame).unwrap();
     drop(kernel);

@@ -7,6 +7,7 @@
 mod cases;
 mod differential;
 mod fixtures;
+mod gue;
 mod live;
 mod packet;
 mod setup;

@@ -12,12 +12,15 @@ const VISITED_MAX: u32 = 131_072;
 #[ignore = "needs root and a private bpffs"]
 fn every_program_is_small_for_the_verifier() {
     let pins = PinDir::new();
+    // Other programs of the machine are nobody's business here: only those that came after this.
+    let last = loaded_programs().filter_map(Result::ok).map(|program| program.id()).max().unwrap_or(0);
     let _dataplane = open(&pins);
     let mut seen = std::collections::BTreeMap::new();
     for program in loaded_programs() {
         let program = program.unwrap();
         let name = program.name_as_str().unwrap_or_default().to_owned();
-        if name.starts_with("weir_")
+        if program.id() > last
+            && name.starts_with("weir_")
             && let Some(visited) = program.verified_instruction_count()
         {
             seen.insert(name, visited);
