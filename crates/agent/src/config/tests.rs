@@ -133,3 +133,49 @@ fn the_reference_has_every_key_and_its_default() {
         assert!(page.contains(&format!("at most {},{:03}", max / 1000, max % 1000)), "{max}");
     }
 }
+
+#[test]
+fn ports_of_gue_are_numbers_and_may_be_none() {
+    let least = "interfaces = { eth0 = { xdp = \"native\" } }\nappliances = [\"192.0.2.1\"]\nvips = [\"198.51.100.1\"]\n";
+    let ports = |line: &str| {
+        AgentConfig::parse(&format!("{least}{line}"), Path::new("agent.toml")).map(|config| config.gue_ports)
+    };
+    assert_eq!(ports("").unwrap(), BTreeSet::from([6080]));
+    assert_eq!(ports("gue_ports = []").unwrap(), BTreeSet::new());
+    assert_eq!(ports("gue_ports = [6080, 19523]").unwrap(), BTreeSet::from([6080, 19_523]));
+    let many = format!("gue_ports = {:?}", (1..=17).collect::<Vec<_>>());
+    for (line, part) in [
+        ("gue_ports = 6080", "expected a list of at most 16"),
+        (&many, "expected a list of at most 16"),
+        ("gue_ports = [0]", "expected 1 to 65535"),
+        ("gue_ports = [65536]", "expected 1 to 65535"),
+        ("gue_ports = [\"6080\"]", "expected 1 to 65535"),
+        ("gue_ports = [1, 1]", "found 1 twice"),
+    ] {
+        assert!(ports(line).unwrap_err().to_string().contains(part), "{line}");
+    }
+}
+
+#[test]
+fn the_mss_is_what_fits_the_path() {
+    let least = "interfaces = { eth0 = { xdp = \"native\" } }\nappliances = [\"192.0.2.1\"]\nvips = [\"198.51.100.1\"]\n";
+    let mss = |line: &str| {
+        AgentConfig::parse(&format!("{least}{line}"), Path::new("agent.toml")).map(|config| config.mss)
+    };
+    assert_eq!(mss("").unwrap(), None);
+    let found = mss("mss = { path_mtu = 1500, overhead = 56 }").unwrap().unwrap();
+    assert_eq!((found.v4(), found.v6()), (1_404, 1_384));
+    let least = mss("mss = { path_mtu = 1280, overhead = 176 }").unwrap().unwrap();
+    assert_eq!((least.v4(), least.v6()), (1_064, 1_044));
+    for (line, part) in [
+        ("mss = 1400", "expected a table"),
+        ("mss = { path_mtu = 1500 }", "expected `overhead` of 0 to 176"),
+        ("mss = { overhead = 20 }", "expected `path_mtu` of 1280 to 65535"),
+        ("mss = { path_mtu = 1279, overhead = 20 }", "expected `path_mtu`"),
+        ("mss = { path_mtu = 1500, overhead = 177 }", "expected `overhead`"),
+        ("mss = { path_mtu = \"1500\", overhead = 20 }", "expected `path_mtu`"),
+        ("mss = { path_mtu = 1500, overhead = 20, v4 = 1 }", "unknown key `v4`"),
+    ] {
+        assert!(mss(line).unwrap_err().to_string().contains(part), "{line}");
+    }
+}

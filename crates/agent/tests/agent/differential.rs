@@ -53,6 +53,7 @@ fn host_and_kernel_agree_on_random_frames() {
     let mut kernel = Kernel::open(&config).unwrap();
     kernel.set_prefixes(&config.appliances, &config.vips).unwrap();
     kernel.set_addresses(config.addresses.as_ref().unwrap()).unwrap();
+    kernel.set_gue_ports(&config.gue_ports).unwrap();
     let tables = HostTables::new(&config);
     let seeds = cases::all();
     let mut random = Random(0x5eed_0002);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use weir_agent::{AgentConfig, AgentError};
 
-use crate::packet::{ethernet, tunnel, udp};
+use crate::packet::{ethernet, ip, sum, tunnel, udp};
 use crate::setup::{APPLIANCE, CLIENT, HOST, VIP, addr, pin_dir};
 
 /// Longest wait for anything.
@@ -247,4 +247,121 @@ fn start_that_fails_leaves_nothing_attached() {
     let error = start(refused).unwrap_err().to_string();
     assert!(error.contains("attach to `lo` in native mode"), "{error}");
     assert!(!attached() && !pins.join("agent").exists());
+}
+
+/// A SYN from the client to port 80 of the VIP, through an appliance, announcing an MSS of 1,460.
+fn syn(family: usize, port: u16) -> Vec<u8> {
+    let port = port.to_be_bytes();
+    let mut segment = vec![port[0], port[1], 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 0xff, 0xff, 0, 0, 0, 0];
+    segment.extend([2, 4, 0x05, 0xb4]);
+    let (client, vip) = (addr(CLIENT[family]), addr(VIP[family]));
+    let mut pseudo = match (client, vip) {
+        (IpAddr::V4(s), IpAddr::V4(d)) => [s.octets(), d.octets()].concat(),
+        (IpAddr::V6(s), IpAddr::V6(d)) => [s.octets(), d.octets()].concat(),
+        _ => panic!("two families"),
+    };
+    pseudo.extend([0, 6, 0, 24]);
+    pseudo.extend(&segment);
+    let check = (!sum(&pseudo)).to_be_bytes();
+    segment[16..18].copy_from_slice(&check);
+    ethernet(&tunnel(addr(APPLIANCE[family]), addr(HOST[family]), 0, &ip(client, vip, 0, 6, &segment)))
+}
+
+/// What leaves the host, as the other end of the wire sees it.
+struct Wire(std::os::fd::OwnedFd);
+
+impl Wire {
+    fn new() -> Self {
+        use std::os::fd::{AsRawFd as _, FromRawFd as _};
+        const ALL: i32 = 0x0300;
+        // SAFETY: plain system calls; the address lives through the call and its length is given; the descriptor is ours.
+        unsafe {
+            let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, ALL);
+            assert!(socket >= 0, "{}", std::io::Error::last_os_error());
+            let socket = std::os::fd::OwnedFd::from_raw_fd(socket);
+            let mut address: libc::sockaddr_ll = std::mem::zeroed();
+            address.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+            address.sll_protocol = u16::try_from(ALL).unwrap();
+            address.sll_ifindex = i32::try_from(libc::if_nametoindex(c"wire0".as_ptr())).unwrap();
+            let length = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
+            assert_eq!(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length), 0);
+            Self(socket)
+        }
+    }
+
+    /// The MSS of the next SYN-ACK to `port` of the client, whose checksum must be right.
+    fn mss(&self, family: usize, port: u16) -> u16 {
+        use std::os::fd::AsRawFd as _;
+        let l4 = 14 + [20, 40][family];
+        let mut found = None;
+        until("a SYN-ACK", || {
+            let mut frame = [0_u8; 2_000];
+            // SAFETY: the buffer lives through the call and its length is given.
+            let got = unsafe { libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0) };
+            let Some(frame) = usize::try_from(got).ok().and_then(|got| frame.get(..got)) else {
+                return false;
+            };
+            if frame.len() < l4 + 24 || frame[l4 + 2..l4 + 4] != port.to_be_bytes() || frame[l4 + 13] != 0x12
+            {
+                return false;
+            }
+            let addresses = if family == 0 { 26..34 } else { 22..54 };
+            let length = u16::try_from(frame.len() - l4).unwrap().to_be_bytes();
+            let pseudo = [&frame[addresses], &[0, 6], &length, &frame[l4..]].concat();
+            assert_eq!(sum(&pseudo), 0xffff, "the checksum is right: {frame:02x?}");
+            assert_eq!(frame[l4 + 20..l4 + 22], [2, 4], "MSS comes first");
+            found = Some(u16::from_be_bytes([frame[l4 + 22], frame[l4 + 23]]));
+            true
+        });
+        found.unwrap()
+    }
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn syn_acks_of_vips_announce_what_fits_also_after_a_kill() {
+    network();
+    // The neighbours of the way back, and a device that completes no checksum for the test to look at.
+    run("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:02 dev host0");
+    run("ip -6 neigh add 2001:db8:9::9 lladdr 02:00:00:00:00:02 dev host0");
+    run("ethtool -K host0 tx off");
+    let _listeners =
+        [0, 1].map(|family| std::net::TcpListener::bind(SocketAddr::new(addr(VIP[family]), 80)).unwrap());
+    let pins = pin_dir("mss");
+    let clamping = || AgentConfig {
+        mss: Some(weir_agent::config::Mss { path_mtu: 1_500, overhead: 56 }),
+        ..config(&pins)
+    };
+    let wire = Wire::new();
+    let announced = |family: usize, port: u16| {
+        send(&syn(family, port));
+        wire.mss(family, port)
+    };
+    let clamped = "weir_agent_mss_packets_total{result=\"clamped\"}";
+
+    let agent = Agent::start(clamping());
+    assert_eq!((announced(0, 4_001), announced(1, 4_002)), (1_404, 1_384));
+    until("counted", || metric(clamped) == Some(2.0));
+    agent.kill();
+    assert_eq!(announced(0, 4_003), 1_404, "goes on without a process");
+
+    let agent = Agent::start(clamping());
+    until("counted on", || metric(clamped) == Some(3.0));
+    assert_eq!(announced(1, 4_004), 1_384, "adopted");
+    agent.kill();
+
+    // Not in the document any more.
+    let agent = Agent::start(config(&pins));
+    assert_eq!((announced(0, 4_005), announced(1, 4_006)), (1_460, 1_440));
+    agent.kill();
+
+    // What fits is not raised.
+    let wide =
+        AgentConfig { mss: Some(weir_agent::config::Mss { path_mtu: 9_000, overhead: 56 }), ..config(&pins) };
+    let (stop, thread) = start_polite(wide);
+    assert_eq!(announced(0, 4_007), 1_460);
+    until("counted", || metric("weir_agent_mss_packets_total{result=\"fits\"}") == Some(1.0));
+    stop.send(()).unwrap();
+    thread.join().unwrap().unwrap();
+    assert!(!pins.join("agent").exists(), "nothing is left");
 }

@@ -43,19 +43,19 @@ pub(super) fn sum<P: Packet>(packet: &P, plan: &Plan) -> Option<u64> {
         return None;
     }
     let (l3, l4) = (plan.l3 as usize, plan.l4 as usize);
-    let segment_len = (plan.ip_len as usize).wrapping_sub(l4.wrapping_sub(l3));
+    let segment_len = plan.ip_len.wrapping_sub((plan.l4 as u32).wrapping_sub(plan.l3 as u32));
     match plan.protocol {
         protocol::TCP => {}
         protocol::UDP => {
             let udp: Udp = packet.read(l4 + 4)?;
-            if udp.checksum == 0 || u16::from_be(udp.length) as usize != segment_len {
+            if udp.checksum == 0 || u16::from_be(udp.length) as u32 != segment_len {
                 return None;
             }
         }
         _ => return None,
     }
     // Length and protocol: less than 2^17, so one word.
-    let rest = (segment_len as u32).wrapping_add(plan.protocol as u32).to_be() as u64;
+    let rest = segment_len.wrapping_add(plan.protocol as u32).to_be() as u64;
     if plan.has(PlanFlags::V6) {
         if l4 != l3 + IPV6_HEADER {
             return None;

@@ -115,6 +115,12 @@ fn changed(frame: &Frame, change: &Change) -> Vec<u8> {
     octets
 }
 
+/// As [`super::clamp`], the change only where there is one.
+fn clamp(frame: &Frame, known: &Known) -> Option<(MssVerdict, Option<Change>)> {
+    let (verdict, change) = super::clamp(frame, known)?;
+    Some((verdict, (verdict == MssVerdict::Clamped).then_some(change)))
+}
+
 #[test]
 fn numbers_are_indexes() {
     for (index, verdict) in MssVerdict::ALL.iter().enumerate() {

@@ -9,7 +9,7 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_dataplane_core::bytes::{Address, PacketCounter};
 use weir_dataplane_core::decap::{self, AgentOutcome, AgentTables, decapsulate};
-use weir_dataplane_core::mss::{MSS_VERDICTS, MssTables, clamp};
+use weir_dataplane_core::mss::{MSS_VERDICTS, MssTables, MssVerdict, clamp};
 use weir_dataplane_core::{Action, Packet as _};
 use weir_dataplane_ebpf::{KernelPacket, KernelSkb};
 
@@ -53,7 +53,7 @@ pub fn egress(context: TcContext) -> i32 {
     let packet = KernelSkb::new(context);
     if let Some((verdict, change)) = clamp(&packet, &KernelTables) {
         count(AGENT_MSS_COUNT.get_ptr_mut(verdict as u32), packet.total_len());
-        if let Some(change) = change {
+        if verdict == MssVerdict::Clamped {
             packet.replace(&change);
         }
     }
