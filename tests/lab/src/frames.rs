@@ -3,6 +3,8 @@
 //!
 //! By packet sockets, so that no host in between has an opinion. Times are the kernel's, of when it got the frame.
 
+#![expect(clippy::cast_possible_truncation, reason = "constants and sizes that fit, halves of sums")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

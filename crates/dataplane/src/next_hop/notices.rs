@@ -14,6 +14,9 @@ use rtnetlink::sys::{AsyncSocket as _, SocketAddr, TokioSocket, protocols::NETLI
 /// The group's bit in a socket's address: RTNLGRP_NEXTHOP is 32.
 const GROUP_NEXTHOP: u32 = 1 << (32 - 1);
 
+/// Type of a message that says nothing (RFC 3549 §2.3.2); none is ever sent here.
+const NLMSG_NOOP: u16 = 1;
+
 /// A message that was not looked at.
 #[derive(Debug)]
 struct Notice;
@@ -28,7 +31,7 @@ impl NetlinkDeserializable for Notice {
 
 impl NetlinkSerializable for Notice {
     fn message_type(&self) -> u16 {
-        libc::NLMSG_NOOP as u16
+        NLMSG_NOOP
     }
 
     fn buffer_len(&self) -> usize {
