@@ -13,11 +13,14 @@ mod program {
     mod differential;
     mod fixtures;
     mod floods;
+    mod fragments;
+    mod headers;
     mod lifecycle;
     mod modes;
     mod next_hops;
     mod probe;
     mod rows;
+    mod selection;
     mod size;
     mod tables;
     mod verify;

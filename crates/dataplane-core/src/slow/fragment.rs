@@ -89,7 +89,7 @@ fn key(view: &View) -> FragmentKey {
     FragmentKey {
         source: view.source,
         destination: view.destination,
-        id: view.fragment.map_or(0, |fragment| fragment.id),
+        id: view.fragment.id,
         protocol: if view.is_v6 { IPV6_FRAGMENT } else { view.protocol as u32 },
     }
 }

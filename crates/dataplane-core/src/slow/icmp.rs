@@ -96,7 +96,7 @@ pub enum Icmp {
 #[inline(always)]
 pub fn icmp<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, vip: &Vip) -> Result<Icmp, Verdict> {
     // Half a message says nothing, and nobody sends errors or discovery in fragments (RFC 1122 §3.2.2, RFC 6980).
-    if view.fragment.is_some() {
+    if view.is_fragment {
         return Err(Verdict::DropFragment);
     }
     if view.carried_len() < ICMP_LEN {

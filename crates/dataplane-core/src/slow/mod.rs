@@ -94,14 +94,14 @@ fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked
     let service = &asked.service;
     // The same to the verifier, whatever they were read from.
     let kind = Kind::of_tcp(packet.launder(asked.kind.flags() as usize) as u8);
-    if view.fragment.is_some() && service.flags & fragment::TAKES == 0 {
+    if view.is_fragment && service.flags & fragment::TAKES == 0 {
         return Err(Verdict::DropFragment);
     }
     let hash = asked.flow.reduced(service.flags).hash(tables);
     let (part, flag) =
         if asked.is_told { (Part::Told, PlanFlags::ICMP_ERROR) } else { (select::part(service.flags), 0) };
     let decision = steer::steer_as(tables, service, hash, kind, part)?;
-    if view.fragment.is_some() && !view.is_later && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
+    if view.is_fragment && !view.is_later && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
         fragment::remember(tables, view, service, decision.id);
     }
     let plan = plan(packet, tables, view, &asked.flow);
@@ -132,10 +132,10 @@ fn tuple(view: &View, ports_be: u32) -> Tuple {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "halves of a word and small offsets")]
 fn plan<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, flow: &Tuple) -> Plan {
-    let spread = Tuple { ports_be: if view.fragment.is_some() { 0 } else { flow.ports_be }, ..*flow };
+    let spread = Tuple { ports_be: if view.is_fragment { 0 } else { flow.ports_be }, ..*flow };
     let family = if view.is_v6 { PlanFlags::V6 } else { 0 };
     let fragments = if view.may_fragment { PlanFlags::MAY_FRAGMENT } else { 0 };
-    let fragment = if view.fragment.is_some() { PlanFlags::FRAGMENT } else { 0 };
+    let fragment = if view.is_fragment { PlanFlags::FRAGMENT } else { 0 };
     Plan {
         entropy: (spread.hash(tables) >> 32) as u32,
         frame_len: packet.total_len(),
