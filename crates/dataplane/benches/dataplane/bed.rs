@@ -13,8 +13,8 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use weir_dataplane::forwarding::{
-    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
-    Pool, Service,
+    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, GueVariant, Mode, OnFailed,
+    OuterHeader, Pool, Service,
 };
 use weir_dataplane::kernel::clock::tick_factor;
 use weir_dataplane::kernel::mapped::Mapped;
@@ -39,6 +39,25 @@ pub const VIP_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 pub const PORT_TCP: u16 = 80;
 /// Port of the UDP services.
 pub const PORT_UDP: u16 = 53;
+/// Ports of the TCP services whose pools have another mode, or that have an option.
+pub mod port {
+    /// GUE variant 0.
+    pub const GUE: u16 = 8_001;
+    /// The same, with the row's other candidates.
+    pub const GUE_CANDIDATES: u16 = 8_002;
+    /// GUE variant 1.
+    pub const GUE_DIRECT: u16 = 8_003;
+    /// GUE variant 0 with a UDP checksum.
+    pub const GUE_SUM: u16 = 8_004;
+    /// IP in IP of the other family.
+    pub const CROSS: u16 = 8_005;
+    /// MAC rewrite.
+    pub const L2: u16 = 8_006;
+    /// IP in IP, all flows of a client to one backend.
+    pub const AFFINITY: u16 = 8_007;
+}
+/// UDP port of GUE.
+const GUE_UDP: u16 = 6_080;
 /// Interface that test runs come in by.
 const LOOPBACK: u32 = 1;
 const SEED: [u8; 32] = *b"a seed that only this bench uses";
@@ -67,8 +86,8 @@ impl Bed {
     /// A bed of its own, with pins under `name`.
     pub fn open(name: &str) -> Result<Self> {
         let instance = PathBuf::from(format!("/sys/fs/bpf/weir-bench-{}-{name}", std::process::id()));
-        // Everything as an appliance has it but the row table, of which two pools fill an eighth of a million.
-        let capacity = Capacity { rows: 1 << 20, ..Capacity::default() };
+        // Everything as an appliance has it but the row table, of which all pools fill less than a million rows.
+        let capacity = Capacity { rows: 1 << 21, ..Capacity::default() };
         let config = DataplaneConfig {
             instance_dir: instance.clone(),
             uplinks: Vec::new(),
@@ -215,7 +234,7 @@ fn backend_v6(number: u8) -> IpAddr {
     IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, u16::from(number)])
 }
 
-/// Two pools and four services.
+/// Two pools and four services, and a pool and a service for each mode of each family.
 fn forwarding() -> (ForwardingState, NextHops) {
     let mut forwarding = ForwardingState::default();
     let mut next_hops = NextHops::new();
@@ -225,9 +244,9 @@ fn forwarding() -> (ForwardingState, NextHops) {
         source_mac: *floor::MACS.last_chunk().expect("twelve octets"),
         mtu: 1500,
         vlan: None,
-        is_on_link: false,
+        is_on_link: true,
     };
-    let mut pool = |name: &str, address: fn(u8) -> IpAddr| {
+    let mut pool = |name: &str, address: fn(u8) -> IpAddr, mode: Mode, udp_checksum: bool| {
         let mut backends = BTreeMap::new();
         for number in 1..=BACKENDS {
             let address = address(number);
@@ -237,8 +256,8 @@ fn forwarding() -> (ForwardingState, NextHops) {
                 .insert(format!("b{number}"), Backend { address, weight: 100, cap_permille: 1000, state });
         }
         let pool = Pool {
-            mode: Mode::Ipip,
-            outer: OuterHeader::default(),
+            mode,
+            outer: OuterHeader { udp_checksum, ..OuterHeader::default() },
             algorithm: Algorithm::default(),
             max_backends: 128,
             on_failed: OnFailed::Keep,
@@ -246,9 +265,19 @@ fn forwarding() -> (ForwardingState, NextHops) {
         };
         forwarding.pools.insert(name.to_owned(), pool);
     };
-    pool("v4", backend_v4);
-    pool("v6", backend_v6);
-    let mut service = |name: &str, vip: IpAddr, protocol, port, pool: &str| {
+    let gue = |variant| Mode::Gue { port: GUE_UDP, variant };
+    for (family, own, other) in
+        [("4", backend_v4 as fn(u8) -> IpAddr, backend_v6 as fn(u8) -> IpAddr), ("6", backend_v6, backend_v4)]
+    {
+        pool(&format!("v{family}"), own, Mode::Ipip, false);
+        pool(&format!("gue{family}"), own, gue(GueVariant::Header), false);
+        pool(&format!("gue-candidates{family}"), own, gue(GueVariant::Candidates), false);
+        pool(&format!("gue-direct{family}"), own, gue(GueVariant::Direct), false);
+        pool(&format!("gue-sum{family}"), own, gue(GueVariant::Header), true);
+        pool(&format!("cross{family}"), other, Mode::Ipip, false);
+        pool(&format!("l2{family}"), own, Mode::L2, false);
+    }
+    let mut service = |name: &str, vip: IpAddr, protocol, port, pool: &str, affinity| {
         let service = Service {
             vip,
             prefix_length: None,
@@ -257,15 +286,29 @@ fn forwarding() -> (ForwardingState, NextHops) {
             pool: pool.to_owned(),
             idle: IDLE,
             flow_table: true,
-            affinity: Affinity::Flow,
+            affinity,
             fragments: Fragments::Drop,
             new_flows_per_second: None,
         };
         forwarding.services.insert(name.to_owned(), service);
     };
-    service("tcp4", VIP_V4.into(), Protocol::Tcp, PORT_TCP, "v4");
-    service("udp4", VIP_V4.into(), Protocol::Udp, PORT_UDP, "v4");
-    service("tcp6", VIP_V6.into(), Protocol::Tcp, PORT_TCP, "v6");
-    service("udp6", VIP_V6.into(), Protocol::Udp, PORT_UDP, "v6");
+    for (family, vip) in [("4", IpAddr::from(VIP_V4)), ("6", IpAddr::from(VIP_V6))] {
+        let mut service = |name: &str, protocol, port, pool: &str, affinity| {
+            service(&format!("{name}{family}"), vip, protocol, port, &format!("{pool}{family}"), affinity);
+        };
+        service("tcp", Protocol::Tcp, PORT_TCP, "v", Affinity::Flow);
+        service("udp", Protocol::Udp, PORT_UDP, "v", Affinity::Flow);
+        service("affinity", Protocol::Tcp, port::AFFINITY, "v", Affinity::Source);
+        for (pool, port) in [
+            ("gue", port::GUE),
+            ("gue-candidates", port::GUE_CANDIDATES),
+            ("gue-direct", port::GUE_DIRECT),
+            ("gue-sum", port::GUE_SUM),
+            ("cross", port::CROSS),
+            ("l2", port::L2),
+        ] {
+            service(pool, Protocol::Tcp, port, pool, Affinity::Flow);
+        }
+    }
     (forwarding, next_hops)
 }

@@ -299,6 +299,18 @@ fn goals(floors: &[Line], cases: &[Line], appliance: ProgramFigures) -> Result<V
         goal("7", "v6 TCP hit / v4 TCP hit, 1 flow, net", net("ipip/v6/tcp/hit/1")? / hit, [1.15, 1.05, 1.0]),
         goal("8", "v4 UDP hit / v4 TCP hit, 1 flow, net", net("ipip/v4/udp/hit/1")? / hit, [1.15, 1.05, 1.0]),
         goal(
+            "9",
+            "GUE hit / IP in IP hit, v4, 1 flow, net",
+            net("gue/v4/tcp/hit/1")? / hit,
+            [1.3, 1.15, 1.05],
+        ),
+        goal(
+            "9b",
+            "GUE with three candidates / IP in IP hit, v4, 1 flow, net",
+            net("gue-candidates/v4/tcp/hit/1")? / hit,
+            [1.6, 1.4, 1.25],
+        ),
+        goal(
             "10",
             "instructions visited by the verifier",
             f64::from(appliance.verified_insns),
