@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What each path costs, and that nothing creeps into the plain one.
 
-use weir_dataplane_core::bytes::{Outer, ServiceSlot, SlotControl};
+use weir_dataplane_core::bytes::{BackendMode, Outer, ServiceSlot, SlotControl};
 use weir_dataplane_core::flow::{Idle, Slot, state};
 use weir_dataplane_core::hash::{self, HashKeys};
 use weir_dataplane_core::{
@@ -82,7 +82,14 @@ fn established(machine: &mut Machine, frame: &[u8], hash: u64, backend: u16) {
 }
 
 fn hit(vip: &str, client: &str, backend: u16, udp: bool) -> Run {
-    let mut machine = machine();
+    let run = hit_of(machine(), vip, client, backend, udp);
+    assert_eq!(run.programs, [names::PROGRAM_INGRESS]);
+    let outer = if vip.contains(':') { (54 + 40, 8 + 5) } else { (34 + 20, 8 + 5) };
+    assert_eq!(run.frame.len(), outer.0 + if udp { outer.1 } else { 20 });
+    run
+}
+
+fn hit_of(mut machine: Machine, vip: &str, client: &str, backend: u16, udp: bool) -> Run {
     let frame =
         if udp { Frame::udp(client, 40_000, vip, 80) } else { Frame::tcp(client, 40_000, vip, 80, ACK) };
     let octets = frame.octets();
@@ -100,9 +107,6 @@ fn hit(vip: &str, client: &str, backend: u16, udp: bool) -> Run {
     established(&mut machine, &octets, hash, backend);
     let run = machine.run(&octets);
     assert_eq!(run.action, XDP_TX);
-    assert_eq!(run.programs, [names::PROGRAM_INGRESS]);
-    let grown = if frame.source.is_ipv4() { 20 } else { 40 };
-    assert_eq!(run.frame.len(), octets.len() + grown);
     run
 }
 
@@ -126,4 +130,38 @@ fn what_is_not_for_a_vip_leaves_soon() {
     println!("not for a VIP: {} instructions, helpers {:?}", run.instructions, run.helpers);
     assert_eq!(run.action, XDP_PASS);
     assert!(run.instructions <= 146, "{} instructions", run.instructions);
+}
+
+/// Modes behind a tail call: what they cost over the plain way.
+#[test]
+fn modes_have_their_price() {
+    for (name, mode, added, most) in [
+        ("GUE", BackendMode::GUE, 32, 775),
+        ("GUE with candidates", BackendMode::GUE_CANDIDATES, 56, 1010),
+        ("GUE variant 1", BackendMode::GUE_DIRECT, 28, 762),
+        ("L2", BackendMode::L2, 0, 567),
+    ] {
+        let mut machine = machine();
+        for id in [1, 3, 4, 5] {
+            let usable = BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW;
+            let to = [10, 1, 0, id as u8].into();
+            let outer = Outer { port: 6080_u16.to_be(), ..Outer::v4([192, 0, 2, 1].into(), to, 17) };
+            let hops = [1; 4];
+            let backend = BackendValue {
+                mode,
+                flags: usable,
+                next_hops: hops,
+                identity: 1,
+                outer,
+                ..BackendValue::default()
+            };
+            machine.set(names::MAP_BACKENDS, id, backend);
+        }
+        machine.set(names::MAP_ROWS, 0, Row::from_ids([1, 3, 4, 5]));
+        let run = hit_of(machine, "198.51.100.10", "203.0.113.7", 1, false);
+        assert_eq!(run.programs, [names::PROGRAM_INGRESS, names::PROGRAM_ENCAP], "{name}");
+        assert_eq!(run.frame.len(), 64 - 10 + added, "{name}");
+        println!("{name}: {} instructions, helpers {:?}", run.instructions, run.helpers);
+        assert!(run.instructions <= most, "{name}: {} instructions, at most {most}", run.instructions);
+    }
 }
