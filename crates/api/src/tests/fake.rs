@@ -132,7 +132,8 @@ impl ControlPlane for FakeAppliance {
 pub(crate) fn sample() -> Status {
     let at = Timestamp(UNIX_EPOCH + Duration::from_millis(1_767_225_600_250));
     let vip = |address: &str, desired: bool, withheld: &[WithheldReason]| VipStatus {
-        address: address.parse().expect("an address"),
+        address: address.to_owned(),
+        echo: true,
         announce_desired: desired,
         announced: desired,
         withheld: withheld.to_vec(),
@@ -209,7 +210,9 @@ pub(crate) fn sample() -> Status {
             "www-https".into(),
             ServiceStatus {
                 vip: "www".into(),
-                address: "198.51.100.10".parse().expect("an address"),
+                address: "198.51.100.10".to_owned(),
+                affinity: "flow".to_owned(),
+                fragments: "drop".to_owned(),
                 protocol: "tcp".into(),
                 port: 443,
                 pool: "web".into(),
@@ -222,6 +225,7 @@ pub(crate) fn sample() -> Status {
         pools: BTreeMap::from([(
             "web".into(),
             PoolStatus {
+                algorithm: "rendezvous".to_owned(),
                 mode: "ipip".into(),
                 max_backends: 64,
                 usable: 1,
