@@ -4,6 +4,7 @@
 //! One test binary, because each binary links for long. All need root and run inside `scripts/isolated.sh` (`make test`).
 //! A scenario that fails prints the logs of its daemons.
 
+mod a_backend_on_the_link_gets_bare_packets;
 mod a_bfd_path_that_fails_is_out_at_once;
 mod a_broken_disk_stops_nothing;
 mod a_clean_stop_fails_no_request;
