@@ -4,5 +4,7 @@
 pub mod bed;
 pub mod build;
 pub mod carried;
+pub mod document;
 pub mod headers;
 pub mod pair;
+pub mod recorder;

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One frame through the loaded program and through the host's copy of the same tables.
+//!
+//! Both are a private copy on a clock that stands until a test lets time pass. Where the binary `weir` is at hand (the tests
+//! of its crate), what a pair was given is also told to `weir replay`, which must say the same of every frame.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use weir_dataplane::host::{HostPacket, HostTables};
-use weir_dataplane::kernel::test_run::Ran;
-use weir_dataplane::{Counters, Dataplane};
+use weir_dataplane::{ApplyError, Counters, Dataplane};
 use weir_dataplane_core::{Action, Count, Verdict, process};
 
-use super::bed::{LOOPBACK, PinDir, State, open};
+use super::bed::{LOOPBACK, PinDir, State, capacity, config};
+use super::recorder::Recorder;
 
 /// The loaded program beside the host's copy of its tables.
 pub struct Pair {
     pub kernel: Dataplane,
     pub host: HostTables,
-    _pins: PinDir,
+    recorder: Option<Recorder>,
 }
 
 /// What both made of a frame.
@@ -26,17 +29,46 @@ pub struct Result {
 
 impl Pair {
     pub fn new(state: &State) -> Self {
-        let pins = PinDir::new();
-        let mut kernel = open(&pins);
-        state.apply(&mut kernel);
+        let mut pair = Self::unrecorded();
+        pair.recorder = Some(Recorder::new());
+        pair.apply(state);
+        pair
+    }
+
+    /// One with empty tables, of which `weir replay` hears nothing.
+    pub fn unrecorded() -> Self {
+        let config = config(&PinDir::new(), capacity());
+        let mut kernel = Dataplane::open_private(config).unwrap_or_else(|error| panic!("open: {error:?}"));
         let host = kernel.snapshot().unwrap();
-        Self { kernel, host, _pins: pins }
+        Self { kernel, host, recorder: None }
     }
 
     /// Puts another state in force on both sides.
     pub fn apply(&mut self, state: &State) {
-        state.apply(&mut self.kernel);
-        self.host = self.kernel.snapshot().unwrap();
+        self.try_apply(state).unwrap_or_else(|error| panic!("apply: {error:?}"));
+    }
+
+    /// As [`Pair::apply`], of a state that may be refused.
+    pub fn try_apply(&mut self, state: &State) -> std::result::Result<(), ApplyError> {
+        let applied = self.kernel.set_forwarding(&state.forwarding, &state.next_hops);
+        // What this second spent, and where first fragments went, outlives a change of state.
+        let before = std::mem::replace(&mut self.host, self.kernel.snapshot().unwrap());
+        self.host.budgets = before.budgets;
+        self.host.fragments = before.fragments;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.state(state);
+        }
+        applied.map(drop)
+    }
+
+    /// Lets seconds pass on both sides.
+    pub fn pass(&mut self, seconds: u64) {
+        self.kernel.pass(seconds);
+        self.kernel.copy_flows(&self.host);
+        self.host.budgets.lock().unwrap().clear();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.pass(seconds);
+        }
     }
 
     /// Runs `frame` on both and demands the same verdict, the same frame, and the counters that belong to them.
@@ -45,41 +77,15 @@ impl Pair {
         let result = self.compare(frame).unwrap_or_else(|difference| panic!("{difference}"));
         let after = self.kernel.counters().unwrap();
         check_counters(&before, &after, result.0.verdict, result.1, frame.len());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.frame(frame, &result.0);
+        }
         result.0
     }
 
-    /// As [`Pair::run`] without counters; a difference comes back in words.
+    /// As [`Pair::run`] without counters, and not recorded; a difference comes back in words.
     pub fn compare(&mut self, frame: &[u8]) -> std::result::Result<(Result, Option<Count>), String> {
-        let tick = self.kernel.tick().unwrap();
         let ran = self.kernel.run(frame).unwrap();
-        let ended = self.kernel.tick().unwrap();
-        if ended == tick {
-            return self.on_host(tick, frame, ran);
-        }
-        // The kernel has acted, on one side of the tick's edge or the other: what it wrote into the flow table says which.
-        let before: Vec<u64> = self.host_slots().map(|slot| slot.load(Ordering::Relaxed)).collect();
-        let first = self.on_host(tick, frame, ran.clone());
-        if first.is_ok() && self.same_flows() {
-            return first;
-        }
-        for (slot, value) in self.host_slots().zip(before) {
-            slot.store(value, Ordering::Relaxed);
-        }
-        self.on_host(ended, frame, ran)
-    }
-
-    fn host_slots(&self) -> impl Iterator<Item = &AtomicU64> {
-        self.host.flows.iter().flat_map(|slots| slots.iter())
-    }
-
-    /// Decides on the host at `tick`, and compares with what the kernel `ran`.
-    fn on_host(
-        &mut self,
-        tick: u16,
-        frame: &[u8],
-        ran: Ran,
-    ) -> std::result::Result<(Result, Option<Count>), String> {
-        self.host.tick.store(tick, Ordering::Relaxed);
         *self.host.counted.lock().unwrap() = None;
         let mut packet = HostPacket::new(frame, LOOPBACK);
         let outcome = process(&mut packet, &self.host);
@@ -111,6 +117,16 @@ impl Pair {
         fresh.flows.iter().zip(&self.host.flows).all(|(a, b)| {
             a.iter().zip(b.iter()).all(|(a, b)| a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed))
         })
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if let Some(recorder) = self.recorder.take()
+            && !std::thread::panicking()
+        {
+            recorder.replay();
+        }
     }
 }
 
