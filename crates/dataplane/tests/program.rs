@@ -15,6 +15,7 @@ mod program {
     mod floods;
     mod fragments;
     mod headers;
+    mod icmp;
     mod lifecycle;
     mod modes;
     mod next_hops;
@@ -23,5 +24,6 @@ mod program {
     mod selection;
     mod size;
     mod tables;
+    mod too_big;
     mod verify;
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use weir_dataplane::forwarding::{
-    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
-    Pool, Protocol, Service,
+    Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Limits, Mode, OnFailed,
+    OuterHeader, Pool, Protocol, Service, Vip,
 };
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
@@ -113,6 +113,18 @@ impl State {
             new_flows_per_second: None,
         };
         self.forwarding.services.insert(name.to_owned(), service);
+        self
+    }
+
+    /// What concerns the VIP `address` as a whole: whether it answers echo requests.
+    pub fn echo(mut self, address: &str, answers_echo: bool) -> Self {
+        let address: IpAddr = address.parse().unwrap();
+        self.forwarding.vips.insert(address.into(), Vip { answers_echo });
+        self
+    }
+
+    pub fn edit_limits(mut self, edit: impl FnOnce(&mut Limits)) -> Self {
+        edit(&mut self.forwarding.limits);
         self
     }
 

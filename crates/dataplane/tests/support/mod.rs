@@ -6,5 +6,6 @@ pub mod build;
 pub mod carried;
 pub mod document;
 pub mod headers;
+pub mod message;
 pub mod pair;
 pub mod recorder;
