@@ -84,7 +84,7 @@ pub const ROWS_MIN: u32 = 4_096;
 pub const ROWS_MAX: u32 = 1_048_576;
 /// Rows per declared backend: a backend's share of 512 rows varies by 4.4 % before the bound evens it out.
 pub const ROWS_PER_BACKEND: u32 = 512;
-/// Most scores (rows × members) that a pool may need; a pool beyond it is refused. About seven seconds of one core.
+/// Most scores (rows × members) that a pool may need; a pool beyond it is refused. Many seconds of one core, which the bench `rows` prints.
 pub const SCORES_MAX: u64 = 1 << 31;
 /// How far over its fair share a backend may get by default, in 1/1000.
 pub const EPSILON_PERMILLE_DEFAULT: u16 = 10;
