@@ -118,7 +118,7 @@ fn the_verifier_is_far_from_its_limit() {
 }
 
 /// Instructions that the verifier may visit in each step; it gives up at a million.
-const VERIFIED_MAX: u32 = 131_072;
+const VERIFIED_MAX: u32 = 65_536;
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
