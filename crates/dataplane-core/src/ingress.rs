@@ -2,8 +2,8 @@
 //! The first step: plain packets of plain services from frame to outcome, and everything else to where it belongs.
 //!
 //! Plain is what nearly all packets of nearly all services are: no VLAN tag, TCP or UDP behind IPv4 or the fixed IPv6
-//! header, whole; an exact service without options; a backend reached by IP in IP of the packet's own family, by a path
-//! that the packet fits. This step is kept so small that the other ones cost it two branches.
+//! header, whole; an exact service without options; a backend reached by IP in IP or GUE over the packet's own family, by a
+//! path that the packet fits. This step is kept so small that the other ones cost it two branches.
 
 use crate::Packet;
 use crate::bytes::{Address, BackendFlags, Knobs, ServiceFlags, ServiceKey, ServiceValue};
@@ -100,26 +100,34 @@ fn plain<'t, P: Packet, T: Tables, S: Steer, const V6: bool>(
     if segment.ttl <= 1 {
         return Err(Verdict::DropTtl.into());
     }
-    let (flag, overhead) = if V6 {
-        (BackendFlags::PLAIN_V6, parse::IPV6_LEN)
+    let backend = decision.backend;
+    let (plain, gue, overhead) = if V6 {
+        (BackendFlags::PLAIN_V6, BackendFlags::GUE_V6, parse::IPV6_LEN)
     } else {
-        (BackendFlags::PLAIN_V4, parse::IPV4_LEN)
+        (BackendFlags::PLAIN_V4, BackendFlags::GUE_V4, parse::IPV4_LEN)
     };
-    let outer_len = segment.ip_len + overhead;
-    if !decision.backend.has(flag) || outer_len > next_hop.plain_mtu as u32 {
+    let mtu = next_hop.plain_mtu as u32;
+    let (ipip_len, gue_len) = (segment.ip_len + overhead, segment.ip_len + overhead + encap::GUE_SHIM_LEN);
+    if backend.has(plain) && ipip_len <= mtu {
+        if V6 {
+            encap::ipip_v6(packet, segment, ipip_len, hash, backend, next_hop)?;
+        } else {
+            encap::ipip_v4(packet, segment, ipip_len, backend, next_hop)?;
+        }
+    } else if backend.has(gue) && gue_len <= mtu {
+        if V6 {
+            encap::gue_v6(packet, segment, gue_len, hash, backend, next_hop)?;
+        } else {
+            encap::gue_v4(packet, segment, gue_len, hash, backend, next_hop)?;
+        }
+    } else {
         let plan = Plan {
             service: service.id,
             backend: decision.id,
             verdict: decision.verdict.number(),
             ..Plan::new::<V6>(segment, hash, ETHERNET_HEADER, frame_len)
         };
-        let exit = if tables.set_plan(&plan) { Exit::Encap } else { Verdict::DropInternal.into() };
-        return Err(exit);
-    }
-    if V6 {
-        encap::ipip_v6(packet, segment, outer_len, hash, decision.backend, next_hop)?;
-    } else {
-        encap::ipip_v4(packet, segment, outer_len, decision.backend, next_hop)?;
+        return Err(if tables.set_plan(&plan) { Exit::Encap } else { Verdict::DropInternal.into() });
     }
     Ok((decision, next_hop.ifindex))
 }

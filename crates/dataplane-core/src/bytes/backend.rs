@@ -25,6 +25,10 @@ impl BackendFlags {
     pub const PLAIN_V4: u8 = 16;
     /// IPv6 packets go the plain way: by an IPv6 header and nothing else.
     pub const PLAIN_V6: u8 = 32;
+    /// IPv4 packets go by an IPv4 header and GUE variant 0, all by default.
+    pub const GUE_V4: u8 = 64;
+    /// IPv6 packets go by an IPv6 header and GUE variant 0, all by default.
+    pub const GUE_V6: u8 = 128;
 }
 
 /// Values of [`BackendValue::mode`].

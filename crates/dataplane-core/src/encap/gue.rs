@@ -47,8 +47,9 @@ pub const UDP_LEN: u32 = 8;
 pub const HEADER_LEN: u32 = 4;
 
 /// First of the source ports.
-const SOURCE_PORT: u32 = 0xc000;
-const SOURCE_PORT_MASK: u32 = 0x3fff;
+pub(super) const SOURCE_PORT: u32 = 0xc000;
+/// Bits of the flow in it.
+pub(super) const SOURCE_PORT_MASK: u32 = 0x3fff;
 const PROTOCOL_UDP: u32 = 17;
 const PROTOCOL_IPV4: u32 = 4;
 const PROTOCOL_IPV6: u32 = 41;

@@ -83,7 +83,7 @@ pub fn ipip_v6<P: Packet>(
 /// Takes one from the TTL of the IPv4 header behind the Ethernet header and updates its checksum.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
-fn decrement_ttl<P: Packet>(packet: &mut P) -> Option<()> {
+pub(super) fn decrement_ttl<P: Packet>(packet: &mut P) -> Option<()> {
     const TTL_WORD: usize = ETHERNET_HEADER + 8;
     let word = u32::from_be(packet.read(TTL_WORD)?);
     let new = word - (1 << 24);

@@ -15,6 +15,7 @@ mod ethernet;
 mod inner;
 mod ipip;
 mod outer;
+mod plain_gue;
 mod step;
 
 use crate::Packet;
@@ -22,6 +23,7 @@ use crate::bytes::NextHopValue;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_OFFSET};
 
 pub use ipip::{ipip_v4, ipip_v6};
+pub use plain_gue::{SHIM_LEN as GUE_SHIM_LEN, gue_v4, gue_v6};
 pub use step::{Carried, carry, encap, overhead_max};
 
 /// TTL or hop limit of outer headers.

@@ -28,15 +28,15 @@ pub(super) fn outer(config: &DataplaneConfig, mode: Mode, address: IpAddr) -> Op
     Some(outer)
 }
 
-/// Family of the outer header, and whether packets of that family go the plain way, as bits of [`BackendFlags`].
+/// Family of the outer header, and whether and how packets of that family go the plain way, as bits of [`BackendFlags`].
 pub(super) fn flags(pool: &Pool, address: IpAddr) -> u8 {
-    let is_plain = pool.mode == Mode::Ipip && options(&pool.outer) == 0;
-    match (address, is_plain) {
-        (IpAddr::V4(_), true) => BackendFlags::PLAIN_V4,
-        (IpAddr::V4(_), false) => 0,
-        (IpAddr::V6(_), true) => BackendFlags::OUTER_V6 | BackendFlags::PLAIN_V6,
-        (IpAddr::V6(_), false) => BackendFlags::OUTER_V6,
-    }
+    let (v4, v6) = match pool.mode {
+        _ if options(&pool.outer) != 0 => (0, 0),
+        Mode::Ipip => (BackendFlags::PLAIN_V4, BackendFlags::PLAIN_V6),
+        Mode::Gue { variant: GueVariant::Header, .. } => (BackendFlags::GUE_V4, BackendFlags::GUE_V6),
+        Mode::Gue { .. } | Mode::L2 => (0, 0),
+    };
+    if address.is_ipv4() { v4 } else { BackendFlags::OUTER_V6 | v6 }
 }
 
 /// How outer headers are made, as bits of [`OuterOptions`].
