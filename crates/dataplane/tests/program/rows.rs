@@ -181,7 +181,7 @@ fn full_tables_forward_to_the_last() {
         last.clone().service("t", "10.1.0.1", Protocol::Tcp, 443, "p0"),
         last.clone().pool("z", &[("y", "10.200.0.2")]),
     ];
-    for (state, what) in [(services, "service (`t`)"), (backends, "backend (`z.y`)")] {
+    for (state, what) in [(services, "VIP (`10.1.0.1`)"), (backends, "backend (`z.y`)")] {
         let error =
             dataplane.set_forwarding(&state.forwarding, &state.next_hops).expect_err("full").to_string();
         assert!(error.contains(what), "{error}");
