@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub mod port {
     pub const L2: u16 = 8_006;
     /// IP in IP, all flows of a client to one backend.
     pub const AFFINITY: u16 = 8_007;
+    /// IP in IP, hardly any new flows remembered.
+    pub const LIMITED: u16 = 8_008;
 }
 /// UDP port of GUE.
 const GUE_UDP: u16 = 6_080;
@@ -288,7 +291,7 @@ fn forwarding() -> (ForwardingState, NextHops) {
             flow_table: true,
             affinity,
             fragments: Fragments::Drop,
-            new_flows_per_second: None,
+            new_flows_per_second: NonZeroU32::new(u32::from(port == port::LIMITED)),
         };
         forwarding.services.insert(name.to_owned(), service);
     };
@@ -299,6 +302,7 @@ fn forwarding() -> (ForwardingState, NextHops) {
         service("tcp", Protocol::Tcp, PORT_TCP, "v", Affinity::Flow);
         service("udp", Protocol::Udp, PORT_UDP, "v", Affinity::Flow);
         service("affinity", Protocol::Tcp, port::AFFINITY, "v", Affinity::Source);
+        service("limited", Protocol::Tcp, port::LIMITED, "v", Affinity::Flow);
         for (pool, port) in [
             ("gue", port::GUE),
             ("gue-candidates", port::GUE_CANDIDATES),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! "Fragmentation needed" and "packet too big" to clients whose packets do not fit once they are encapsulated.
 
-
 use weir_dataplane_core::Verdict::{self, *};
 
 use crate::support::bed::{State, hop, usual};
