@@ -412,3 +412,29 @@ fn another_port_is_another_backend() {
     pair.apply(&state.edit_pool("web", |pool| pool.mode = other));
     arrives(&mut pair, "19523", &frame, &ip, &Way::new(other, BACKEND4));
 }
+
+/// Tags belong to the link that a frame came by, and a tag that is pushed to the one it leaves by.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn tags_that_came_are_gone_in_every_mode() {
+    let mut pair = pair();
+    for (mode_name, mode) in MODES {
+        for (to, vlan) in [(BACKEND4, None), (BACKEND6, None), (BACKEND4, Some(0x123))] {
+            let next = NextHop { vlan, is_on_link: true, ..hop(1500) };
+            pair.apply(&state(mode, &[to]).next_hop(to, Some(next)));
+            for (client, frame) in clients() {
+                let ip = with_checksum(&frame.ip());
+                for tags in [&[0x8100_0005_u32][..], &[0x88a8_0007, 0x8100_0005]] {
+                    let mut octets = framed(&ip);
+                    for tag in tags.iter().rev() {
+                        octets.splice(12..12, tag.to_be_bytes());
+                    }
+                    let result = pair.run(&octets);
+                    let name = format!("{mode_name} of {client} to {to}, {} tags to {vlan:?}", tags.len());
+                    let way = Way { vlan, ..Way::new(mode, to) };
+                    assert_eq!(result.frame, carried(&ip, entropy(&frame), &way), "{name}");
+                }
+            }
+        }
+    }
+}
