@@ -227,11 +227,21 @@ fn service_value(value: *const ServiceValue) -> ServiceValue {
     }
 }
 
+/// Bits of where an IP header can lie: behind an Ethernet header and two tags at most.
+const L3_MASK: u16 = 0x1f;
+/// Bits of where a transport header can lie: within the first 512 octets.
+const L4_MASK: u16 = 0x3ff;
+
 /// The plan at `index` of this CPU.
+///
+/// The masks change nothing. A value of a map may be anything to the verifier, and that of Linux 6.1 forgets what a comparison
+/// said of an offset once it comes back from the stack ("R1 offset is outside of the packet"); a mask it remembers. Guarded by the
+/// fixtures of modes on that kernel.
 #[inline(always)]
 pub fn plan(index: u32) -> Option<Plan> {
     // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
-    maps::PLANS.get_ptr(index).map(|plan| unsafe { *plan })
+    let plan = maps::PLANS.get_ptr(index).map(|plan| unsafe { *plan })?;
+    Some(Plan { l3: plan.l3 & L3_MASK, l4: plan.l4 & L4_MASK, ..plan })
 }
 
 /// Leaves a plan at `index` of this CPU.
