@@ -22,7 +22,8 @@ inside() {
     mount -t tmpfs -o mode=0755 tmpfs /run
     mkdir -p /run/netns /run/lock /run/weir /run/tmp
     chmod 1777 /run/tmp
-    if id frr >/dev/null 2>&1; then
+    # The user outlives the package, and an emulated guest has only the user.
+    if id frr >/dev/null 2>&1 && [ -d /etc/frr ]; then
         install -d -o frr -g frr /run/frr
         mount -t tmpfs -o mode=0755 tmpfs /etc/frr
     fi
