@@ -90,10 +90,19 @@ pub fn steer<'t, T: Tables>(
     hash: u64,
     kind: Kind,
 ) -> Result<Decision<'t>, Verdict> {
-    steer_as(tables, service, hash, kind, Part::Own)
+    steer_as(tables, service, Hashes { row: hash, slot: hash }, kind, Part::Own)
 }
 
-/// As [`steer`], for a hash that other flows may have as well.
+/// What a packet's row and slot are found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashes {
+    /// Chooses the row: the same on every appliance.
+    pub row: u64,
+    /// Chooses the set and tags the slot of the flow table; mostly the same.
+    pub slot: u64,
+}
+
+/// As [`steer`], for hashes that other flows may have as well.
 ///
 /// # Errors
 /// As [`steer`].
@@ -101,7 +110,7 @@ pub fn steer<'t, T: Tables>(
 pub fn steer_as<'t, T: Tables>(
     tables: &'t T,
     service: &ServiceValue,
-    hash: u64,
+    Hashes { row, slot: hash }: Hashes,
     kind: Kind,
     part: Part,
 ) -> Result<Decision<'t>, Verdict> {
@@ -131,7 +140,7 @@ pub fn steer_as<'t, T: Tables>(
         own.0 = slots.launder(index, hash);
     }
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
-    let (id, backend) = by_row(tables, service, hash)?;
+    let (id, backend) = by_row(tables, service, row)?;
     let verdict = match &slots {
         _ if part == Part::Told => Verdict::ForwardIcmp,
         Some(_) if is_strangers(tables, service, own.1, now, idle) => Verdict::ForwardUncached,

@@ -23,7 +23,7 @@ use crate::flow::Kind;
 use crate::parse::{self, View, full, protocol};
 use crate::plan::{Plan, PlanFlags};
 use crate::process::{Count, Exit, Step};
-use crate::steer::{self, Part};
+use crate::steer::{self, Hashes, Part};
 use crate::tables::Tables;
 use crate::verdict::Verdict;
 use fragment::Later;
@@ -100,7 +100,8 @@ fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked
     let hash = asked.flow.reduced(service.flags).hash(tables);
     let (part, flag) =
         if asked.is_told { (Part::Told, PlanFlags::ICMP_ERROR) } else { (select::part(service.flags), 0) };
-    let decision = steer::steer_as(tables, service, hash, kind, part)?;
+    let hashes = Hashes { row: hash, slot: select::slot_hash(service, hash) };
+    let decision = steer::steer_as(tables, service, hashes, kind, part)?;
     if view.is_fragment && !view.is_later && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
         fragment::remember(tables, view, service, decision.id);
     }

@@ -11,7 +11,7 @@
 //! Of two options the one lower in the table wins. In a prefix VIP the address is the packet's own destination, so that an
 //! address keeps its clients' backends when it becomes a VIP by itself.
 
-use crate::bytes::{Address, ServiceFlags};
+use crate::bytes::{Address, ServiceFlags, ServiceValue};
 use crate::hash;
 use crate::steer::Part;
 use crate::tables::Tables;
@@ -68,6 +68,17 @@ impl Tuple {
 #[inline(always)]
 pub const fn part(flags: u32) -> Part {
     if flags & SHARES != 0 { Part::Shared } else { Part::Own }
+}
+
+/// What the slot of a packet of `service` with hash `hash` is found by.
+///
+/// A client with one hash for two services of different pools (HTTP and HTTPS of a VIP, each with affinity to the source) has a
+/// slot for each pool: of one for both, each service would take the other's backend for a stranger's, and one of the two
+/// would never be remembered. Ids of pools are this appliance's own, as the flow table is; rows are the fleet's.
+#[inline(always)]
+pub const fn slot_hash(service: &ServiceValue, hash: u64) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    if service.flags & SHARES != 0 { hash ^ (service.pool as u64).wrapping_mul(ODD) } else { hash }
 }
 
 #[cfg(test)]

@@ -54,6 +54,36 @@ fn all_of_a_clients_flows_to_a_vip_go_to_one_backend() {
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
+fn services_of_two_pools_remember_a_client_each_for_itself() {
+    let state = usual().pool("tls4", &[("c1", "10.2.0.1"), ("c2", "10.2.0.2"), ("c3", "10.2.0.3")]).service(
+        "https4",
+        VIP,
+        Protocol::Tcp,
+        443,
+        "tls4",
+    );
+    let state = all(state, Affinity::Source).edit_service("https4", |s| s.affinity = Affinity::Source);
+    let mut pair = Pair::new(&state);
+    let tcp = |port, to, flags| Frame::tcp(CLIENT, port, VIP, to, flags);
+    let http = carries(&mut pair, &tcp(1, 80, SYN), ForwardNew);
+    let https = carries(&mut pair, &tcp(2, 443, SYN), ForwardNew);
+    for _ in 0..3 {
+        assert_eq!(carries(&mut pair, &tcp(1, 80, ACK), ForwardFlow), http);
+        assert_eq!(carries(&mut pair, &tcp(2, 443, ACK), ForwardFlow), https);
+    }
+    let drained = |state: State, pool: &str, owner| {
+        let name = state.forwarding.pools[pool].backends.iter().find(|(_, b)| b.address == owner).unwrap().0;
+        let name = name.clone();
+        state.backend_state(pool, &name, BackendState::Draining)
+    };
+    pair.apply(&drained(drained(state, "web4", http), "tls4", https));
+    assert_eq!(carries(&mut pair, &tcp(1, 80, ACK), ForwardFlow), http, "a drain keeps what is open");
+    assert_eq!(carries(&mut pair, &tcp(2, 443, ACK), ForwardFlow), https, "of either pool");
+    assert!(pair.same_flows());
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
 fn a_clients_flows_to_one_port_go_to_one_backend() {
     let state = usual().service("https4", VIP, Protocol::Tcp, 443, "web4");
     let state =
