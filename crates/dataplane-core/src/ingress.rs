@@ -28,12 +28,12 @@ fn decide<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> Result<
     match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
         Some(ETHERTYPE_IPV4) => match parse::ipv4(packet) {
             Parsed::Segment(segment) => forward::<P, T, S, false>(packet, tables, &segment),
-            Parsed::Other(destination, _) => Err(other(tables, destination)),
+            Parsed::Other(destination) => Err(other(tables, destination)),
             Parsed::Unreadable => Err(Verdict::PassMalformed.into()),
         },
         Some(ETHERTYPE_IPV6) => match parse::ipv6(packet) {
             Parsed::Segment(segment) => forward::<P, T, S, true>(packet, tables, &segment),
-            Parsed::Other(destination, _) => Err(other(tables, destination)),
+            Parsed::Other(destination) => Err(other(tables, destination)),
             Parsed::Unreadable => Err(Verdict::PassMalformed.into()),
         },
         Some(ethertype) if is_vlan(ethertype) => Err(Exit::Slow),

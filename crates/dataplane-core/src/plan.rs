@@ -31,7 +31,7 @@ impl Answer {
     pub const TOO_BIG: u8 = 2;
 }
 
-/// Value of the plan table, 56 bytes; one per CPU and kind of run. Ports and addresses as they lie in the packet.
+/// Value of the plan table, 48 bytes; one per CPU and kind of run.
 #[repr(C, align(8))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
@@ -47,10 +47,6 @@ pub struct Plan {
     pub frame_len: u32,
     /// Octets of the IP packet as its header says.
     pub ip_len: u32,
-    /// Last word of the client's address.
-    pub source: u32,
-    /// Source port, then destination port; 0 where there are none.
-    pub ports: u32,
     /// The backend chosen, 0 when the packet is answered.
     pub backend: u16,
     /// Where the IP header lies in the frame: 14, or behind one or two VLAN tags 18 or 22.
@@ -74,7 +70,7 @@ pub struct Plan {
     /// Always 0.
     pub zero: u16,
 }
-const _: () = assert!(size_of::<Plan>() == 56 && align_of::<Plan>() == 8);
+const _: () = assert!(size_of::<Plan>() == 48 && align_of::<Plan>() == 8);
 
 impl Default for Plan {
     fn default() -> Self {
@@ -85,8 +81,6 @@ impl Default for Plan {
             service: 0,
             frame_len: 0,
             ip_len: 0,
-            source: 0,
-            ports: 0,
             backend: 0,
             l3: 0,
             l4: 0,
@@ -115,8 +109,6 @@ impl Plan {
             entropy: (hash >> 32) as u32,
             frame_len,
             ip_len: segment.ip_len,
-            source: segment.source.0[3],
-            ports: segment.ports_be,
             l3: l3 as u16,
             l4: segment.l4 as u16,
             flags: family | fragments,

@@ -138,7 +138,7 @@ fn are_alike(a: &Named<'_>, b: &Named<'_>) -> bool {
     without_id(a) == without_id(b)
 }
 
-/// Adds the marker of the service's VIP, or what the service adds to it.
+/// Adds the marker of the service's VIP, the same for all its services.
 fn mark(
     records: &mut HashMap<ServiceKey, ServiceValue>,
     named: &Named<'_>,
@@ -147,14 +147,7 @@ fn mark(
     let vip = named.service.vip();
     let of_vip = vips.get(&vip).expect("every VIP of a service has an id");
     let echo = if of_vip.answers_echo { VipFlags::ECHO } else { 0 };
-    let any_port = if named.service.port == 0 { VipFlags::ANY_PORT } else { 0 };
-    let marker = records.entry(marker_key(vip)).or_insert(ServiceValue {
-        id: of_vip.id,
-        pool: named.pool,
-        flags: echo,
-        ..ServiceValue::default()
-    });
-    marker.flags |= any_port;
+    records.insert(marker_key(vip), ServiceValue { id: of_vip.id, flags: echo, ..ServiceValue::default() });
 }
 
 /// The service's own record.

@@ -196,12 +196,9 @@ pub struct VipFlags;
 impl VipFlags {
     /// Echo requests are answered.
     pub const ECHO: u32 = 1;
-    /// Some service of the VIP is for every port.
-    pub const ANY_PORT: u32 = 2;
 }
 
-/// Value of the service table, 24 bytes. In a marker: `id` of the VIP (for its budgets), `flags` as [`VipFlags`], and `pool`
-/// of one of its services; the rest zero.
+/// Value of the service table, 24 bytes. In a marker: `id` of the VIP (for its budgets), `flags` as [`VipFlags`], the rest zero.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ServiceValue {

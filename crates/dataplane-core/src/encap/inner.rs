@@ -3,11 +3,8 @@
 
 use super::checksum;
 use crate::Packet;
-use crate::parse::protocol;
+use crate::parse::{IPV6_HEADER, protocol};
 use crate::plan::{Plan, PlanFlags};
-
-/// Octets of the fixed IPv6 header.
-const IPV6_HEADER: usize = 40;
 
 /// Makes `ttl` the TTL or hop limit of the packet at `plan.l3`, whose IPv4 checksum follows (RFC 1624).
 #[inline(always)]

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! IPv4 (RFC 791), with options, without reassembly.
 
-use super::{
-    ETHERNET_HEADER, ETHERNET_LEN, Parsed, Segment, length_fault, other_protocol, protocol, transport,
-};
+use super::{ETHERNET_HEADER, ETHERNET_LEN, Parsed, Segment, length_fault, protocol, transport};
 use crate::Packet;
 use crate::bytes::Address;
-use crate::verdict::Verdict;
 
 /// Octets of an IPv4 header without options.
 pub const IPV4_HEADER: usize = 20;
@@ -48,16 +45,16 @@ pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
     }
     let destination = Address::mapped(header.destination);
     if header.fragment & FRAGMENT_BITS.to_be() != 0 {
-        return Parsed::Other(destination, Verdict::DropFragment);
+        return Parsed::Other(destination);
     }
     if header.protocol != protocol::TCP && header.protocol != protocol::UDP {
-        return Parsed::Other(destination, other_protocol(header.protocol));
+        return Parsed::Other(destination);
     }
     let ip_len = u16::from_be(header.total_length) as u32;
     let available = packet.len().wrapping_sub(ETHERNET_LEN);
     let l4 = ETHERNET_HEADER + header_len as usize;
     let Some((ports_be, kind)) = transport(packet, l4, header.protocol) else {
-        return Parsed::Other(destination, Verdict::DropTruncated);
+        return Parsed::Other(destination);
     };
     Parsed::Segment(Segment {
         source: Address::mapped(header.source),

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! IPv6 (RFC 8200), transport header directly behind the fixed header.
 
-use super::{
-    ETHERNET_HEADER, ETHERNET_LEN, Parsed, Segment, length_fault, other_protocol, protocol, transport,
-};
+use super::{ETHERNET_HEADER, ETHERNET_LEN, Parsed, Segment, length_fault, protocol, transport};
 use crate::Packet;
 use crate::bytes::Address;
-use crate::verdict::Verdict;
 
 /// Octets of the fixed IPv6 header.
 pub const IPV6_HEADER: usize = 40;
@@ -27,11 +24,6 @@ struct Header {
 }
 const _: () = assert!(size_of::<Header>() == IPV6_HEADER);
 
-/// Extension headers of RFC 8200 §4 and their kin: hop-by-hop, routing, fragment, ESP, AH, destination options.
-const fn is_extension(next_header: u8) -> bool {
-    matches!(next_header, 0 | 43 | 44 | 50 | 51 | 60)
-}
-
 /// Reads the IPv6 packet behind the Ethernet header.
 #[inline(always)]
 pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
@@ -42,13 +34,12 @@ pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
     }
     let next = header.next_header;
     if next != protocol::TCP && next != protocol::UDP {
-        let verdict = if is_extension(next) { Verdict::DropExtensionHeader } else { other_protocol(next) };
-        return Parsed::Other(header.destination, verdict);
+        return Parsed::Other(header.destination);
     }
     let ip_len = u16::from_be(header.payload_length) as u32 + IPV6_LEN;
     let available = packet.len().wrapping_sub(ETHERNET_LEN);
     let Some((ports_be, kind)) = transport(packet, ETHERNET_HEADER + IPV6_HEADER, next) else {
-        return Parsed::Other(header.destination, Verdict::DropTruncated);
+        return Parsed::Other(header.destination);
     };
     #[expect(clippy::cast_possible_truncation, reason = "the traffic class is these eight bits")]
     let traffic_class = (first >> 20) as u8;

@@ -89,8 +89,8 @@ impl Segment {
 pub enum Parsed {
     /// TCP or UDP with ports.
     Segment(Segment),
-    /// An IP packet without usable ports: to whom, and the verdict if that is a VIP.
-    Other(Address, Verdict),
+    /// An IP packet whose ports were not read, and to whom: if that is a VIP, [`full`] says what it is.
+    Other(Address),
     /// Not an IP packet that can be read.
     Unreadable,
 }
@@ -129,14 +129,5 @@ const fn length_fault(ip_len: u32, header_len: u32, available: u32, protocol: u8
         Some(Verdict::DropTruncated)
     } else {
         None
-    }
-}
-
-/// The verdict for a protocol that no service has.
-#[inline(always)]
-const fn other_protocol(protocol: u8) -> Verdict {
-    match protocol {
-        protocol::ICMP | protocol::ICMPV6 => Verdict::DropIcmp,
-        _ => Verdict::DropProtocol,
     }
 }

@@ -141,8 +141,6 @@ fn plan<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, flow: &Tuple)
         entropy: (spread.hash(tables) >> 32) as u32,
         frame_len: packet.total_len(),
         ip_len: view.ip_len,
-        source: flow.source.0[3],
-        ports: flow.ports_be,
         l3: view.l3 as u16,
         l4: if view.is_later { 0 } else { view.l4 as u16 },
         flags: family | fragments | fragment,

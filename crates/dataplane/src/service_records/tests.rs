@@ -68,8 +68,8 @@ fn a_marker_says_what_concerns_the_vip() {
     let vips = BTreeMap::from([(one.vip(), VipRecord { id: 9, answers_echo: true })]);
     let records = records(&[named("a", &one, 1, 4), named("b", &any, 2, 5)], &vips).unwrap();
     let marker = records[&ServiceKey::marker(one.vip.into())];
-    assert_eq!((marker.id, marker.pool), (9, 4));
-    assert_eq!(marker.flags, VipFlags::ECHO | VipFlags::ANY_PORT);
+    assert_eq!((marker.id, marker.pool), (9, 0));
+    assert_eq!(marker.flags, VipFlags::ECHO);
     assert_eq!(records.len(), 3);
 }
 
