@@ -43,12 +43,14 @@ fn nothing_is_put_on_and_nobody_sends_them_round() {
     })
     .expect("it is told");
     let b1 = fabric.backends[0].netns();
-    let seen = Capture::start(b1, "eth1", "dst host 198.51.100.99", &fabric.logs.file("bare.log")).expect("tcpdump");
+    let seen =
+        Capture::start(b1, "eth1", "dst host 198.51.100.99", &fabric.logs.file("bare.log")).expect("tcpdump");
     let tally = requests(&fabric.client, &[SocketAddr::from((VIP, 80))], REQUESTS).expect("the load runs");
     assert_eq!(tally.failed, 0, "{:?}", tally.reasons);
     wait_until("the packets", PATIENCE, || {
         let text = seen.text();
-        let bare = text.lines().filter(|line| line.contains("ttl 1,") && line.contains("proto TCP (6)")).count();
+        let bare =
+            text.lines().filter(|line| line.contains("ttl 1,") && line.contains("proto TCP (6)")).count();
         anyhow::ensure!(bare > REQUESTS, "{bare} packets with a TTL of 1");
         Ok(())
     })
