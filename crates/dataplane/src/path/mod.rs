@@ -171,7 +171,6 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the loop is the driver of a core that is told the time")]
 fn now() -> Instant {
     Instant::now()
 }
