@@ -95,7 +95,6 @@ pub fn gue_v6<P: Packet>(
 
 /// UDP source and destination port as they lie in the packet.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half")]
 fn ports(backend: &BackendValue, hash: u64) -> u32 {
     let source = gue::SOURCE_PORT | (hash >> 32) as u32 & gue::SOURCE_PORT_MASK;
     (source << 16).to_be() | (u16::from_be(backend.outer.port) as u32).to_be()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Records that services leave, against what packets of each kind must find.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
