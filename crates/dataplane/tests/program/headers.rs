@@ -62,7 +62,8 @@ fn every_header_in_front_leaves_the_flow_where_it_is() {
     let one = padding(1);
     let three = padding(3);
     let chain = |ip: &[u8], headers: &[(u8, &[u8])]| extended(ip, headers);
-    let cases: Vec<(&str, Vec<(u16, u16)>, Vec<u8>, usize)> = vec![
+    type Tagged = (&'static str, Vec<(u16, u16)>, Vec<u8>, usize);
+    let cases: Vec<Tagged> = vec![
         ("802.1Q, v4", vec![(Q, 5)], v4.clone(), 0),
         ("802.1Q, v6", vec![(Q, 5)], v6.clone(), 1),
         ("802.1ad, v4", vec![(AD, 5)], v4.clone(), 0),
