@@ -13,7 +13,9 @@ pub struct VerdictCounters {
     pub verdict: Verdict,
     /// Packets.
     pub packets: u64,
-    /// Bytes of the frames as received.
+    /// Bytes of the frames as received. Of a frame that came in several buffers (with jumbo frames, one beyond about 3,400
+    /// octets) and that the first step already passed or dropped, only those of the first buffer: to ask the kernel for the
+    /// whole length would cost every packet a call. What is forwarded or answered is counted whole.
     pub bytes: u64,
 }
 

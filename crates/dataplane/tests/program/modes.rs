@@ -299,7 +299,7 @@ fn a_flow_whose_backend_left_the_row_has_four_candidates() {
         let to = destination(&pair.run(&framed(&ip)).frame);
         let lighter = state.edit_pool("web", |pool| {
             for backend in pool.backends.values_mut() {
-                backend.weight = if backend.address == to { 1 } else { 1_000_000 };
+                backend.weight = if backend.address == to { 1 } else { 65_535 };
             }
         });
         pair.apply(&lighter);

@@ -5,9 +5,8 @@
 //! `WEIR_DIFF_PACKETS` sets how many packets (default 1,000,000), `WEIR_DIFF_SEED` where the sequence starts. A run consists of
 //! epochs that share nothing; a difference names the seed that repeats its epoch alone.
 //!
-//! Not compared: the bytes counted for verdicts of frames that came in several buffers, since the first step counts what
-//! lies in the first one (asking for more would cost every packet); what a
-//! dropped frame looks like; and which first fragment the kernel's table forgets when it is full, which is why there are fewer
+//! Not compared: the bytes counted for frames in several buffers that were passed or dropped, since the first step counts what
+//! lies in the first one (asking for more would cost every packet); what a dropped frame looks like; and which first fragment the kernel's table forgets when it is full, which is why there are fewer
 //! fragmented datagrams than it has room for. Time stands still and passes on both sides at once.
 
 mod frames;
@@ -18,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use weir_dataplane::{Counters, ServiceCounters};
-use weir_dataplane_core::Count;
+use weir_dataplane_core::{Action, Count, Verdict};
 
 use self::frames::any_frame;
 use self::random::Random;
@@ -92,7 +91,7 @@ fn run_epoch(seed: u64, packets: u64, seen: &mut BTreeMap<&'static str, u64>) {
             Ok((result, count)) => {
                 *seen.entry(result.verdict.name()).or_default() += 1;
                 let block = block.as_mut().expect("begun with the first packet");
-                block.add(result.verdict.name(), frame.len(), count);
+                block.add(result.verdict, frame.len(), count);
             }
             Err(difference) => panic!("packet {packet}: {difference}\n{repeat}"),
         }
@@ -104,15 +103,17 @@ fn run_epoch(seed: u64, packets: u64, seen: &mut BTreeMap<&'static str, u64>) {
 struct Block {
     before: Counters,
     verdicts: BTreeMap<&'static str, (u64, u64)>,
-    /// Verdicts of frames in several buffers.
+    /// Verdicts of frames in several buffers that went no further.
     of_several: BTreeSet<&'static str>,
     services: BTreeMap<u32, ServiceCounters>,
     backends: BTreeMap<u16, ServiceCounters>,
 }
 
 impl Block {
-    fn add(&mut self, verdict: &'static str, length: usize, count: Option<Count>) {
-        if length > ONE_BUFFER {
+    fn add(&mut self, verdict: Verdict, length: usize, count: Option<Count>) {
+        let goes_on = matches!(verdict.action(), Action::Forward | Action::Answer);
+        let verdict = verdict.name();
+        if length > ONE_BUFFER && !goes_on {
             self.of_several.insert(verdict);
         }
         let entry = self.verdicts.entry(verdict).or_default();
