@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is known of the paths to backends: a pure function of reports and time.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -71,9 +72,21 @@ impl Known {
                 is_news
             }
             Told::Refused(why) => {
-                let news = (why, report.router, now + REFUSAL_HOLDS);
-                let before = self.refused.insert(report.destination, news);
-                before.is_none_or(|(old, ..)| old != why)
+                let until = now + REFUSAL_HOLDS;
+                match self.refused.entry(report.destination) {
+                    Entry::Vacant(unknown) => {
+                        unknown.insert((why, report.router, until));
+                        true
+                    }
+                    // What was said first stands as long as it is said again. Messages are easily forged, and a reason or a
+                    // router of its own in each would be news with each.
+                    Entry::Occupied(mut known) => {
+                        if known.get().0 == why {
+                            known.get_mut().2 = until;
+                        }
+                        false
+                    }
+                }
             }
         }
     }

@@ -108,14 +108,28 @@ fn a_refusal_is_news_once_and_ends() {
     assert!(!known.handle_report(later, &report(Told::Refused(Refusal::Port)), &ours, &hops));
     let state = known.status()[&BACKEND.parse::<IpAddr>().unwrap()];
     assert_eq!(state, PathState { mtu: None, refused: Some((Refusal::Port, "172.16.0.9".parse().unwrap())) });
-    assert!(
-        known.handle_report(later, &report(Told::Refused(Refusal::Host)), &ours, &hops),
-        "another reason"
-    );
     assert_eq!(known.apply(&hops), hops, "a refusal moves nothing: health checks decide");
     assert!(!known.handle_timeout(start + REFUSAL_HOLDS));
     assert!(known.handle_timeout(later + REFUSAL_HOLDS));
     assert_eq!(known.status(), BTreeMap::new());
+}
+
+#[test]
+fn reasons_and_routers_that_change_with_every_message_are_no_news() {
+    let (start, hops, ours) = (Instant::now(), hops(1500), ours());
+    let mut known = Known::default();
+    assert!(known.handle_report(start, &report(Told::Refused(Refusal::Port)), &ours, &hops));
+    let before = known.status();
+    for (n, why) in [Refusal::Host, Refusal::Network, Refusal::Port, Refusal::Loop].into_iter().enumerate() {
+        let router = IpAddr::from([172, 16, 1, u8::try_from(n).unwrap()]);
+        let forged = Report { router, ..report(Told::Refused(why)) };
+        assert!(!known.handle_report(start + Duration::from_secs(30), &forged, &ours, &hops), "{why:?}");
+        assert_eq!(known.status(), before, "{why:?}");
+    }
+    // Another reason has its turn once the first is not heard of any more.
+    let end = start + Duration::from_secs(30) + REFUSAL_HOLDS;
+    assert!(known.handle_timeout(end));
+    assert!(known.handle_report(end, &report(Told::Refused(Refusal::Host)), &ours, &hops));
 }
 
 #[test]
