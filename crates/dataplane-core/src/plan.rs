@@ -41,7 +41,7 @@ pub struct Plan {
     pub row: Row,
     /// Upper half of the 5-tuple's hash: for outer ports, flow label and the choice among next hops.
     pub entropy: u32,
-    /// Counter index of the service; of the VIP when it is answered.
+    /// Counter index of the service; means nothing in an echo reply, which is nobody's.
     pub service: u32,
     /// Octets of the frame as received.
     pub frame_len: u32,

@@ -11,10 +11,9 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::bpf_skb_vlan_push;
 use aya_ebpf::programs::TcContext;
 use weir_dataplane_core::mss::Change;
+use weir_dataplane_core::packet::OFFSET_MAX;
 use weir_dataplane_core::{Encapsulation, Packet};
 
-/// Largest offset that is ever read, plus room for the largest type: keeps the verifier's idea of offsets small.
-const OFFSET_MAX: usize = 512;
 /// `BPF_ADJ_ROOM_MAC` (include/uapi/linux/bpf.h): room behind the Ethernet header.
 const ROOM_MAC: u32 = 1;
 

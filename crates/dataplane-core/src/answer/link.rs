@@ -2,10 +2,8 @@
 //! The way back on the link: MAC addresses the other way round, VLAN tags as they came.
 
 use crate::Packet;
+use crate::parse::full::TAG;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_OFFSET};
-
-/// Octets of a VLAN tag.
-const TAG: usize = 4;
 
 /// The link-layer header of the answer.
 pub(super) struct WayBack {

@@ -6,12 +6,11 @@
 
 use crate::Packet;
 use crate::bytes::NextHopValue;
+use crate::parse::full::TAG;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_OFFSET};
 
 /// EtherType of a customer's VLAN tag.
 const ETHERTYPE_VLAN: u32 = 0x8100;
-/// Octets of a VLAN tag.
-const TAG: usize = 4;
 
 /// Octets of the Ethernet header towards `next_hop`.
 #[inline(always)]

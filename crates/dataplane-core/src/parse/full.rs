@@ -27,7 +27,7 @@ use crate::flow::Kind;
 use crate::packet::OFFSET_MAX;
 use crate::verdict::Verdict;
 
-/// Extension headers that are walked (IPv6).
+/// Extension headers that are walked (IPv6), of a quoted packet too.
 pub const EXTENSIONS_MAX: usize = 4;
 /// Octets of a VLAN tag.
 pub const TAG: usize = 4;

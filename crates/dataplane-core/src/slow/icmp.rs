@@ -21,6 +21,7 @@ use crate::Packet;
 use crate::answer::{is_host_v4, is_host_v6};
 use crate::bytes::{Address, VipFlags, budget};
 use crate::packet::OFFSET_MAX;
+use crate::parse::full::EXTENSIONS_MAX;
 use crate::parse::{IPV4_HEADER, IPV6_HEADER, View, protocol};
 use crate::plan::{Answer, Plan};
 use crate::tables::Tables;
@@ -32,8 +33,6 @@ const ICMP_HEADER: usize = 8;
 const ICMP_LEN: u32 = 8;
 /// Octets of the transport header that a quote holds at least (RFC 792).
 const TRANSPORT_MIN: u32 = 8;
-/// Extension headers of a quoted packet that are stepped over.
-const EXTENSIONS_MAX: usize = 4;
 /// Least MTU that an ICMPv6 error may tell (RFC 8201 §4).
 const MTU_MIN_V6: u32 = 1_280;
 
@@ -125,7 +124,7 @@ fn echo<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, vip: &Vip) ->
         return Err(Verdict::DropEchoLimited);
     }
     let plan = plan(packet, tables, view, &tuple(view, 0));
-    let plan = Plan { service: vip.record.id, answer: Answer::ECHO, ..plan };
+    let plan = Plan { answer: Answer::ECHO, ..plan };
     if tables.set_plan(&plan) { Ok(Icmp::Answer) } else { Err(Verdict::DropInternal) }
 }
 
