@@ -88,6 +88,32 @@ fn carried() -> Vec<Case> {
     cases
 }
 
+/// Frames of 9,000 octets, which the kernel keeps in several buffers, in each way and over any two families.
+fn jumbo() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (over, within) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let bare = udp(addr(CLIENT[within]), addr(VIP[within]), 0, 53, &[]);
+        for (at, (way, ..)) in ways(&bare, within).into_iter().enumerate() {
+            let carried = |len: usize| {
+                let text: Vec<u8> = (0..len).map(|at| at.to_le_bytes()[0]).collect();
+                let packet = udp(addr(CLIENT[within]), addr(VIP[within]), 0, 53, &text);
+                let (_, protocol, payload) = ways(&packet, within).swap_remove(at);
+                (packet, ethernet(&outer(over, 0, protocol, &payload)))
+            };
+            let (packet, frame) = carried(9_000 - carried(0).1.len());
+            assert_eq!(frame.len(), 9_000);
+            let name = |what: &str| format!("IPv{} in IPv{}, {way}: {what}", VERSION[within], VERSION[over]);
+            let mut cut = frame.clone();
+            cut.pop();
+            cases.extend([
+                taken(name("9,000 octets"), frame, &packet, within),
+                case(name("one short of 9,000 octets"), cut, DropTruncated),
+            ]);
+        }
+    }
+    cases
+}
+
 /// RFC 6040 §4.2 across families: congestion goes inwards, and what cannot say so is dropped.
 fn ecn(over: usize, within: usize, way: &str) -> Vec<Case> {
     [(2, 3, Some(3)), (1, 3, Some(3)), (2, 1, Some(1)), (1, 2, Some(1)), (3, 0, Some(3)), (0, 3, None)]
@@ -186,6 +212,7 @@ fn fragments() -> Vec<Case> {
 /// All of them.
 pub fn all() -> Vec<Case> {
     let mut cases = carried();
+    cases.extend(jumbo());
     cases.extend(others());
     cases
 }

@@ -83,7 +83,7 @@ impl Service {
     }
 
     fn heard(&self, patience: Duration) -> Option<String> {
-        let mut buffer = [0; 100];
+        let mut buffer = [0; 9_000];
         self.0.set_read_timeout(Some(patience)).unwrap();
         let length = self.0.recv(&mut buffer).ok()?;
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
@@ -247,6 +247,25 @@ fn start_that_fails_leaves_nothing_attached() {
     let error = start(refused).unwrap_err().to_string();
     assert!(error.contains("attach to `lo` in native mode"), "{error}");
     assert!(!attached() && !pins.join("agent").exists());
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn jumbo_frames_reach_the_service() {
+    network();
+    for end in ["host0", "wire0"] {
+        run(&format!("ip link set {end} mtu 9000"));
+    }
+    let services = [Service::on(0), Service::on(1)];
+    let agent = Agent::start(config(&pin_dir("jumbo")));
+    for (family, headers) in [(0, 20 + 20 + 8), (1, 40 + 40 + 8)] {
+        let text: String = ('a'..='z').cycle().take(9_000 - headers).collect();
+        send(&through_appliance(family, addr(HOST[family]), &text));
+        assert_eq!(services[family].heard(PATIENCE).as_deref(), Some(&*text), "family {family}");
+    }
+    assert_eq!(metric("weir_agent_packets_total{verdict=\"decapsulated\"}"), Some(2.0));
+    assert_eq!(metric("weir_agent_bytes_total{verdict=\"decapsulated\"}"), Some(2.0 * 9_014.0));
+    agent.kill();
 }
 
 /// A SYN from the client to port 80 of the VIP, through an appliance, announcing an MSS of 1,460.

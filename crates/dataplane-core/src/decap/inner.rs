@@ -77,7 +77,9 @@ fn check<P: Packet>(
     if !tunnel.is_sound {
         return Err(AgentVerdict::DropChecksum);
     }
-    if tunnel.outer_len > packet.len().saturating_sub(ETHERNET_LEN) {
+    let reaches = |len: u32| tunnel.outer_len <= len.saturating_sub(ETHERNET_LEN);
+    // Of a frame in several buffers the first may hold less; only then the kernel is asked for the rest, which takes a call.
+    if !reaches(packet.len()) && !reaches(packet.total_len()) {
         return Err(AgentVerdict::DropTruncated);
     }
     let is_in_outer = tunnel.end <= tunnel.outer_len && inner_len + tunnel.overhead() <= tunnel.end;

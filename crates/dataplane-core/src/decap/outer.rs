@@ -84,6 +84,8 @@ const _: () = assert!(size_of::<Udp>() == UDP_HEADER);
 #[inline(always)]
 pub(super) fn ipv4<P: Packet, T: AgentTables>(packet: &P, tables: &T) -> Result<Tunnel, AgentVerdict> {
     let outer: HeaderV4 = packet.read(OUTER).ok_or(AgentVerdict::PassMalformed)?;
+    // The same once more as it is summed.
+    let words: [u32; 5] = packet.read(OUTER).ok_or(AgentVerdict::PassMalformed)?;
     let header_len = (outer.version_ihl & 0xf) as usize * 4;
     if outer.version_ihl >> 4 != 4 || header_len < IPV4_HEADER {
         return Err(AgentVerdict::PassMalformed);
@@ -109,7 +111,7 @@ pub(super) fn ipv4<P: Packet, T: AgentTables>(packet: &P, tables: &T) -> Result<
         traffic_class: outer.traffic_class,
         outer_len,
         end: outer_len,
-        is_sound: checksum_v4(&outer) == 0,
+        is_sound: checksum_v4(words) == 0,
     };
     if outer.protocol == PROTOCOL_UDP { gue(packet, bare, HEADER_V4_LEN) } else { Ok(bare) }
 }
@@ -204,19 +206,9 @@ fn ours<T: AgentTables>(tables: &T, source: &Address, destination: &Address) -> 
 
 /// Zero if the header's checksum is right. Sums words as they lie: the one's complement sum does not mind byte order.
 #[inline(always)]
-fn checksum_v4(header: &HeaderV4) -> u16 {
-    let halves = |word: u32| (word & 0xffff) + (word >> 16);
-    let first = u16::from_ne_bytes([header.version_ihl, header.traffic_class]) as u32;
-    let ttl = u16::from_ne_bytes([header.ttl, header.protocol]) as u32;
-    let sum = first
-        + header.total_length as u32
-        + header.id as u32
-        + header.fragment as u32
-        + ttl
-        + header.checksum as u32
-        + halves(header.source)
-        + halves(header.destination);
-    checksum::finish(sum)
+fn checksum_v4(words: [u32; 5]) -> u16 {
+    let [a, b, c, d, e] = words;
+    !checksum::fold_words(a as u64 + b as u64 + c as u64 + d as u64 + e as u64)
 }
 
 impl Tunnel {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The agent's maps and the kernel's implementation of `AgentTables`; part of each object that runs the decapsulation.
 
+use core::hint::black_box;
+
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::map;
@@ -66,10 +68,19 @@ pub fn ingress(context: XdpContext) -> u32 {
     let mut packet = KernelPacket::new(context);
     let frame_len = packet.len();
     let outcome = decapsulate(&mut packet, &KernelTables);
-    count(AGENT_VERDICTS.get_ptr_mut(outcome.verdict as u32), frame_len);
+    let mut counted = frame_len;
     if outcome.vip != AgentOutcome::NO_VIP {
         count(AGENT_VIP_COUNT.get_ptr_mut(outcome.vip), outcome.inner_len);
+        // The packet goes on in further buffers. Frames that pass are counted by their first: asking for the rest would cost
+        // every one of them a call. So are those of which less lies behind the first than was taken off in front.
+        if outcome.inner_len > frame_len {
+            // A number of its own: from a difference of two lengths the compiler takes the pointers that they are made of,
+            // which the verifier refuses to see subtracted.
+            let taken = frame_len - black_box(packet.len());
+            counted = packet.total_len() + taken;
+        }
     }
+    count(AGENT_VERDICTS.get_ptr_mut(outcome.verdict as u32), counted);
     match outcome.verdict.action() {
         Action::Drop => XDP_DROP,
         Action::Pass | Action::Forward | Action::Answer => XDP_PASS,

@@ -11,8 +11,9 @@ mod agent;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
-/// Takes the outer header off tunnel packets of appliances towards VIPs; everything else passes.
-#[xdp]
+/// Takes the outer header off tunnel packets of appliances towards VIPs; everything else passes. Frames may lie in several
+/// buffers.
+#[xdp(frags)]
 pub fn weir_agent(context: XdpContext) -> u32 {
     agent::ingress(context)
 }

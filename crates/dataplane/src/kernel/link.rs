@@ -75,7 +75,7 @@ pub enum AttachError {
     /// The MTU is larger than what the driver can give to XDP.
     #[error(
         "attach to `{interface}` in {mode} mode: the MTU of the interface{found} (or, on veth, of its peer) is too large for \
-         its driver: `ip link set dev {interface} mtu {MTU_ONE_BUFFER}` or less"
+         its driver: `ip link set dev {interface} mtu {MTU_ONE_BUFFER}` or less; `xdp = \"generic\"` takes every frame, slowly"
     )]
     MtuTooLarge {
         /// The interface.

@@ -29,12 +29,13 @@ pub struct Machine {
 
 struct Table {
     name: String,
+    key_size: usize,
     value_size: usize,
     entries: usize,
     kind: u32,
     /// Values of arrays; only what was set, of large ones.
     values: HashMap<usize, Box<[u8]>>,
-    /// Keys of hashes.
+    /// Values of hashes and tries by key. Of a trie only whole keys are found, so prefixes are put in as what is looked for.
     keys: HashMap<Vec<u8>, Box<[u8]>>,
 }
 
@@ -89,6 +90,13 @@ impl Machine {
         table.values.insert(index, bytes.into());
     }
 
+    /// Puts `value` under `key` into the hash or trie `map`.
+    pub fn insert(&mut self, map: &str, key: &[u8], value: u32) {
+        let table = self.maps.iter_mut().find(|table| table.name == map).unwrap();
+        assert_eq!((table.key_size, table.value_size), (key.len(), size_of::<u32>()), "{map}");
+        table.keys.insert(key.to_vec(), value.to_ne_bytes().into());
+    }
+
     /// Entry `index` of the array `map`.
     pub fn get<T: Copy>(&mut self, map: &str, index: usize) -> T {
         let table = self.maps.iter_mut().find(|table| table.name == map).unwrap();
@@ -97,14 +105,19 @@ impl Machine {
         unsafe { (table.value(index) as *const T).read_unaligned() }
     }
 
-    /// Runs the first program over `frame`, and what it goes on to.
+    /// Runs the appliance's first program over `frame`, and what it goes on to.
     pub fn run(&mut self, frame: &[u8]) -> Run {
+        self.run_from(names::PROGRAM_INGRESS, frame)
+    }
+
+    /// Runs the program `first` over `frame`, and what it goes on to.
+    pub fn run_from(&mut self, first: &str, frame: &[u8]) -> Run {
         self.frame = vec![0; HEADROOM];
         self.frame.extend_from_slice(frame);
         self.start = HEADROOM;
         self.context[3] = INGRESS;
         self.helpers.clear();
-        let mut name = names::PROGRAM_INGRESS.to_owned();
+        let mut name = first.to_owned();
         let (mut instructions, mut programs) = (0, Vec::new());
         loop {
             let program = self.programs[&name].clone();
@@ -128,6 +141,7 @@ impl Table {
         let data = map.data();
         let mut table = Self {
             name,
+            key_size: map.key_size() as usize,
             value_size: map.value_size() as usize,
             entries: map.max_entries() as usize,
             kind: map.map_type(),
@@ -168,8 +182,9 @@ impl World for Machine {
                     table.value(index as usize)
                 } else {
                     *self.helpers.entry(1).or_default() += 1;
-                    let _ = &table.keys;
-                    0
+                    // SAFETY: the verifier accepted the program, so its key has the octets of the map's keys.
+                    let key = unsafe { std::slice::from_raw_parts(b as *const u8, table.key_size) };
+                    table.keys.get_mut(key).map_or(0, |value| value.as_mut_ptr() as u64)
                 }
             }
             // bpf_tail_call

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What each path costs, and that nothing creeps into the plain one.
 
-use weir_dataplane_core::bytes::{BackendMode, Outer, ServiceSlot, SlotControl};
+use weir_dataplane_core::bytes::{Address, BackendMode, Outer, ServiceSlot, SlotControl};
+use weir_dataplane_core::decap;
 use weir_dataplane_core::flow::{Idle, Slot, state};
 use weir_dataplane_core::hash::{self, HashKeys};
 use weir_dataplane_core::{
@@ -10,7 +11,7 @@ use weir_dataplane_core::{
 };
 
 use super::machine::{INGRESS, Machine, Run};
-use crate::build::{ACK, Frame};
+use crate::build::{ACK, Frame, checksum};
 
 const SET_MASK: u32 = 63;
 const XDP_PASS: u64 = 2;
@@ -96,8 +97,7 @@ fn hit_of(mut machine: Machine, vip: &str, client: &str, backend: u16, udp: bool
     let keys = HashKeys::from_seed(&[7; 32]);
     let ports = u32::from_be_bytes([(40_000_u16 >> 8) as u8, 40_000_u16 as u8, 0, 80]).to_be();
     let (source, destination) = (frame.source.into(), frame.destination.into());
-    let (source, destination): (weir_dataplane_core::bytes::Address, weir_dataplane_core::bytes::Address) =
-        (source, destination);
+    let (source, destination): (Address, Address) = (source, destination);
     let protocol = if udp { 17 } else { 6 };
     let hash = if frame.source.is_ipv4() {
         hash::flow_v4(&keys.v4, source.0[3], destination.0[3], ports, protocol)
@@ -165,4 +165,47 @@ fn modes_have_their_price() {
         println!("{name}: {} instructions, helpers {:?}", run.instructions, run.helpers);
         assert!(run.instructions <= most, "{name}: {} instructions, at most {most}", run.instructions);
     }
+}
+
+/// The agent takes the outer header of a plain packet off.
+#[test]
+fn decapsulation_stays_as_short_as_it_is() {
+    for (name, family, most) in [("IPv4", 0, 292), ("IPv6", 1, 296)] {
+        let appliance = ["192.0.2.1", "2001:db8:ffff::1"][family];
+        let host = ["10.1.0.1", "2001:db8:1::1"][family];
+        let vip = ["198.51.100.10", "2001:db8:100::10"][family];
+        let client = ["203.0.113.7", "2001:db8:c::7"][family];
+        let mut machine = Machine::new(weir_dataplane::object::AGENT, &[]);
+        let octets = |text: &str| -> Vec<u8> {
+            let address: Address = text.parse::<std::net::IpAddr>().unwrap().into();
+            address.0.iter().flat_map(|word| word.to_ne_bytes()).collect()
+        };
+        let whole = |text: &str| [&128_u32.to_ne_bytes()[..], &octets(text)].concat();
+        machine.insert(decap::names::MAP_APPLIANCES, &whole(appliance), 1);
+        machine.insert(decap::names::MAP_VIPS, &whole(vip), 0);
+        machine.insert(decap::names::MAP_ADDRESSES, &octets(host), 1);
+        let inner = Frame::tcp(client, 40_000, vip, 80, ACK).octets();
+        let frame = tunnelled(appliance, host, &inner);
+        let run = machine.run_from(names::PROGRAM_AGENT, &frame);
+        println!("{name}: {} instructions, helpers {:?}", run.instructions, run.helpers);
+        assert_eq!((run.action, run.frame), (XDP_PASS, inner), "{name}");
+        assert!(run.instructions <= most, "{name}: {} instructions, at most {most}", run.instructions);
+    }
+}
+
+/// The packet of the frame `inner` in a packet of the same family.
+fn tunnelled(source: &str, destination: &str, inner: &[u8]) -> Vec<u8> {
+    let outer = Frame { payload: inner[14..].to_vec(), ..Frame::udp(source, 0, destination, 0) }.octets();
+    // What stood for UDP goes, and the header says so.
+    let (header, length_at, protocol_at) = if source.contains(':') { (40, 4, 6) } else { (20, 2, 9) };
+    let mut frame = [&outer[..14 + header], &outer[14 + header + 8..]].concat();
+    let length = u16::from_be_bytes([frame[14 + length_at], frame[14 + length_at + 1]]) - 8;
+    frame[14 + length_at..14 + length_at + 2].copy_from_slice(&length.to_be_bytes());
+    frame[14 + protocol_at] = if header == 40 { 41 } else { 4 };
+    if header == 20 {
+        frame[24..26].fill(0);
+        let sum = checksum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame
 }
