@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh build    compiler toolchain and bpf-linker: enough for `cargo build` and unit tests
 #   scripts/setup.sh lab      build, and what the labs run: FRR, BIRD, GoBGP, nginx, iproute2, tcpdump, promtool (default)
+#   scripts/setup.sh bench    lab, and what `make bench` compares real TCP with and loads it by: HAProxy, wrk
 #   scripts/setup.sh check    build, and for `make check` cargo-deny, promtool, openapi-spec-validator
 #   scripts/setup.sh deb      build, and for `make deb` cargo-deb, lintian and what they call
 #   scripts/setup.sh fuzz     build, and cargo-fuzz with a C++ compiler for `make fuzz-short`
@@ -23,6 +24,8 @@ readonly POLICY=/usr/sbin/policy-rc.d
 readonly BUILD_PACKAGES=(gcc libc6-dev make ca-certificates)
 # gobgpd brings its client `gobgp`.
 readonly LAB_PACKAGES=(iproute2 ethtool procps tcpdump curl nginx-light frr bird2 gobgpd)
+# For the bench of real TCP.
+readonly BENCH_PACKAGES=(haproxy wrk)
 # For promtool; the server is never started.
 readonly PROMTOOL_PACKAGES=(prometheus)
 # dpkg-dev finds the libraries a binary needs, man-db lets lintian read manual pages, systemd has systemd-analyze.
@@ -31,7 +34,7 @@ readonly DEB_PACKAGES=(dpkg-dev lintian man-db systemd)
 # of these and of LAB_PACKAGES.
 readonly VM_PACKAGES=(qemu-system-x86 binutils dpkg kmod)
 # Units that packages of these lists enable on their own.
-readonly ENABLED_UNITS=(nginx.service frr.service prometheus.service bird.service gobgpd.service)
+readonly ENABLED_UNITS=(nginx.service frr.service prometheus.service bird.service gobgpd.service haproxy.service)
 
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin:$PATH"
 
@@ -121,6 +124,8 @@ case "${1:-lab}" in
     build) debian_packages "${BUILD_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER" ;;
     lab)   debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${PROMTOOL_PACKAGES[@]}"; rust_toolchain
            cargo_tool bpf-linker "$BPF_LINKER" ;;
+    bench) debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${BENCH_PACKAGES[@]}"; rust_toolchain
+           cargo_tool bpf-linker "$BPF_LINKER" ;;
     check) debian_packages "${BUILD_PACKAGES[@]}" "${PROMTOOL_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
            cargo_tool cargo-deny "$CARGO_DENY"; openapi_validator ;;
     deb)   debian_packages "${BUILD_PACKAGES[@]}" "${DEB_PACKAGES[@]}"; rust_toolchain; cargo_tool bpf-linker "$BPF_LINKER"
@@ -129,5 +134,5 @@ case "${1:-lab}" in
            cargo_tool cargo-fuzz "$CARGO_FUZZ" ;;
     vm)    debian_packages "${BUILD_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${VM_PACKAGES[@]}"; rust_toolchain
            cargo_tool bpf-linker "$BPF_LINKER" ;;
-    *) printf 'usage: %s [build|lab|check|deb|fuzz|vm]\n' "$0" >&2; exit 2 ;;
+    *) printf 'usage: %s [build|lab|bench|check|deb|fuzz|vm]\n' "$0" >&2; exit 2 ;;
 esac

@@ -6,14 +6,20 @@
 //! Needs root and a bpffs of its own (`make bench`). Prints a table, writes `target/bench/apply.json`, and fills in `live_ms` of the lines
 //! of `target/bench/rows.json` that it has measured.
 
+#![expect(unreachable_pub, reason = "modules of one program")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
+#[path = "dataplane/figures.rs"]
+#[expect(dead_code, reason = "the benches that share it need a part each")]
+mod figures;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use figures::Goal;
 use serde_json::{Value, json};
 use weir_dataplane::forwarding::{
     Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
@@ -66,17 +72,36 @@ fn main() -> Result<()> {
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     let lines = SIZES.into_iter().map(row).collect::<Result<Vec<_>>>()?;
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("apply.json"), serde_json::to_vec_pretty(&lines)?)?;
-    fill_in(&folder.join("rows.json"), &lines)
+    let goal = goal(&lines)?;
+    println!();
+    figures::print_goals([&goal]);
+    fill_in(&lines)?;
+    figures::write("apply.json", &json!({"lines": lines, "goals": [goal.json()]}))
+}
+
+/// The goal for a change of a pool as DESIGN and `performance.md` take it: the median of the kind of change that takes longest.
+fn goal(lines: &[Value]) -> Result<Goal> {
+    let is_the_pool = |line: &&Value| {
+        line["pools"] == 1
+            && line["backends"] == 100
+            && line["rows"] == 65_536
+            && line["algorithm"] == "rendezvous"
+    };
+    let line = lines.iter().find(is_the_pool).context("the pool of the goal")?;
+    let times = line["live_ms"].as_object().context("times of changes")?.values().filter_map(Value::as_f64);
+    let worst = times.fold(0.0, f64::max);
+    Ok(Goal::told(
+        "13",
+        "slowest change live, 65,536 rows x 100 backends, median, ms",
+        worst,
+        [25.0, 5.0, 2.0],
+    ))
 }
 
 /// Writes `live_ms` into the lines of the bench `rows` that are about the same pool and change.
-fn fill_in(path: &Path, lines: &[Value]) -> Result<()> {
-    let Ok(text) = std::fs::read(path) else { return Ok(()) };
-    let mut rows: Vec<Value> = serde_json::from_slice(&text)?;
-    for row in &mut rows {
+fn fill_in(lines: &[Value]) -> Result<()> {
+    let Some(mut rows) = figures::read("rows.json")? else { return Ok(()) };
+    for row in rows.as_array_mut().context("lines of the bench `rows`")? {
         let same = |line: &&Value| {
             line["pools"] == 1 && ["algorithm", "rows", "backends"].iter().all(|key| line[key] == row[key])
         };
@@ -86,7 +111,7 @@ fn fill_in(path: &Path, lines: &[Value]) -> Result<()> {
             row["live_ms"] = live.clone();
         }
     }
-    Ok(std::fs::write(path, serde_json::to_vec_pretty(&rows)?)?)
+    figures::write("rows.json", &rows)
 }
 
 /// Opens, fills, measures, prints, removes.

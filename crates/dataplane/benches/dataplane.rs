@@ -12,6 +12,8 @@
 mod bed;
 #[path = "dataplane/cases.rs"]
 mod cases;
+#[path = "dataplane/figures.rs"]
+mod figures;
 #[path = "dataplane/frames.rs"]
 mod frames;
 #[path = "../../dataplane-ebpf/src/bench/layout.rs"]

@@ -22,7 +22,7 @@ pub const WORDS_V4: usize = 6;
 /// Words of an IPv6 header and the ports behind it.
 pub const WORDS_V6: usize = 11;
 
-/// The frame of a batch and where its flows have got to, 80 bytes.
+/// The frame of a batch and where its flows have got to, 84 bytes.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Harness {
@@ -42,10 +42,12 @@ pub struct Harness {
     pub mask: u32,
     /// Set in every flow's number, so that flows of different batches are different.
     pub base: u32,
-    /// Always 0.
-    pub zero_end: u32,
+    /// Interface that live frames are sent by.
+    pub send_by: u32,
+    /// Interface that the floor of redirection hands them on by.
+    pub hand_on_by: u32,
 }
-const _: () = assert!(size_of::<Harness>() == 80);
+const _: () = assert!(size_of::<Harness>() == 84);
 
 /// The generator's next state. Its low n bits visit all 2^n flows before one comes again (Hull and Dobell: increment
 /// odd, multiplier 1 modulo 4), in an order that no prefetcher follows.

@@ -5,4 +5,5 @@ pub mod decap;
 pub mod floors;
 pub mod harness;
 pub mod layout;
+pub mod live;
 pub mod lru;

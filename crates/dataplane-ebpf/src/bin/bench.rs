@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The bench's kernel object: floors, the appliance's logic on the appliance's tables, and the same with a kernel LRU map,
-//! each behind the harness that puts the packet back between two runs. Never attached, only run by test-run.
+//! each behind the harness that puts the packet back between two runs, only run by test-run. And what the bench of live
+//! frames attaches to veth pairs (`live_*`): a sender, the floors without a harness, and the far end.
 //!
-//! Every program is entry -> harness (inlined) -> call of the program under test, so what the harness and the call cost is
-//! the same everywhere and is what `floor_empty_*` measures.
+//! Every other program is entry -> harness (inlined) -> call of the program under test, so what the harness and the call
+//! cost is the same everywhere and is what `floor_empty_*` measures.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -16,9 +17,10 @@ mod appliance;
 #[path = "../bench/mod.rs"]
 mod bench;
 
+use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use bench::{decap, floors, harness, lru};
+use bench::{decap, floors, harness, live, lru};
 use weir_dataplane_core::steer::FlowTable;
 
 /// Nothing, behind the IPv4 harness.
@@ -85,6 +87,36 @@ pub fn case_lru_v4(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn case_decap(context: XdpContext) -> u32 {
     harness::same(context, decap::decap)
+}
+
+/// The next IPv4 flow's packet, sent by the interface that the harness names. Run by test-run with live frames.
+#[xdp(frags)]
+pub fn live_send(context: XdpContext) -> u32 {
+    harness::v4(context, live::send)
+}
+
+/// Drops: the least that an interface can do, and the far end of the others.
+#[xdp(frags)]
+pub fn live_drop(_context: XdpContext) -> u32 {
+    XDP_DROP
+}
+
+/// The MAC swap without a harness.
+#[xdp(frags)]
+pub fn live_mac_swap(context: XdpContext) -> u32 {
+    floors::mac_swap(context)
+}
+
+/// The encapsulation floor without a harness.
+#[xdp(frags)]
+pub fn live_encap_v4(context: XdpContext) -> u32 {
+    floors::encap_v4(context)
+}
+
+/// The same, handed on by the interface that the harness names.
+#[xdp(frags)]
+pub fn live_redirect(context: XdpContext) -> u32 {
+    live::encap_and_redirect(context)
 }
 
 /// The whole of the appliance's program.

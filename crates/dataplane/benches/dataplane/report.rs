@@ -7,12 +7,12 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::bed::ProgramFigures;
+use crate::figures::{self, Goal, Spread, hundredths};
 use crate::machine::Machine;
 
 /// Net time of Katran's hit path in multiples of the encapsulation floor, 8.3 to 8.7 (measured by this method, elsewhere).
@@ -30,29 +30,6 @@ pub struct Samples {
     pub figures: ProgramFigures,
     /// In order of the rounds.
     pub raw: Vec<f64>,
-}
-
-/// Nanoseconds per packet over the rounds.
-#[derive(Debug, Clone, Copy)]
-pub struct Spread {
-    /// Least.
-    pub min: f64,
-    /// Middle.
-    pub median: f64,
-    /// Most.
-    pub max: f64,
-}
-
-impl Spread {
-    fn of(samples: &[f64]) -> Self {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        Self { min: sorted[0], median: sorted[sorted.len() / 2], max: sorted[sorted.len() - 1] }
-    }
-
-    fn json(self) -> Value {
-        json!({"min": tenths(self.min), "median": tenths(self.median), "max": tenths(self.max)})
-    }
 }
 
 /// One line of the report.
@@ -77,34 +54,6 @@ impl Line {
     }
 }
 
-/// A goal of the project and what was measured.
-pub struct Goal {
-    number: &'static str,
-    measure: &'static str,
-    value: f64,
-    /// Must, target, stretch.
-    limits: [f64; 3],
-    /// Whether `make bench` fails when it is missed.
-    gates: bool,
-}
-
-impl Goal {
-    /// Whether the measure is within what it must be.
-    pub fn held(&self) -> bool {
-        self.value <= self.limits[0]
-    }
-
-    fn word(&self) -> &'static str {
-        let [must, target, stretch] = self.limits;
-        match self.value {
-            value if value <= stretch => "stretch",
-            value if value <= target => "target",
-            value if value <= must => "held",
-            _ => "MISSED",
-        }
-    }
-}
-
 /// Everything that was found out.
 pub struct Report {
     machine: Machine,
@@ -112,6 +61,8 @@ pub struct Report {
     floors: Vec<Line>,
     cases: Vec<Line>,
     goals: Vec<Goal>,
+    /// Of the benches that ran before this one.
+    elsewhere: Vec<Goal>,
     appliance: ProgramFigures,
 }
 
@@ -137,7 +88,9 @@ impl Report {
         let cases: Vec<Line> = cases.iter().map(|samples| base.line(samples)).collect();
         let rounds = base.empty_v4.raw.len();
         let goals = goals(&floors, &cases, appliance)?;
-        Ok(Self { machine, rounds, floors, cases, goals, appliance })
+        let mut elsewhere = figures::goals_in("live.json")?;
+        elsewhere.extend(figures::goals_in("apply.json")?);
+        Ok(Self { machine, rounds, floors, cases, goals, elsewhere, appliance })
     }
 
     /// Goals that were missed and must not be.
@@ -174,37 +127,13 @@ impl Report {
             "\nweir_ingress: {} instructions visited by the verifier, {} octets of machine code\n",
             self.appliance.verified_insns, self.appliance.jited_bytes
         );
-        println!(
-            "{:<4} {:<58} {:>9} {:>9} {:>9} {:>9}  result",
-            "goal", "measure", "value", "must", "target", "stretch"
-        );
-        for goal in &self.goals {
-            let [must, target, stretch] = goal.limits;
-            let gate = if goal.gates { " (gate)" } else { "" };
-            let digits = if must > 1000.0 { 0 } else { 2 };
-            println!(
-                "{:<4} {:<58} {:>9.digits$} {must:>9.digits$} {target:>9.digits$} {stretch:>9.digits$}  {}{gate}",
-                goal.number,
-                goal.measure,
-                goal.value,
-                goal.word()
-            );
-        }
+        figures::print_goals(self.goals.iter().chain(&self.elsewhere));
     }
 
     /// Writes `target/bench/dataplane.json`.
     pub fn write(&self) -> Result<()> {
         let floors: serde_json::Map<String, Value> =
             self.floors.iter().map(|line| (line.name.clone(), line.json())).collect();
-        let goals: Vec<Value> = self
-            .goals
-            .iter()
-            .map(|goal| {
-                let [must, target, stretch] = goal.limits;
-                json!({"number": goal.number, "measure": goal.measure, "value": hundredths(goal.value), "must": must,
-                    "target": target, "stretch": stretch, "held": goal.held()})
-            })
-            .collect();
         let report = json!({
             "machine": {"kernel": self.machine.kernel, "cpu": self.machine.cpu},
             "rounds": self.rounds,
@@ -214,14 +143,9 @@ impl Report {
                 "verified_insns": self.appliance.verified_insns,
                 "jited_bytes": self.appliance.jited_bytes,
             },
-            "goals": goals,
+            "goals": self.goals.iter().map(Goal::json).collect::<Vec<_>>(),
         });
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench/dataplane.json");
-        let folder = path.parent().context("the report's folder")?;
-        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-        let mut text = serde_json::to_string_pretty(&report)?;
-        text.push('\n');
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        figures::write("dataplane.json", &report)
     }
 }
 
@@ -262,8 +186,7 @@ fn goals(floors: &[Line], cases: &[Line], appliance: ProgramFigures) -> Result<V
     let hit = net("ipip/v4/tcp/hit/1")?;
     let hit_131k = net("ipip/v4/tcp/hit/131k")?;
     let flood = net("ipip/v4/tcp/synflood/1m")?.max(net("ipip/v4/tcp/ackflood/1m")?);
-    let goal = |number, measure, value, limits| Goal { number, measure, value, limits, gates: false };
-    let gate = |number, measure, value, limits| Goal { number, measure, value, limits, gates: true };
+    let (goal, gate) = (Goal::told, Goal::gate);
     Ok(vec![
         gate(
             "1",
@@ -317,12 +240,4 @@ fn goals(floors: &[Line], cases: &[Line], appliance: ProgramFigures) -> Result<V
             [64e3, 32e3, 16e3],
         ),
     ])
-}
-
-fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-fn hundredths(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }
