@@ -29,6 +29,7 @@ pub mod flow;
 pub mod hash;
 pub mod ingress;
 pub mod limits;
+pub mod loss;
 pub mod mss;
 pub mod names;
 pub mod packet;

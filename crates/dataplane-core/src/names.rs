@@ -21,6 +21,12 @@ pub const PROGRAM_DRY_ENCAP: &str = "weir_dry_encap";
 pub const PROGRAM_DRY_ANSWER: &str = "weir_dry_answer";
 /// Traffic control program of the check interface.
 pub const PROGRAM_CHECKS: &str = "weir_checks";
+/// Programs that count frames lost behind the others, each with the kernel's tracepoint that it is attached to.
+pub const LOSS_PROGRAMS: [(&str, &str); 3] = [
+    ("weir_redirected", "xdp_redirect_err"),
+    ("weir_transmitted", "xdp_devmap_xmit"),
+    ("weir_exception", "xdp_exception"),
+];
 /// XDP program of the agent.
 pub const PROGRAM_AGENT: &str = "weir_agent";
 /// Traffic control program of the agent: the MSS that VIPs announce.
@@ -63,6 +69,11 @@ pub const MAP_BACKEND_COUNTERS: &str = "BACKEND_COUNTS";
 
 /// Per-CPU array: [`crate::check::CheckVerdict`] to packets. Not pinned: it counts for as long as its process lives.
 pub const MAP_CHECK_COUNTS: &str = "CHECK_COUNTS";
+
+/// Per-CPU array: [`crate::loss::Loss`] to frames. Not pinned: it counts for as long as its process lives.
+pub const MAP_LOSS_COUNTS: &str = "LOSS_COUNTS";
+/// Array of one: the kernel's id of [`MAP_EGRESS`]. Not pinned.
+pub const MAP_LOSS_OF_MAP: &str = "LOSS_OF_MAP";
 
 /// Programs in the step table, by index.
 pub const STEPS: [&str; 6] =

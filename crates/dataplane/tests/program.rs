@@ -17,6 +17,7 @@ mod program {
     mod headers;
     mod icmp;
     mod lifecycle;
+    mod losses;
     mod modes;
     mod next_hops;
     mod probe;

@@ -202,6 +202,9 @@ fn health(status: &Status, telemetry: &Telemetry, families: &mut Families) {
     for (outcome, packets) in &telemetry.check_path {
         families.count(&names::HEALTHCHECK_PATH_PACKETS, &[outcome], *packets);
     }
+    for (reason, frames) in &telemetry.losses {
+        families.count(&names::XDP_LOST, &[reason], *frames);
+    }
     for (result, times) in &telemetry.documents {
         families.count(&names::DOCUMENT_CHANGES, &[result], *times);
     }

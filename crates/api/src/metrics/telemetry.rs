@@ -48,6 +48,8 @@ pub struct Telemetry {
     pub rows_delay: Option<Histogram>,
     /// Packets of checks by what the check path did with them.
     pub check_path: Vec<(String, u64)>,
+    /// Frames that were lost behind the program on the uplinks, by why.
+    pub losses: Vec<(String, u64)>,
     /// Documents by what became of them: `applied`, `rejected`, `unchanged`.
     pub documents: Vec<(String, u64)>,
     /// Transitions of backends: pool, backend, state entered.

@@ -77,6 +77,7 @@ fn series_say_what_the_status_says() {
         "weir_pool_backends{pool=\"web\",state=\"draining\"} 0",
         "weir_nexthop_resolved{pool=\"web\",backend=\"b2\"} 0",
         "weir_xdp_packets_total{uplink=\"eth0\",verdict=\"not_a_vip\"} 5",
+        "weir_xdp_lost_frames_total{reason=\"unsupported\"} 2",
         "weir_xdp_attached{uplink=\"eth0\",mode=\"native\"} 1",
         "weir_flow_slots_used 8",
         "weir_backend_state{pool=\"web\",backend=\"b2\",state=\"unresolved\"} 1",

@@ -465,6 +465,7 @@ pub(crate) fn telemetry() -> Telemetry {
         update_delay: Some(histogram.clone()),
         rows_delay: Some(histogram),
         check_path: vec![("sent".into(), 10)],
+        losses: vec![("unsupported".into(), 2)],
         documents: vec![("applied".into(), 1), ("rejected".into(), 0), ("unchanged".into(), 0)],
         backend_transitions: vec![("web".into(), "b1".into(), "failed".into(), 2)],
     }

@@ -225,7 +225,8 @@ impl ControlPlane for Control {
             in_flight: counters.in_flight as u64,
             update_delay: Some(counted.update_delay.clone()),
             rows_delay: Some(counted.rows_delay.clone()),
-            check_path: traffic.checks.iter().map(|(name, packets)| ((*name).to_owned(), *packets)).collect(),
+            check_path: named(&traffic.checks),
+            losses: named(&traffic.losses),
             documents: vec![
                 ("applied".to_owned(), counted.applied),
                 ("rejected".to_owned(), counted.rejected),
@@ -410,4 +411,8 @@ fn fields(errors: &LoadErrors) -> Vec<FieldError> {
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic aborts the process, so nobody can have left it half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn named(counts: &[(&'static str, u64)]) -> Vec<(String, u64)> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }

@@ -122,6 +122,7 @@ fn traffic() -> Traffic {
     let count = Count { packets: 5, bytes: 500, new_flows: 1 };
     Traffic {
         checks: vec![("encapsulated", 7)],
+        losses: vec![("driver", 3)],
         verdicts: vec![("forwarded", 5), ("not_a_vip", 0)],
         services: BTreeMap::from([("www-http".into(), count)]),
         backends: BTreeMap::from([(("web".into(), "b1".into()), count)]),
@@ -520,6 +521,7 @@ async fn telemetry_is_gathered_from_all_parts() {
     let (status, telemetry) = scrape(&control, &mut commands).await;
     assert_eq!(status.services["www-http"].packets_total.0, 5);
     assert_eq!(telemetry.check_path, [("encapsulated".to_owned(), 7)]);
+    assert_eq!(telemetry.losses, [("driver".to_owned(), 3)]);
     assert_eq!(telemetry.documents[0], ("applied".to_owned(), 1));
     assert_eq!(telemetry.lateness.expect("the checker runs").count(), 0);
 }

@@ -68,9 +68,11 @@ impl Forwarder for KernelForwarder {
     fn traffic(&mut self) -> Result<Traffic, PortError> {
         let counters = self.with(|dataplane| dataplane.counters())?;
         let checks = self.with(|dataplane| dataplane.check_counters())?;
+        let losses = self.with(|dataplane| dataplane.loss_counters())?;
         Ok(Traffic {
             verdicts: counters.verdicts.iter().map(|one| (one.verdict.name(), one.packets)).collect(),
             checks: checks.into_iter().map(|one| (one.verdict.name(), one.packets)).collect(),
+            losses: losses.into_iter().map(|one| (one.loss.name(), one.frames)).collect(),
             services: counters.services.into_iter().map(|(name, one)| (name, count(one))).collect(),
             backends: counters.backends.into_iter().map(|(name, one)| (name, count(one))).collect(),
         })

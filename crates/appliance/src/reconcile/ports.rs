@@ -104,6 +104,8 @@ pub struct Traffic {
     pub verdicts: Vec<(&'static str, u64)>,
     /// Packets of health checks by what became of them on their way into the tunnel.
     pub checks: Vec<(&'static str, u64)>,
+    /// Frames that were lost behind the program, by why.
+    pub losses: Vec<(&'static str, u64)>,
     /// By service.
     pub services: BTreeMap<String, Count>,
     /// By pool and backend.

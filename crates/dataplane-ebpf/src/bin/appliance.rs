@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The appliance's kernel object: the program on the uplinks and the steps behind it, the same without effects, the one
-//! for health checks, and a clock for the loader.
+//! for health checks, those that count what the kernel loses, and a clock for the loader.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -12,11 +12,13 @@ mod appliance;
 mod checks;
 #[path = "../dry.rs"]
 mod dry;
+#[path = "../losses.rs"]
+mod losses;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::helpers::bpf_jiffies64;
-use aya_ebpf::macros::{classifier, xdp};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::macros::{classifier, raw_tracepoint, xdp};
+use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
 use weir_dataplane_core::Packet as _;
 use weir_dataplane_core::steer::FlowTable;
 use weir_dataplane_ebpf::KernelPacket;
@@ -74,6 +76,24 @@ pub fn weir_dry_encap(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn weir_dry_answer(context: XdpContext) -> u32 {
     dry::answer(context)
+}
+
+/// Counts frames that could not be handed to the other uplink.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+pub fn weir_redirected(context: RawTracePointContext) -> u32 {
+    losses::redirect_failed(&context)
+}
+
+/// Counts frames that the other uplink's driver did not take.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+pub fn weir_transmitted(context: RawTracePointContext) -> u32 {
+    losses::transmitted(&context)
+}
+
+/// Counts actions that could not be carried out.
+#[raw_tracepoint(tracepoint = "xdp_exception")]
+pub fn weir_exception(_: RawTracePointContext) -> u32 {
+    losses::exception()
 }
 
 /// Writes the kernel's jiffies, host order, into the first eight octets of its packet. Never attached: the

@@ -8,6 +8,7 @@ mod adopt;
 mod apply;
 mod carriage;
 mod checks;
+mod losses;
 mod private;
 mod rankings;
 mod services;
@@ -16,7 +17,7 @@ mod sweep;
 mod tables;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use aya::programs::{ProgramError, Xdp};
@@ -25,13 +26,16 @@ use weir_dataplane_core::bytes::ServiceCounter;
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::{Verdict, names};
 
-use crate::config::{CapacityError, DataplaneConfig};
+use crate::config::{CapacityError, DataplaneConfig, Uplink};
 use crate::counters::{Counters, VerdictCounters, sum_packets, sum_services};
 use crate::kernel::clock::{self, ClockError};
+use crate::kernel::facts::facts;
+use crate::kernel::features::{self, Transmits};
 use crate::kernel::link::{self, AttachError, Mode};
 use crate::kernel::maps::{Maps, MapsError, shapes};
 use crate::kernel::pins::{Pins, PinsError};
 use crate::kernel::probe::{ProbeError, Report};
+use crate::kernel::refusal::MTU_ONE_BUFFER;
 use crate::kernel::test_run::{Ran, test_run};
 use crate::kernel::unlink::unlink;
 use crate::object;
@@ -39,6 +43,7 @@ use tables::Tables;
 
 pub use apply::{Applied, ApplyError, NextHops};
 pub use checks::{CheckCounter, LeftError};
+pub use losses::LossCounter;
 pub use private::FixRowsError;
 pub use sweep::{SweepError, Swept};
 pub use verify::VerifyError;
@@ -126,6 +131,8 @@ pub struct Dataplane {
     /// Whether the last desired state is wholly in force: only then is what nobody wants really nobody's.
     settled: bool,
     is_program_pinned: bool,
+    /// Uplinks that were warned of.
+    warned: BTreeSet<String>,
     check_path: Option<checks::OpenPath>,
 }
 
@@ -158,6 +165,9 @@ impl Dataplane {
         if config.checks.is_some() {
             checks::load(&mut object)?;
         }
+        if !pins.is_nowhere() {
+            losses::watch(&mut object);
+        }
         let mut maps = Maps::take(&mut object, &config.capacity)?;
         fill_steps(&mut object, &mut maps)?;
         let tables = adopt::tables(&maps, &config.capacity)?;
@@ -173,6 +183,7 @@ impl Dataplane {
             adopted,
             settled: false,
             is_program_pinned: false,
+            warned: BTreeSet::new(),
             check_path: None,
         })
     }
@@ -230,8 +241,68 @@ impl Dataplane {
             let adopted = link::attach(program, &uplink.name, uplink.mode, &self.pins)?;
             tracing::info!(interface = uplink.name, mode = uplink.mode.name(), adopted, "program attached");
         }
+        self.forget_egress();
+        self.warn_of_losses();
         self.pin_program()?;
         self.detach_others()
+    }
+
+    /// Takes interfaces out of the device map that are no uplinks. The kernel itself takes out those that vanish; what is left
+    /// are uplinks of a former document.
+    fn forget_egress(&mut self) {
+        let mut is_uplink: BTreeSet<u32> = BTreeSet::new();
+        is_uplink.extend(self.config.uplinks.iter().filter_map(|uplink| link::ifindex(&uplink.name)));
+        for index in self.egress_interfaces().into_iter().filter(|index| !is_uplink.contains(index)) {
+            // One that vanishes meanwhile is what was wanted, and no next hop leads to the others.
+            if let Err(error) = self.maps.egress.remove(index) {
+                tracing::debug!(index, %error, "interface not taken out of the device map");
+            }
+        }
+    }
+
+    /// Indexes of the interfaces that packets may leave by other than where they came in, in order.
+    pub fn egress_interfaces(&self) -> Vec<u32> {
+        // An entry that goes while the others are listed ends the list; the next pass looks again.
+        let mut indexes: Vec<u32> = self.maps.egress.keys().filter_map(Result::ok).collect();
+        indexes.sort_unstable();
+        indexes
+    }
+
+    /// Says once which uplinks do not send what comes in by another one.
+    fn warn_of_losses(&mut self) {
+        let there: Vec<(&Uplink, u32)> = self
+            .config
+            .uplinks
+            .iter()
+            .filter_map(|uplink| Some((uplink, link::ifindex(&uplink.name)?)))
+            .collect();
+        // In generic mode the kernel's stack sends, which every driver can.
+        if there.len() < 2 || there.iter().all(|(uplink, _)| uplink.mode == Mode::Generic) {
+            return;
+        }
+        for (uplink, index) in there {
+            let interface = uplink.name.as_str();
+            match features::transmits(index) {
+                Ok(Some(Transmits { frames: false, .. })) if self.warned.insert(uplink.name.clone()) => {
+                    tracing::warn!(
+                        interface,
+                        "its driver sends no frames that come in by another uplink: they will be lost. On veth its peer needs an \
+                         XDP program or GRO; otherwise let next hops lead over other uplinks, or set `xdp = \"generic\"` on all"
+                    );
+                }
+                Ok(Some(Transmits { frames: true, several_buffers: false }))
+                    if facts(interface).mtu.is_some_and(|mtu| mtu > MTU_ONE_BUFFER)
+                        && self.warned.insert(uplink.name.clone()) =>
+                {
+                    tracing::warn!(
+                        interface,
+                        "its driver sends no frames larger than a page that come in by another uplink: they will be lost"
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(interface, %error, "features of the driver not told"),
+            }
+        }
     }
 
     /// Whether the program is on every uplink that there is, and on one at least, as the kernel says: an interface that goes
@@ -342,16 +413,7 @@ impl Dataplane {
     /// # Errors
     /// When the kernel does not say it.
     pub fn program_facts(&mut self) -> Result<ProgramFacts, ProgramError> {
-        facts(program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened"))
-    }
-
-    /// What the kernel says of each later step.
-    ///
-    /// # Errors
-    /// When the kernel does not say it.
-    pub fn step_facts(&mut self) -> Result<Vec<(&'static str, ProgramFacts)>, ProgramError> {
-        let of = |name| Ok((name, facts(program(&mut self.object, name).expect("loaded when opened"))?));
-        names::STEPS.into_iter().map(of).collect()
+        program_facts(program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened"))
     }
 
     /// Takes the program off every interface and removes the pins. Packets pass to the host from then on.
@@ -431,7 +493,7 @@ fn fill_steps(object: &mut Ebpf, maps: &mut Maps) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn facts(program: &Xdp) -> Result<ProgramFacts, ProgramError> {
+fn program_facts(program: &Xdp) -> Result<ProgramFacts, ProgramError> {
     let info = program.info()?;
     Ok(ProgramFacts {
         id: info.id(),

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod egress;
 pub mod facts;
+pub mod features;
 pub mod grace;
 pub mod link;
 pub mod mapped;
