@@ -50,11 +50,12 @@ const MEMORY_MIB: u32 = 3072;
 pub(crate) struct Options {
     kernels: Vec<String>,
     packages: Vec<String>,
-    filter: Option<String>,
+    filters: Vec<String>,
 }
 
 impl Options {
-    /// Reads `[--kernel LINE]... [-p PACKAGE]... [--filter NAME]`; `None` for anything else.
+    /// Reads `[--kernel LINE]... [-p PACKAGE]... [--filter NAME]...`; `None` for anything else. A test runs whose name has one
+    /// of the filters in it.
     pub(crate) fn parse(words: &[&str]) -> Option<Options> {
         let mut options = Options::default();
         let mut words = words.iter();
@@ -63,11 +64,15 @@ impl Options {
             match *word {
                 "--kernel" if kernel::LINES.contains(&value.as_str()) => options.kernels.push(value),
                 "-p" if SUITES.iter().any(|(package, _)| *package == value) => options.packages.push(value),
-                "--filter" => options.filter = Some(value),
+                "--filter" => options.filters.push(value),
                 _ => return None,
             }
         }
         Some(options)
+    }
+
+    fn takes(&self, test: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| test.contains(filter.as_str()))
     }
 }
 
@@ -126,9 +131,7 @@ fn runs(options: &Options) -> Result<Vec<Run>> {
             let of_target = |made: &&Executable| made.is_test && made.name == *target;
             let made = built.iter().find(of_target).with_context(|| format!("no test binary {target}"))?;
             let mut tests = needing_root(made)?;
-            if let Some(filter) = &options.filter {
-                tests.retain(|test| test.contains(filter));
-            }
+            tests.retain(|test| options.takes(test));
             if tests.is_empty() {
                 continue;
             }
@@ -157,9 +160,10 @@ fn boot(kernel: &Kernel, image: &Path, runs: &[Run], scratch: &Path) -> Result<V
     let mut written = Ok(());
     let status = run::stream(&mut command, GUEST_TIME_MAX, |line| {
         let line = line.trim_end();
-        println!("{}| {line}", kernel.line);
+        let seconds = begun.elapsed().as_secs();
+        println!("{:<5}{seconds:>5}| {line}", kernel.line);
         if written.is_ok() {
-            written = writeln!(log, "{line}");
+            written = writeln!(log, "{seconds:>5} {line}");
         }
         report.read(line);
     })?;
@@ -313,7 +317,7 @@ mod tests {
         let options = Options::parse(&["--kernel", "6.1", "-p", "weir-agent", "--filter", "decap"]).unwrap();
         assert_eq!(options.kernels, ["6.1"]);
         assert_eq!(options.packages, ["weir-agent"]);
-        assert_eq!(options.filter.as_deref(), Some("decap"));
+        assert!(options.takes("agent::decap_all") && !options.takes("agent::mss"));
         assert_eq!(Options::parse(&["--kernel", "5.10"]), None);
         assert_eq!(Options::parse(&["-p"]), None);
     }

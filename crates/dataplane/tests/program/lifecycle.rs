@@ -103,35 +103,3 @@ fn the_tick_is_a_second_long() {
     let seconds = (edge(&mut dataplane, next(first, 2)) - begin).as_secs_f64();
     assert!((1.8..2.2).contains(&seconds), "two ticks took {seconds} s");
 }
-
-/// Guards the straight-line search of `flow.rs` and the laundering of `tables.rs`: with branches instead, the verifier gave
-/// up after a million instructions (6.18). Exact for one kernel, so it is a gate and not a measurement.
-#[test]
-#[ignore = "needs root and a private bpffs"]
-fn the_verifier_is_far_from_its_limit() {
-    let pins = PinDir::new();
-    let mut dataplane = open(&pins);
-    let facts = dataplane.program_facts().unwrap();
-    println!("{facts:?}");
-    assert!(facts.verified_instructions.is_some_and(|n| n <= 64_000), "{facts:?}");
-    dataplane.detach().unwrap();
-}
-
-/// Instructions that the verifier may visit in each step; it gives up at a million.
-const VERIFIED_MAX: u32 = 65_536;
-
-#[test]
-#[ignore = "needs root and a private bpffs"]
-fn each_step_is_small_to_the_verifier() {
-    let pins = PinDir::new();
-    let mut dataplane = open(&pins);
-    let first = dataplane.program_facts().unwrap();
-    let mut all = vec![("weir_ingress", first)];
-    all.extend(dataplane.step_facts().unwrap());
-    for (name, facts) in &all {
-        let Some(verified) = facts.verified_instructions else { continue };
-        eprintln!("{name}: {verified} instructions verified, {} bytes of machine code", facts.jited_bytes);
-        assert!(verified <= VERIFIED_MAX, "{name} takes the verifier {verified} instructions");
-    }
-    dataplane.detach().unwrap();
-}
