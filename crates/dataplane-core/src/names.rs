@@ -58,6 +58,8 @@ pub const MAP_KNOBS: &str = "KNOBS";
 pub const MAP_PREFIXES: &str = "PREFIXES";
 /// Array: see [`crate::bytes::budget`].
 pub const MAP_BUDGETS: &str = "BUDGETS";
+/// Per-CPU array of one: flows remembered anew this second, see [`crate::bytes::budget`].
+pub const MAP_LEARNED: &str = "LEARNED";
 /// LRU hash: [`crate::bytes::FragmentKey`] to [`crate::bytes::FragmentValue`].
 pub const MAP_FRAGMENTS: &str = "FRAGMENTS";
 /// Per-CPU array: verdict to [`crate::bytes::PacketCounter`].
@@ -80,12 +82,13 @@ pub const STEPS: [&str; 6] =
     [PROGRAM_SLOW, PROGRAM_ENCAP, PROGRAM_ANSWER, PROGRAM_DRY_SLOW, PROGRAM_DRY_ENCAP, PROGRAM_DRY_ANSWER];
 
 /// The maps of the appliance that hold state and are pinned by name.
-pub const PINNED_MAPS: [&str; 17] = [
+pub const PINNED_MAPS: [&str; 18] = [
     MAP_STEPS,
     MAP_PLANS,
     MAP_KNOBS,
     MAP_PREFIXES,
     MAP_BUDGETS,
+    MAP_LEARNED,
     MAP_FRAGMENTS,
     MAP_SERVICES,
     MAP_SERVICE_SLOTS,

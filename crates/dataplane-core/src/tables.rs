@@ -49,6 +49,10 @@ pub trait Tables {
     /// spent. A limit of 0 allows nothing. Shared by all CPUs.
     fn take(&self, index: u32, limit: u32) -> bool;
 
+    /// Takes one from this CPU's budget of flows to remember in this second, as [`Tables::take`] does from those that all CPUs
+    /// share.
+    fn learn(&self, limit: u32) -> bool;
+
     /// Where the first fragment of this datagram went, however long ago.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue>;
 

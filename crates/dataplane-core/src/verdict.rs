@@ -116,6 +116,8 @@ verdicts! {
     DropIcmpMtu = 35, "drop_icmp_mtu", Drop;
     /// Too big, and its VIP has sent its answers of this second.
     DropTooBigLimited = 36, "drop_too_big_limited", Drop;
+    /// Sent by its row; not remembered, since this CPU has remembered its new flows of this second.
+    ForwardUnlearned = 37, "forward_unlearned", Forward;
 }
 
 /// Number of verdicts.
@@ -148,6 +150,7 @@ impl Verdict {
             25 => Self::ForwardIcmp,
             26 => Self::ForwardFragment,
             27 => Self::ForwardLimited,
+            37 => Self::ForwardUnlearned,
             _ => Self::DropInternal,
         }
     }

@@ -84,6 +84,11 @@ impl Tables for DryTables {
     }
 
     #[inline(always)]
+    fn learn(&self, limit: u32) -> bool {
+        limit != 0
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
         self.0.fragment(key)
     }

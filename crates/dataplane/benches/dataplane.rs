@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use weir_dataplane::Capacity;
+use weir_dataplane::kernel::cpu::keep_to_one;
 
 use bed::{Bed, ProgramFigures};
 use cases::{BedName, Case};
@@ -41,7 +42,7 @@ const ROUNDS_MAX: usize = 1_000;
 fn main() -> Result<()> {
     let Some(rounds) = rounds()? else { return Ok(()) };
     let machine = machine::machine()?;
-    let core = machine::pin()?;
+    let core = keep_to_one().context("keep to one core")?;
     eprintln!("core {core}, {rounds} rounds; filling tables");
     let mut beds = BTreeMap::new();
     for name in BedName::ALL {

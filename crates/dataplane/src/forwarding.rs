@@ -56,7 +56,7 @@ pub struct Vip {
     pub answers_echo: bool,
 }
 
-/// Settings for all packets. Rates are of the whole appliance, for each VIP by itself, in a second.
+/// Settings for all packets. Rates are of the whole appliance, for each VIP by itself, in a second, unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Echo replies.
@@ -65,6 +65,8 @@ pub struct Limits {
     pub icmp_errors_per_second: u32,
     /// "Too big" messages sent to clients.
     pub too_big_per_second: u32,
+    /// Flows of all services that one CPU remembers anew, further ones go by their rows; `None`: no bound.
+    pub new_flows_per_cpu: Option<NonZeroU32>,
     /// Least MTU that an ICMP error may tell a backend over IPv4, in bytes; of IPv6 it is 1,280 (RFC 8201 §4).
     pub min_mtu_v4: u16,
     /// Prefix (/16) of outer IPv4 sources where a pool wants them made from flows.
@@ -73,12 +75,17 @@ pub struct Limits {
     pub entropy_v6: Option<Ipv6Addr>,
 }
 
+/// New flows that a CPU remembers in a second by default: more than a CPU's share of what whole fleets open, and few enough that
+/// learning them is no part worth naming of what a flood costs.
+const NEW_FLOWS_PER_CPU: NonZeroU32 = NonZeroU32::new(125_000).expect("not zero");
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             echo_per_second: 1_000,
             icmp_errors_per_second: 1_000,
             too_big_per_second: 1_000,
+            new_flows_per_cpu: Some(NEW_FLOWS_PER_CPU),
             min_mtu_v4: 552,
             entropy_v4: None,
             entropy_v6: None,

@@ -11,6 +11,7 @@
 //! nothing here knows documents or capture files. Time is the frames' own; see [`Dataplane::open_private`].
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::maps::MapError;
@@ -23,6 +24,7 @@ use crate::dataplane::{Applied, ApplyError, Dataplane, FixRowsError, NextHops, O
 use crate::forwarding::ForwardingState;
 use crate::host::{HostPacket, HostTables};
 use crate::kernel::clock::ClockError;
+use crate::kernel::cpu;
 use crate::kernel::link::AttachError;
 
 /// Interface index of the loopback device, in every network namespace: what the kernel says test frames come in by.
@@ -129,11 +131,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Loads the private copy, with nothing in its tables.
+    /// Loads the private copy, with nothing in its tables, and keeps the calling thread on one processor.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(config: DataplaneConfig) -> Result<Self, OpenError> {
+        cpu::keep_to_one().map_err(OpenError::Processor)?;
         let mut dataplane = Dataplane::open_private(config)?;
         let host = dataplane.snapshot()?;
         Ok(Self {
@@ -167,6 +170,7 @@ impl Replay {
         let before = std::mem::replace(&mut self.host, fresh);
         self.host.budgets = before.budgets;
         self.host.fragments = before.fragments;
+        self.host.learned = before.learned;
         Ok(applied)
     }
 
@@ -184,6 +188,7 @@ impl Replay {
             self.dataplane.pass(seconds);
             self.dataplane.copy_flows(&self.host);
             self.host.budgets.lock().expect("nobody panics while holding it").clear();
+            self.host.learned.store(0, Ordering::Relaxed);
         }
     }
 

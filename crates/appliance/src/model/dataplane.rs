@@ -2,8 +2,9 @@
 //! Settings of the packet path that concern all services.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
-/// Rates are for each VIP by itself, on this appliance, in a second; 0: none at all.
+/// Rates are for each VIP by itself, on this appliance, in a second, unless said otherwise; 0: none at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Echo replies.
@@ -12,6 +13,8 @@ pub struct Limits {
     pub icmp_errors_per_second: u32,
     /// "Too big" messages sent to clients.
     pub too_big_per_second: u32,
+    /// Flows of all services that one CPU remembers anew.
+    pub new_flows_per_cpu: NonZeroU32,
     /// Least MTU that an ICMP error may tell a backend over IPv4.
     pub min_mtu_v4: u16,
     /// First address of the /16 in which outer IPv4 sources are made from flows, where a pool wants it.
@@ -33,6 +36,7 @@ impl Default for Limits {
             echo_per_second: 1_000,
             icmp_errors_per_second: 1_000,
             too_big_per_second: 1_000,
+            new_flows_per_cpu: NonZeroU32::new(125_000).expect("not zero"),
             min_mtu_v4: 552,
             entropy_v4: None,
             entropy_v6: None,

@@ -304,6 +304,7 @@ fn limits(limits: &model::Limits) -> forwarding::Limits {
         echo_per_second: limits.echo_per_second,
         icmp_errors_per_second: limits.icmp_errors_per_second,
         too_big_per_second: limits.too_big_per_second,
+        new_flows_per_cpu: Some(limits.new_flows_per_cpu),
         min_mtu_v4: limits.min_mtu_v4,
         entropy_v4: limits.entropy_v4,
         entropy_v6: limits.entropy_v6,

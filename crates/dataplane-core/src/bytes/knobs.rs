@@ -21,8 +21,10 @@ pub struct Knobs {
     pub entropy_v4: u32,
     /// Prefix (/64) of outer IPv6 source addresses made from flows, as it lies in a packet.
     pub entropy_v6: [u32; 2],
+    /// Flows that one CPU remembers anew in a second; 0 = no bound.
+    pub learn_max: u32,
     /// Always 0.
-    pub zeros: u64,
+    pub zeros: u32,
 }
 const _: () = assert!(size_of::<Knobs>() == 40 && align_of::<Knobs>() == 8);
 
@@ -31,7 +33,7 @@ impl Knobs {
     pub const PREFIXES: u32 = 1;
 }
 
-/// Where a budget lies: one word for each second's spending, four for each service or VIP id.
+/// Where a budget lies: one word for each second's spending, four for each service or VIP id, and one for each CPU.
 pub mod budget {
     /// Words of one id.
     pub const KINDS: u32 = 4;

@@ -68,6 +68,10 @@ pub static PREFIXES: LpmTrie<Address, PrefixValue> = LpmTrie::with_max_entries(l
 #[map]
 pub static BUDGETS: Array<u64> = Array::with_max_entries(l::SERVICES_DEFAULT * budget::KINDS, BPF_F_MMAPABLE);
 
+/// Flows that this CPU remembered anew this second. Written here.
+#[map]
+pub static LEARNED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Where first fragments went. Written here; full: the kernel evicts what it takes for the least recently used.
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> =

@@ -106,6 +106,20 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn learn(&self, limit: u32) -> bool {
+        let Some(word) = maps::LEARNED.get_ptr_mut(0) else { return false };
+        // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
+        match budget::taken(unsafe { *word }, self.tick(), limit) {
+            Some(new) => {
+                // SAFETY: as above.
+                unsafe { *word = new };
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
         // SAFETY: the value is copied at once. An element that is replaced meanwhile may be another datagram's by then, as
         // with any LRU map: that one's fragment finds no backend, or the backend of its neighbour.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops, object};
 use weir_dataplane_core::flow::{Slot, state};
 use weir_dataplane_core::hash::HashKeys;
 use weir_dataplane_core::limits::SLOTS_PER_SET;
-use weir_dataplane_core::{ABI_VERSION, Protocol, Verdict, decap, names};
+use weir_dataplane_core::{ABI_VERSION, Knobs, Protocol, Verdict, decap, names};
 
 use crate::layout::{self, Harness, floor};
 
@@ -56,8 +55,6 @@ pub mod port {
     pub const L2: u16 = 8_006;
     /// IP in IP, all flows of a client to one backend.
     pub const AFFINITY: u16 = 8_007;
-    /// IP in IP, hardly any new flows remembered.
-    pub const LIMITED: u16 = 8_008;
 }
 /// UDP port of GUE.
 const GUE_UDP: u16 = 6_080;
@@ -81,6 +78,7 @@ pub struct Bed {
     dataplane: Dataplane,
     object: Ebpf,
     harness: Array<MapData, Harness>,
+    knobs: Mapped<Knobs>,
     pins: PathBuf,
     capacity: Capacity,
 }
@@ -120,7 +118,15 @@ impl Bed {
         }
         let mut object = loader.load(object::BENCH).context("load the bench's object")?;
         let harness = object.take_map(layout::MAP_HARNESS).context("the harness's map")?;
-        Ok(Self { dataplane, object, harness: Array::try_from(harness)?, pins, capacity })
+        let knobs = MapData::from_pin(pins.join(names::MAP_KNOBS)).context("the knobs' pin")?;
+        let knobs = Mapped::new(&knobs, 1).context("map the knobs")?;
+        Ok(Self { dataplane, object, harness: Array::try_from(harness)?, knobs, pins, capacity })
+    }
+
+    /// Whether flows are remembered without bound, or hardly any since the processor has had its new flows of this second.
+    pub fn let_learn(&self, any: bool) {
+        let knobs = Knobs { learn_max: u32::from(!any), ..self.knobs.read(0) };
+        self.knobs.write(0, &knobs);
     }
 
     /// Loads `program`, if it is not loaded yet.
@@ -240,6 +246,7 @@ fn backend_v6(number: u8) -> IpAddr {
 /// Two pools and four services, and a pool and a service for each mode of each family.
 fn forwarding() -> (ForwardingState, NextHops) {
     let mut forwarding = ForwardingState::default();
+    forwarding.limits.new_flows_per_cpu = None;
     let mut next_hops = NextHops::new();
     let hop = NextHop {
         ifindex: LOOPBACK,
@@ -291,7 +298,7 @@ fn forwarding() -> (ForwardingState, NextHops) {
             flow_table: true,
             affinity,
             fragments: Fragments::Drop,
-            new_flows_per_second: NonZeroU32::new(u32::from(port == port::LIMITED)),
+            new_flows_per_second: None,
         };
         forwarding.services.insert(name.to_owned(), service);
     };
@@ -302,7 +309,6 @@ fn forwarding() -> (ForwardingState, NextHops) {
         service("tcp", Protocol::Tcp, PORT_TCP, "v", Affinity::Flow);
         service("udp", Protocol::Udp, PORT_UDP, "v", Affinity::Flow);
         service("affinity", Protocol::Tcp, port::AFFINITY, "v", Affinity::Source);
-        service("limited", Protocol::Tcp, port::LIMITED, "v", Affinity::Flow);
         for (pool, port) in [
             ("gue", port::GUE),
             ("gue-candidates", port::GUE_CANDIDATES),

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What figures were measured on.
@@ -24,16 +23,6 @@ pub fn machine() -> Result<Machine> {
         kernel: kernel.trim().to_owned(),
         cpu: model.trim_start_matches([' ', '\t', ':']).to_owned(),
     })
-}
-
-/// Keeps this thread on the last core that it may use (the first one takes most interrupts), and gives its number.
-pub fn pin() -> Result<usize> {
-    let allowed = sched_getaffinity(None).context("the allowed cores")?;
-    let core = (0..CpuSet::MAX_CPU).rev().find(|&core| allowed.is_set(core)).context("no core is allowed")?;
-    let mut one = CpuSet::new();
-    one.set(core);
-    sched_setaffinity(None, &one).context("keep to one core")?;
-    Ok(core)
 }
 
 /// Processor time of this thread, that of system calls included and that of other processes not. The kernel's own figure

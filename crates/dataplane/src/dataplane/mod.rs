@@ -51,6 +51,9 @@ pub use verify::VerifyError;
 /// Why the dataplane could not be opened. Nothing is attached then that was not before.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The thread cannot be kept on one processor.
+    #[error("keep to one processor")]
+    Processor(#[source] std::io::Error),
     /// The running kernel will not do.
     #[error(transparent)]
     Kernel(#[from] ProbeError),

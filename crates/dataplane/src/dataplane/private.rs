@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use aya::maps::PerCpuValues;
 use aya::maps::xdp::XdpMapError;
+use aya::util::nr_cpus;
 use weir_dataplane_core::bytes::PoolValue;
 use weir_dataplane_core::flow::{REFRESH, Slot, TICK_MASK, state};
 use weir_dataplane_core::limits::{IDLE_S_MAX, SLOTS_PER_SET};
@@ -47,6 +49,8 @@ impl Dataplane {
     /// Loads the programs with tables of their own. Uplinks, checks and the pin directory of `config` are left alone:
     /// [`Self::attach`] does nothing. The clock stands at 0 until [`Self::pass`].
     ///
+    /// Budgets of one CPU are those of the CPU that the caller runs on: [`crate::kernel::cpu::keep_to_one`] keeps it there.
+    ///
     /// # Errors
     /// [`OpenError`], none of those that concern pins.
     pub fn open_private(config: DataplaneConfig) -> Result<Self, OpenError> {
@@ -58,6 +62,9 @@ impl Dataplane {
 
     /// Lets `ticks` (seconds) pass for a private copy: flows grow older, those too old for any idle time are forgotten, and
     /// budgets of a second start anew.
+    ///
+    /// # Panics
+    /// If the kernel does not tell how many processors there are, or an entry of an array is not there.
     pub fn pass(&mut self, ticks: u64) {
         if ticks == 0 {
             return;
@@ -71,6 +78,9 @@ impl Dataplane {
         for index in 0..self.maps.budgets.len() {
             self.maps.budgets.word(index, 0).store(0, Ordering::Release);
         }
+        let unspent = vec![0; nr_cpus().expect("the kernel tells its processors, as it did at load")];
+        let unspent = PerCpuValues::try_from(unspent).expect("one value for each processor");
+        self.maps.learned.set(0, unspent, 0).expect("an array has its entry 0");
     }
 
     /// Makes every row of `pool` hold these backends of it, best first, whatever its rows would be. Until rows are built again.

@@ -218,6 +218,7 @@ fn knobs(limits: &Limits, flags: u32) -> Knobs {
         mtu_min_v4: limits.min_mtu_v4,
         entropy_v4: limits.entropy_v4.map_or(0, |prefix| u32::from_ne_bytes(prefix.octets())),
         entropy_v6,
+        learn_max: limits.new_flows_per_cpu.map_or(0, u32::from),
         ..Knobs::default()
     }
 }

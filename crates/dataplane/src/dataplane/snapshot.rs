@@ -47,7 +47,8 @@ impl Dataplane {
         }
     }
 
-    /// Brings budgets and first fragments of a former [`Dataplane::snapshot`] up to date.
+    /// Brings budgets and first fragments of a former [`Dataplane::snapshot`] up to date. Of the processors' own budgets the
+    /// fullest word is taken: that of the one that a private copy's caller stays on.
     ///
     /// # Panics
     /// If a thread panicked while it looked at them.
@@ -55,6 +56,8 @@ impl Dataplane {
         let spent = (0..self.maps.budgets.len()).map(|index| (index, self.maps.budgets.read(index)));
         *host.budgets.lock().expect("nobody panics while holding it") =
             spent.filter(|(_, word)| *word != 0).collect();
+        let learned = self.maps.learned.get(&0, 0).ok().and_then(|words| words.iter().max().copied());
+        host.learned.store(learned.unwrap_or_default(), Ordering::Relaxed);
         *host.fragments.lock().expect("nobody panics while holding it") =
             self.maps.fragments.iter().filter_map(Result::ok).collect();
     }

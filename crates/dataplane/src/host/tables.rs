@@ -38,6 +38,8 @@ pub struct HostTables {
     pub prefixes: Vec<PrefixValue>,
     /// What was spent this second.
     pub budgets: Mutex<HashMap<u32, u64>>,
+    /// Flows remembered anew this second: in memory there is one CPU.
+    pub learned: AtomicU64,
     /// Where first fragments went.
     pub fragments: Mutex<HashMap<FragmentKey, FragmentValue>>,
     /// What one step left for the next.
@@ -106,6 +108,14 @@ impl Tables for HostTables {
             }
             None => false,
         }
+    }
+
+    fn learn(&self, limit: u32) -> bool {
+        let taken = budget::taken(self.learned.load(Ordering::Relaxed), self.tick(), limit);
+        if let Some(word) = taken {
+            self.learned.store(word, Ordering::Relaxed);
+        }
+        taken.is_some()
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {

@@ -84,6 +84,7 @@ pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); names::PINNED_M
             shape(4 + size_of::<Address>(), size_of::<PrefixValue>(), PREFIXES_MAX, NO_PREALLOC),
         ),
         (names::MAP_BUDGETS, array(8, capacity.budgets(), MMAPABLE)),
+        (names::MAP_LEARNED, array(8, 1, 0)),
         (names::MAP_FRAGMENTS, shape(size_of::<FragmentKey>(), size_of::<FragmentValue>(), FRAGMENTS_MAX, 0)),
         (names::MAP_VERDICTS, array(size_of::<PacketCounter>(), VERDICTS, 0)),
         (names::MAP_SERVICE_COUNTERS, array(size_of::<ServiceCounter>(), capacity.services, 0)),
@@ -117,6 +118,8 @@ pub struct Maps {
     pub prefixes: LpmTrie<MapData, Address, PrefixValue>,
     /// What was spent this second.
     pub budgets: Mapped<u64>,
+    /// Flows remembered anew this second.
+    pub learned: PerCpuArray<MapData, u64>,
     /// Where first fragments went.
     pub fragments: HashMap<MapData, FragmentKey, FragmentValue>,
     /// Verdict to packets and bytes.
@@ -146,6 +149,7 @@ impl Maps {
             knobs: mapped(object, names::MAP_KNOBS, 1)?,
             prefixes: typed(object, names::MAP_PREFIXES)?,
             budgets: mapped(object, names::MAP_BUDGETS, capacity.budgets())?,
+            learned: typed(object, names::MAP_LEARNED)?,
             fragments: typed(object, names::MAP_FRAGMENTS)?,
             verdicts: typed(object, names::MAP_VERDICTS)?,
             service_counters: typed(object, names::MAP_SERVICE_COUNTERS)?,

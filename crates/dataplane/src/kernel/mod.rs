@@ -2,6 +2,7 @@
 //! The only module that speaks to BPF: loading, pinning, attaching, and typed access to the maps.
 
 pub mod clock;
+pub mod cpu;
 pub mod egress;
 pub mod facts;
 pub mod features;

@@ -228,6 +228,28 @@ fn prefixes_come_and_go_and_are_adopted() {
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
+fn a_cpu_that_had_its_new_flows_of_the_second_remembers_no_more() {
+    let state = usual().edit_limits(|limits| limits.new_flows_per_cpu = NonZeroU32::new(3));
+    let mut pair = Pair::new(&state);
+    let known = Frame::tcp(CLIENT, 1, VIP, 80, SYN);
+    carries(&mut pair, &known, ForwardNew);
+    carries(&mut pair, &Frame::udp(CLIENT, 1, VIP, 53), ForwardNew);
+    carries(&mut pair, &Frame::tcp(CLIENT, 2, VIP, 80, ACK), ForwardNew);
+    for flags in [SYN, ACK] {
+        let frame = Frame::tcp(CLIENT, 3, VIP, 80, flags);
+        let first = carries(&mut pair, &frame, ForwardUnlearned);
+        assert_eq!(carries(&mut pair, &frame, ForwardUnlearned), first, "by its row, again and again");
+    }
+    carries(&mut pair, &Frame::udp(CLIENT, 3, VIP, 53), ForwardUnlearned);
+    carries(&mut pair, &known, ForwardFlow);
+    carries(&mut pair, &Frame::tcp(CLIENT, 99, VIP, 80, RST), ForwardEnding);
+    assert_eq!(pair.kernel.sweep().unwrap().used, 3, "what was turned away is not remembered");
+    pair.pass(1);
+    carries(&mut pair, &Frame::tcp(CLIENT, 3, VIP, 80, ACK), ForwardNew);
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
 fn a_service_that_had_its_new_flows_of_the_second_remembers_no_more() {
     let limit = NonZeroU32::new(5);
     let mut pair = Pair::new(&usual().edit_service("http4", |s| s.new_flows_per_second = limit));

@@ -52,6 +52,7 @@ fn limits(text: &mut String, limits: &Limits) {
         echo_per_second,
         icmp_errors_per_second,
         too_big_per_second,
+        new_flows_per_cpu,
         min_mtu_v4,
         entropy_v4,
         entropy_v6,
@@ -62,6 +63,9 @@ fn limits(text: &mut String, limits: &Limits) {
          too_big_per_second = {too_big_per_second}\nmin_mtu_v4 = {min_mtu_v4}"
     )
     .unwrap();
+    // A document has no word for "no bound".
+    let new_flows_per_cpu = new_flows_per_cpu.map_or(1_000_000_000, u32::from);
+    writeln!(text, "new_flows_per_cpu = {new_flows_per_cpu}").unwrap();
     if let Some(prefix) = entropy_v4 {
         writeln!(text, "entropy_v4 = \"{prefix}/16\"").unwrap();
     }

@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use weir_dataplane::host::{HostPacket, HostTables};
+use weir_dataplane::kernel::cpu::keep_to_one;
 use weir_dataplane::{ApplyError, Counters, Dataplane};
 use weir_dataplane_core::{Action, Count, Verdict, process};
 
@@ -37,6 +38,7 @@ impl Pair {
 
     /// One with empty tables, of which `weir replay` hears nothing.
     pub fn unrecorded() -> Self {
+        keep_to_one().unwrap();
         let config = config(&PinDir::new(), capacity());
         let mut kernel = Dataplane::open_private(config).unwrap_or_else(|error| panic!("open: {error:?}"));
         let host = kernel.snapshot().unwrap();
@@ -55,6 +57,7 @@ impl Pair {
         let before = std::mem::replace(&mut self.host, self.kernel.snapshot().unwrap());
         self.host.budgets = before.budgets;
         self.host.fragments = before.fragments;
+        self.host.learned = before.learned;
         if let Some(recorder) = &mut self.recorder {
             recorder.state(state);
         }
@@ -66,6 +69,7 @@ impl Pair {
         self.kernel.pass(seconds);
         self.kernel.copy_flows(&self.host);
         self.host.budgets.lock().unwrap().clear();
+        self.host.learned.store(0, Ordering::Relaxed);
         if let Some(recorder) = &mut self.recorder {
             recorder.pass(seconds);
         }

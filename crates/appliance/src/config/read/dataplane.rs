@@ -2,6 +2,7 @@
 //! `[dataplane]`: settings of the packet path that concern all services.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 use toml::de::DeValue;
 use weir_bgp::Prefix;
@@ -25,7 +26,7 @@ const LIMITS: Shape = Shape {
     path: "dataplane.limits",
     title: "what the packet path does at most",
     about: "Rates are of this appliance, for each VIP by itself, in a second; 0 is none at all. What is beyond a rate is dropped and \
-            counted.",
+            counted; only new flows beyond `new_flows_per_cpu` are forwarded all the same.",
     change: Change::Reload,
     keys: &[
         Key::or("echo_per_second", Values::Number(limits::RATES), "1000", "Answers to pings"),
@@ -40,6 +41,12 @@ const LIMITS: Shape = Shape {
             Values::Number(limits::RATES),
             "1000",
             "\"Packet too big\" to clients, for packets that do not fit with their outer header",
+        ),
+        Key::or(
+            "new_flows_per_cpu",
+            Values::Number(limits::NEW_FLOWS),
+            "125000",
+            "Flows of all services that one processor remembers anew; packets of further ones go by their rows",
         ),
         Key::or(
             "min_mtu_v4",
@@ -71,6 +78,7 @@ pub(in crate::config) struct LimitsDraft {
     echo_per_second: Option<u32>,
     icmp_errors_per_second: Option<u32>,
     too_big_per_second: Option<u32>,
+    new_flows_per_cpu: Option<u32>,
     min_mtu_v4: Option<u32>,
     pub(in crate::config) entropy_v4: Option<Option<Ipv4Addr>>,
     pub(in crate::config) entropy_v6: Option<Option<Ipv6Addr>>,
@@ -91,6 +99,12 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> LimitsDraft {
             &rate,
         ),
         too_big_per_second: section.or(report, "too_big_per_second", usual.too_big_per_second, &rate),
+        new_flows_per_cpu: section.or(
+            report,
+            "new_flows_per_cpu",
+            usual.new_flows_per_cpu.into(),
+            value::number(limits::NEW_FLOWS),
+        ),
         min_mtu_v4: section.or(report, "min_mtu_v4", usual.min_mtu_v4.into(), mtu),
         entropy_v4: section.optional(report, "entropy_v4", entropy_v4),
         entropy_v6: section.optional(report, "entropy_v6", entropy_v6),
@@ -103,7 +117,8 @@ impl LimitsDraft {
             echo_per_second: self.echo_per_second?,
             icmp_errors_per_second: self.icmp_errors_per_second?,
             too_big_per_second: self.too_big_per_second?,
-            // The range fits.
+            // The ranges fit.
+            new_flows_per_cpu: NonZeroU32::new(self.new_flows_per_cpu?).unwrap_or(NonZeroU32::MIN),
             min_mtu_v4: u16::try_from(self.min_mtu_v4?).unwrap_or(u16::MAX),
             entropy_v4: self.entropy_v4?,
             entropy_v6: self.entropy_v6?,
