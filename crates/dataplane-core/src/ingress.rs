@@ -2,11 +2,13 @@
 //! The first step: plain packets of plain services from frame to outcome, and everything else to where it belongs.
 //!
 //! Plain is what nearly all packets of nearly all services are: no VLAN tag, TCP or UDP behind IPv4 or the fixed IPv6
-//! header, whole; an exact service without options; a backend reached by IP in IP or GUE over the packet's own family, by a
-//! path that the packet fits. This step is kept so small that the other ones cost it two branches.
+//! header, whole; an exact service without options; a backend reached by IP in IP or GUE (bare, or with the three other
+//! candidates of a full row) over the packet's own family, by a path that the packet fits. This step is kept so small that the other ones cost it two branches.
 
 use crate::Packet;
-use crate::bytes::{Address, BackendFlags, Knobs, ServiceFlags, ServiceKey, ServiceValue};
+use crate::bytes::{
+    Address, BackendFlags, BackendMode, Knobs, NextHopValue, ServiceFlags, ServiceKey, ServiceValue,
+};
 use crate::encap;
 use crate::parse::{
     self, ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET, Parsed, Segment, is_vlan,
@@ -121,13 +123,53 @@ fn plain<'t, P: Packet, T: Tables, S: Steer, const V6: bool>(
             encap::gue_v4(packet, segment, gue_len, hash, backend, next_hop)?;
         }
     } else {
-        let plan = Plan {
-            service: service.id,
-            backend: decision.id,
-            verdict: decision.verdict.number(),
-            ..Plan::new::<V6>(segment, hash, ETHERNET_HEADER, frame_len)
-        };
-        return Err(if tables.set_plan(&plan) { Exit::Encap } else { Verdict::DropInternal.into() });
+        match candidates::<P, T, V6>(packet, tables, segment, hash, &decision, next_hop) {
+            Ok(()) => {}
+            Err(Exit::Encap) => {
+                let plan = Plan {
+                    service: service.id,
+                    backend: decision.id,
+                    verdict: decision.verdict.number(),
+                    ..Plan::new::<V6>(segment, hash, ETHERNET_HEADER, frame_len)
+                };
+                return Err(if tables.set_plan(&plan) { Exit::Encap } else { Verdict::DropInternal.into() });
+            }
+            Err(exit) => return Err(exit),
+        }
     }
     Ok((decision, next_hop.ifindex))
+}
+
+/// GUE with the row's other candidates, when all of it is by default and fits.
+///
+/// # Errors
+/// The verdict to drop with; [`Exit::Encap`], nothing changed and no plan set, when it is something else.
+#[inline(always)]
+fn candidates<P: Packet, T: Tables, const V6: bool>(
+    packet: &mut P,
+    tables: &T,
+    segment: &Segment,
+    hash: u64,
+    decision: &Decision<'_>,
+    next_hop: &NextHopValue,
+) -> Result<(), Exit> {
+    let (id, backend) = (decision.id, decision.backend);
+    let overhead = if V6 {
+        parse::IPV6_LEN + encap::CANDIDATES_V6_LEN
+    } else {
+        parse::IPV4_LEN + encap::CANDIDATES_V4_LEN
+    };
+    let len = segment.ip_len + overhead;
+    if backend.mode != BackendMode::GUE_CANDIDATES
+        || backend.options != 0
+        || backend.has(BackendFlags::OUTER_V6) != V6
+        || len > next_hop.plain_mtu as u32
+    {
+        return Err(Exit::Encap);
+    }
+    if V6 {
+        encap::candidates_v6(packet, tables, segment, len, hash, id, backend, next_hop)
+    } else {
+        encap::candidates_v4(packet, tables, segment, len, hash, id, backend, next_hop)
+    }
 }

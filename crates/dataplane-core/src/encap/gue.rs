@@ -67,7 +67,8 @@ impl<'t> Hops<'t> {
     /// Those of the plan's flow, the plan's backend being `backend`.
     #[inline(always)]
     pub(super) fn of<T: Tables>(tables: &'t T, plan: &Plan, backend: &BackendValue) -> Self {
-        let others = row(tables, plan, backend.pool).without(plan.backend);
+        let row = if plan.has(PlanFlags::HAS_ROW) { plan.row } else { row(tables, plan.hash, backend.pool) };
+        let others = row.without(plan.backend);
         let mut hops = Self::NONE;
         // Not a loop: each count is a constant for what follows.
         if let Some(first) = hop(tables, others.candidate(0), backend) {
@@ -86,30 +87,44 @@ impl<'t> Hops<'t> {
     }
 }
 
-/// The flow's row.
+/// The candidates of the row of `hash` other than `id`, whose record is `backend`.
 #[inline(always)]
-fn row<T: Tables>(tables: &T, plan: &Plan, pool: u32) -> Row {
-    if plan.has(PlanFlags::HAS_ROW) {
-        return plan.row;
-    }
+pub(super) fn others<T: Tables>(tables: &T, hash: u64, id: u16, backend: &BackendValue) -> Row {
+    row(tables, hash, backend.pool).without(id)
+}
+
+/// The row of `hash`.
+#[inline(always)]
+fn row<T: Tables>(tables: &T, hash: u64, pool: u32) -> Row {
     let Some(descriptor) = tables.pool_rows(pool) else { return Row::EMPTY };
     let (first, count) = PoolValue::region(descriptor);
     if count == 0 {
         return Row::EMPTY;
     }
-    tables.row(first.wrapping_add(row_index(plan.hash, count))).unwrap_or(Row::EMPTY)
+    tables.row(first.wrapping_add(row_index(hash, count))).unwrap_or(Row::EMPTY)
 }
 
 /// The backend `id`, if a packet for `chosen` may be handed on to it.
 #[inline(always)]
-fn hop<'t, T: Tables>(tables: &'t T, id: u16, chosen: &BackendValue) -> Option<&'t BackendValue> {
+pub(super) fn hop<'t, T: Tables>(tables: &'t T, id: u16, chosen: &BackendValue) -> Option<&'t BackendValue> {
     const RECEIVES: u8 = BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW;
     if id == 0 {
         return None;
     }
     let backend = tables.backend(id)?;
-    let other_family = (backend.flags ^ chosen.flags) & BackendFlags::OUTER_V6 != 0;
-    if backend.flags & RECEIVES == 0 || other_family { None } else { Some(backend) }
+    // A row switched a moment ago may still name an id that now belongs to another pool.
+    let is_other =
+        backend.pool != chosen.pool || (backend.flags ^ chosen.flags) & BackendFlags::OUTER_V6 != 0;
+    if backend.flags & RECEIVES == 0 || is_other { None } else { Some(backend) }
+}
+
+/// The words of the GUE header and of the private data in front of generation and hops, as they lie in the packet.
+#[inline(always)]
+pub(super) const fn with_hops(protocol: u32, count: u32, is_v6: bool) -> [u32; 3] {
+    let (words, flags) = if is_v6 { (4, PRIVATE_V6 as u32) } else { (1, 0) };
+    let hlen = PRIVATE_LEN / 4 + count * words;
+    let kind = (PRIVATE_TYPE as u32) << 16 | (PRIVATE_VERSION as u32) << 8 | flags;
+    [(hlen << 24 | protocol << 16).to_be(), kind.to_be(), (count << 16).to_be()]
 }
 
 /// Octets between outer IP header and inner packet in `mode`, with this many hops of `hop_len` octets each.
@@ -183,11 +198,7 @@ impl Gue<'_, '_> {
             return Some(header as u64);
         }
         let count = self.hops.count;
-        let (words, flags) = if is_v6 { (4, PRIVATE_V6 as u32) } else { (1, 0) };
-        let hlen = PRIVATE_LEN / 4 + count * words;
-        let header = (hlen << 24 | protocol << 16).to_be();
-        let kind = ((PRIVATE_TYPE as u32) << 16 | (PRIVATE_VERSION as u32) << 8 | flags).to_be();
-        let list = (count << 16).to_be();
+        let [header, kind, list] = with_hops(protocol, count, is_v6);
         packet.write(at, [header, kind, list, 0])?;
         let mut sum = header as u64 + kind as u64 + list as u64;
         let mut index = 0;

@@ -14,7 +14,8 @@ use crate::parse::{
 };
 use crate::verdict::Verdict;
 
-const PROTOCOL_IPV6: u32 = 41;
+pub(super) const PROTOCOL_IPV4: u32 = 4;
+pub(super) const PROTOCOL_IPV6: u32 = 41;
 const DONT_FRAGMENT: u32 = 0x4000;
 
 /// Puts an outer IPv4 header in front of the IPv4 packet `segment`, whose TTL is above 1; `outer_len` octets in all.
@@ -33,15 +34,7 @@ pub fn ipip_v4<P: Packet>(
     if !packet.grow_front(IPV4_HEADER) {
         return Err(Verdict::DropNoRoom);
     }
-    let tos = segment.traffic_class as u32;
-    let sum = checksum::finish(backend.outer.checksum + tos + outer_len) as u32;
-    let header = [
-        (0x45 << 24 | tos << 16 | outer_len).to_be(),
-        DONT_FRAGMENT.to_be(),
-        ((OUTER_TTL as u32) << 24 | 4 << 16 | sum).to_be(),
-        backend.outer.source[0],
-        backend.outer.destination[0],
-    ];
+    let header = outer_v4(segment, PROTOCOL_IPV4, outer_len, backend);
     headers(packet, next_hop, ETHERTYPE_IPV4, header).ok_or(Verdict::DropNoRoom)
 }
 
@@ -62,12 +55,44 @@ pub fn ipip_v6<P: Packet>(
     if !packet.grow_front(IPV6_HEADER) {
         return Err(Verdict::DropNoRoom);
     }
-    let payload_len = outer_len - IPV6_LEN;
+    let header = outer_v6(segment, PROTOCOL_IPV6, outer_len - IPV6_LEN, hash, backend);
+    headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom)
+}
+
+/// The words of the plain outer IPv4 header in front of `segment`, as they lie in the packet; `outer_len` octets in all.
+#[inline(always)]
+pub(super) fn outer_v4(
+    segment: &Segment,
+    protocol: u32,
+    outer_len: u32,
+    backend: &BackendValue,
+) -> [u32; IPV4_HEADER / 4] {
+    let tos = segment.traffic_class as u32;
+    // The backend's sum is that of IP in IP.
+    let sum = backend.outer.checksum + (protocol - PROTOCOL_IPV4) + tos + outer_len;
+    [
+        (0x45 << 24 | tos << 16 | outer_len).to_be(),
+        DONT_FRAGMENT.to_be(),
+        ((OUTER_TTL as u32) << 24 | protocol << 16 | checksum::finish(sum) as u32).to_be(),
+        backend.outer.source[0],
+        backend.outer.destination[0],
+    ]
+}
+
+/// The words of the plain outer IPv6 header in front of `segment`, as they lie in the packet; `len` octets behind it.
+#[inline(always)]
+pub(super) fn outer_v6(
+    segment: &Segment,
+    next_header: u32,
+    len: u32,
+    hash: u64,
+    backend: &BackendValue,
+) -> [u32; IPV6_HEADER / 4] {
     let first = 6 << 28 | (segment.traffic_class as u32) << 20 | flow_label(hash);
     let (s, d) = (&backend.outer.source, &backend.outer.destination);
-    let header = [
+    [
         first.to_be(),
-        (payload_len << 16 | PROTOCOL_IPV6 << 8 | OUTER_TTL as u32).to_be(),
+        (len << 16 | next_header << 8 | OUTER_TTL as u32).to_be(),
         s[0],
         s[1],
         s[2],
@@ -76,8 +101,7 @@ pub fn ipip_v6<P: Packet>(
         d[1],
         d[2],
         d[3],
-    ];
-    headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom)
+    ]
 }
 
 /// Takes one from the TTL of the IPv4 header behind the Ethernet header and updates its checksum.

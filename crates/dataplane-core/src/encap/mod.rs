@@ -6,7 +6,7 @@
 //! Ethernet │ [802.1Q] │ packet                                                                            l2
 //! ```
 //!
-//! [`ipip_v4`] and [`ipip_v6`] are the plain path's: no options, no tag, one family. All else goes through [`encap`].
+//! What [`crate::ingress`] calls is the plain path's: no options, no tag, one family. All else goes through [`encap`].
 
 pub mod checksum;
 pub mod gue;
@@ -23,7 +23,10 @@ use crate::bytes::NextHopValue;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_OFFSET};
 
 pub use ipip::{ipip_v4, ipip_v6};
-pub use plain_gue::{SHIM_LEN as GUE_SHIM_LEN, gue_v4, gue_v6};
+pub use plain_gue::{
+    CANDIDATES_V4_LEN, CANDIDATES_V6_LEN, SHIM_LEN as GUE_SHIM_LEN, candidates_v4, candidates_v6, gue_v4,
+    gue_v6,
+};
 pub use step::{Carried, carry, encap, overhead_max};
 
 /// TTL or hop limit of outer headers.

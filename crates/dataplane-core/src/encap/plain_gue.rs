@@ -1,25 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The plain way in GUE: variant 0 without private data over an IP header of the packet's own family, all of the outer
-//! header by default (`OuterOptions` 0). Octet for octet what the encapsulation step makes; here because the tail call to it
-//! costs as much as the rest.
+//! The plain way in GUE: variant 0 over an IP header of the packet's own family, all of the outer header by default
+//! (`OuterOptions` 0); without private data, or with three candidates, which is what a row without gaps has beside the flow's
+//! backend. Octet for octet what the encapsulation step makes; here because the tail call to it costs as much as the rest.
 
-use super::ipip::decrement_ttl;
-use super::{OUTER_TTL, checksum, gue, headers};
+use super::gue;
+use super::headers;
+use super::ipip::{PROTOCOL_IPV4, PROTOCOL_IPV6, decrement_ttl, outer_v4, outer_v6};
 use crate::Packet;
 use crate::bytes::{BackendValue, NextHopValue};
-use crate::hash::flow_label;
 use crate::parse::{
     ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_HEADER, IPV4_LEN, IPV6_HEADER, IPV6_LEN, Segment,
 };
+use crate::process::Exit;
+use crate::tables::Tables;
 use crate::verdict::Verdict;
 
-const DONT_FRAGMENT: u32 = 0x4000;
-const PROTOCOL_IPV4: u32 = 4;
 const PROTOCOL_UDP: u32 = 17;
-const PROTOCOL_IPV6: u32 = 41;
 /// Octets of UDP and GUE headers.
 pub const SHIM_LEN: u32 = gue::UDP_LEN + gue::HEADER_LEN;
 const SHIM: usize = 12;
+/// Hops in the private data of this path.
+const HOPS: u32 = 3;
+/// Octets of UDP header, GUE header and private data with IPv4 hops.
+pub const CANDIDATES_V4_LEN: u32 = SHIM_LEN + gue::PRIVATE_LEN + HOPS * 4;
+const CANDIDATES_V4: usize = 36;
+/// The same with IPv6 hops.
+pub const CANDIDATES_V6_LEN: u32 = SHIM_LEN + gue::PRIVATE_LEN + HOPS * 16;
+const CANDIDATES_V6: usize = 72;
+const _: () = assert!(
+    SHIM as u32 == SHIM_LEN
+        && CANDIDATES_V4 as u32 == CANDIDATES_V4_LEN
+        && CANDIDATES_V6 as u32 == CANDIDATES_V6_LEN
+);
 
 /// Puts outer IPv4, UDP and GUE headers in front of the IPv4 packet `segment` with flow hash `hash`, whose TTL is above 1;
 /// `outer_len` octets in all.
@@ -35,23 +47,10 @@ pub fn gue_v4<P: Packet>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    decrement_ttl(packet).ok_or(Verdict::DropTruncated)?;
-    if !packet.grow_front(IPV4_HEADER + SHIM) {
-        return Err(Verdict::DropNoRoom);
-    }
-    let tos = segment.traffic_class as u32;
-    // The backend's sum is that of IP in IP.
-    let sum = backend.outer.checksum + (PROTOCOL_UDP - PROTOCOL_IPV4) + tos + outer_len;
-    let header = [
-        (0x45 << 24 | tos << 16 | outer_len).to_be(),
-        DONT_FRAGMENT.to_be(),
-        ((OUTER_TTL as u32) << 24 | PROTOCOL_UDP << 16 | checksum::finish(sum) as u32).to_be(),
-        backend.outer.source[0],
-        backend.outer.destination[0],
-        ports(backend, hash),
-        ((outer_len - IPV4_LEN) << 16).to_be(),
-        (PROTOCOL_IPV4 << 16).to_be(),
-    ];
+    open_v4(packet, SHIM)?;
+    let [a, b, c, d, e] = outer_v4(segment, PROTOCOL_UDP, outer_len, backend);
+    let [ports, length] = udp(backend, hash, outer_len - IPV4_LEN);
+    let header = [a, b, c, d, e, ports, length, (PROTOCOL_IPV4 << 16).to_be()];
     headers(packet, next_hop, ETHERTYPE_IPV4, header).ok_or(Verdict::DropNoRoom)
 }
 
@@ -68,34 +67,104 @@ pub fn gue_v6<P: Packet>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
-    if !packet.grow_front(IPV6_HEADER + SHIM) {
-        return Err(Verdict::DropNoRoom);
-    }
+    open_v6(packet, segment, SHIM)?;
     let len = outer_len - IPV6_LEN;
-    let first = 6 << 28 | (segment.traffic_class as u32) << 20 | flow_label(hash);
-    let (s, d) = (&backend.outer.source, &backend.outer.destination);
-    let header = [
-        first.to_be(),
-        (len << 16 | PROTOCOL_UDP << 8 | OUTER_TTL as u32).to_be(),
-        s[0],
-        s[1],
-        s[2],
-        s[3],
-        d[0],
-        d[1],
-        d[2],
-        d[3],
-        ports(backend, hash),
-        (len << 16).to_be(),
-        (PROTOCOL_IPV6 << 16).to_be(),
-    ];
+    let [a, b, c, d, e, f, g, h, i, j] = outer_v6(segment, PROTOCOL_UDP, len, hash, backend);
+    let [ports, length] = udp(backend, hash, len);
+    let header = [a, b, c, d, e, f, g, h, i, j, ports, length, (PROTOCOL_IPV6 << 16).to_be()];
     headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom)
 }
 
-/// UDP source and destination port as they lie in the packet.
+/// As [`gue_v4`], with the row's other candidates in private data. `id` is that of `backend`.
+///
+/// # Errors
+/// As [`gue_v4`]; [`Exit::Encap`], nothing changed and no plan set, when there are not just three of them.
 #[inline(always)]
-fn ports(backend: &BackendValue, hash: u64) -> u32 {
+#[expect(
+    clippy::too_many_arguments,
+    reason = "all of them lie in registers or on the stack of the one caller"
+)]
+pub fn candidates_v4<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    segment: &Segment,
+    outer_len: u32,
+    hash: u64,
+    id: u16,
+    backend: &BackendValue,
+    next_hop: &NextHopValue,
+) -> Result<(), Exit> {
+    let others = gue::others(tables, hash, id, backend);
+    if let Some(first) = gue::hop(tables, others.candidate(0), backend)
+        && let Some(second) = gue::hop(tables, others.candidate(1), backend)
+        && let Some(third) = gue::hop(tables, others.candidate(2), backend)
+        && others.candidate(3) == 0
+    {
+        open_v4(packet, CANDIDATES_V4)?;
+        let [a, b, c, d, e] = outer_v4(segment, PROTOCOL_UDP, outer_len, backend);
+        let [ports, length] = udp(backend, hash, outer_len - IPV4_LEN);
+        let [header, kind, list] = gue::with_hops(PROTOCOL_IPV4, HOPS, false);
+        let (x, y, z) = (first.outer.destination[0], second.outer.destination[0], third.outer.destination[0]);
+        let header = [a, b, c, d, e, ports, length, header, kind, list, 0, x, y, z];
+        return headers(packet, next_hop, ETHERTYPE_IPV4, header).ok_or(Verdict::DropNoRoom.into());
+    }
+    Err(Exit::Encap)
+}
+
+/// As [`candidates_v4`] for IPv6 in all places.
+///
+/// # Errors
+/// As [`candidates_v4`].
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as above")]
+pub fn candidates_v6<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    segment: &Segment,
+    outer_len: u32,
+    hash: u64,
+    id: u16,
+    backend: &BackendValue,
+    next_hop: &NextHopValue,
+) -> Result<(), Exit> {
+    let others = gue::others(tables, hash, id, backend);
+    if let Some(first) = gue::hop(tables, others.candidate(0), backend)
+        && let Some(second) = gue::hop(tables, others.candidate(1), backend)
+        && let Some(third) = gue::hop(tables, others.candidate(2), backend)
+        && others.candidate(3) == 0
+    {
+        open_v6(packet, segment, CANDIDATES_V6)?;
+        let len = outer_len - IPV6_LEN;
+        let [a, b, c, d, e, f, g, h, i, j] = outer_v6(segment, PROTOCOL_UDP, len, hash, backend);
+        let [ports, length] = udp(backend, hash, len);
+        let [header, kind, list] = gue::with_hops(PROTOCOL_IPV6, HOPS, true);
+        let (x, y, z) = (&first.outer.destination, &second.outer.destination, &third.outer.destination);
+        let header = [
+            a, b, c, d, e, f, g, h, i, j, ports, length, header, kind, list, 0, x[0], x[1], x[2], x[3], y[0],
+            y[1], y[2], y[3], z[0], z[1], z[2], z[3],
+        ];
+        return headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom.into());
+    }
+    Err(Exit::Encap)
+}
+
+/// Takes one from the TTL, and opens room for an IPv4 header and `shim` octets.
+#[inline(always)]
+fn open_v4<P: Packet>(packet: &mut P, shim: usize) -> Result<(), Verdict> {
+    decrement_ttl(packet).ok_or(Verdict::DropTruncated)?;
+    if packet.grow_front(IPV4_HEADER + shim) { Ok(()) } else { Err(Verdict::DropNoRoom) }
+}
+
+/// As [`open_v4`] for IPv6.
+#[inline(always)]
+fn open_v6<P: Packet>(packet: &mut P, segment: &Segment, shim: usize) -> Result<(), Verdict> {
+    packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
+    if packet.grow_front(IPV6_HEADER + shim) { Ok(()) } else { Err(Verdict::DropNoRoom) }
+}
+
+/// The words of the UDP header of a datagram of `len` octets, as they lie in the packet; without a checksum.
+#[inline(always)]
+fn udp(backend: &BackendValue, hash: u64, len: u32) -> [u32; 2] {
     let source = gue::SOURCE_PORT | (hash >> 32) as u32 & gue::SOURCE_PORT_MASK;
-    (source << 16).to_be() | (u16::from_be(backend.outer.port) as u32).to_be()
+    [(source << 16).to_be() | (u16::from_be(backend.outer.port) as u32).to_be(), (len << 16).to_be()]
 }

@@ -114,10 +114,10 @@ fn hit_of(mut machine: Machine, vip: &str, client: &str, backend: u16, udp: bool
 #[test]
 fn the_plain_hit_path_stays_as_short_as_it_is() {
     for (name, run, most) in [
-        ("IPv4, TCP", hit("198.51.100.10", "203.0.113.7", 1, false), 432),
-        ("IPv4, UDP", hit("198.51.100.10", "203.0.113.7", 1, true), 431),
-        ("IPv6, TCP", hit("2001:db8:100::10", "2001:db8:c::7", 2, false), 476),
-        ("IPv6, UDP", hit("2001:db8:100::10", "2001:db8:c::7", 2, true), 475),
+        ("IPv4, TCP", hit("198.51.100.10", "203.0.113.7", 1, false), 434),
+        ("IPv4, UDP", hit("198.51.100.10", "203.0.113.7", 1, true), 433),
+        ("IPv6, TCP", hit("2001:db8:100::10", "2001:db8:c::7", 2, false), 478),
+        ("IPv6, UDP", hit("2001:db8:100::10", "2001:db8:c::7", 2, true), 477),
     ] {
         println!("{name}: {} instructions, helpers {:?}", run.instructions, run.helpers);
         assert!(run.instructions <= most, "{name}: {} instructions, at most {most}", run.instructions);
@@ -129,16 +129,16 @@ fn what_is_not_for_a_vip_leaves_soon() {
     let run = machine().run(&Frame::tcp("203.0.113.7", 40_000, "192.0.2.77", 80, ACK).octets());
     println!("not for a VIP: {} instructions, helpers {:?}", run.instructions, run.helpers);
     assert_eq!(run.action, XDP_PASS);
-    assert!(run.instructions <= 146, "{} instructions", run.instructions);
+    assert!(run.instructions <= 148, "{} instructions", run.instructions);
 }
 
-/// Modes, most of them behind a tail call: what they cost over the plain way.
+/// Modes, some of them behind a tail call: what they cost over the plain way.
 #[test]
 fn modes_have_their_price() {
     for (name, mode, added, most) in [
-        ("GUE", BackendMode::GUE, 32, 455),
-        ("GUE with candidates", BackendMode::GUE_CANDIDATES, 56, 1007),
-        ("GUE variant 1", BackendMode::GUE_DIRECT, 28, 762),
+        ("GUE", BackendMode::GUE, 32, 458),
+        ("GUE with candidates", BackendMode::GUE_CANDIDATES, 56, 616),
+        ("GUE variant 1", BackendMode::GUE_DIRECT, 28, 766),
         ("L2", BackendMode::L2, 0, 567),
     ] {
         let mut machine = machine();
@@ -159,8 +159,9 @@ fn modes_have_their_price() {
         }
         machine.set(names::MAP_ROWS, 0, Row::from_ids([1, 3, 4, 5]));
         let run = hit_of(machine, "198.51.100.10", "203.0.113.7", 1, false);
+        let is_later = !matches!(mode, BackendMode::GUE | BackendMode::GUE_CANDIDATES);
         let programs = [names::PROGRAM_INGRESS, names::PROGRAM_ENCAP];
-        assert_eq!(run.programs, programs[..1 + usize::from(mode != BackendMode::GUE)], "{name}");
+        assert_eq!(run.programs, programs[..1 + usize::from(is_later)], "{name}");
         assert_eq!(run.frame.len(), 64 - 10 + added, "{name}");
         println!("{name}: {} instructions, helpers {:?}", run.instructions, run.helpers);
         assert!(run.instructions <= most, "{name}: {} instructions, at most {most}", run.instructions);
