@@ -139,7 +139,7 @@ fn modes_have_their_price() {
         ("GUE", BackendMode::GUE, 32, 458),
         ("GUE with candidates", BackendMode::GUE_CANDIDATES, 56, 616),
         ("GUE variant 1", BackendMode::GUE_DIRECT, 28, 766),
-        ("L2", BackendMode::L2, 0, 567),
+        ("L2", BackendMode::L2, 0, 573),
     ] {
         let mut machine = machine();
         for id in [1, 3, 4, 5] {
