@@ -5,7 +5,7 @@
 //! own memory comes on top.
 
 /// Bytes of the kernel's maps for each service, its VIP and its pool: at most, and more for each CPU.
-pub const BYTES_PER_SERVICE: (u64, u64) = (408, 24);
+pub const BYTES_PER_SERVICE: (u64, u64) = (416, 24);
 /// Bytes of the kernel's maps for each backend, and more for each CPU.
 pub const BYTES_PER_BACKEND: (u64, u64) = (72, 24);
 /// Bytes of the kernel's maps for each flow slot.

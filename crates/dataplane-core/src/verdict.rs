@@ -118,6 +118,9 @@ verdicts! {
     DropTooBigLimited = 36, "drop_too_big_limited", Drop;
     /// Sent by its row; not remembered, since this CPU has remembered its new flows of this second.
     ForwardUnlearned = 37, "forward_unlearned", Forward;
+    /// A first fragment for a VIP of which as many as it may have were remembered this second: without that the later ones
+    /// would find no backend.
+    DropFragmentLimited = 38, "drop_fragment_limited", Drop;
 }
 
 /// Number of verdicts.

@@ -67,6 +67,9 @@ pub struct Limits {
     pub too_big_per_second: u32,
     /// Flows of all services that one CPU remembers anew, further ones go by their rows; `None`: no bound.
     pub new_flows_per_cpu: Option<NonZeroU32>,
+    /// First fragments whose way is remembered for the later ones; further ones are dropped. All VIPs share
+    /// [`weir_dataplane_core::limits::FRAGMENTS_MAX`] records.
+    pub fragments_per_second: u32,
     /// Least MTU that an ICMP error may tell a backend over IPv4, in bytes; of IPv6 it is 1,280 (RFC 8201 §4).
     pub min_mtu_v4: u16,
     /// Prefix (/16) of outer IPv4 sources where a pool wants them made from flows.
@@ -79,6 +82,13 @@ pub struct Limits {
 /// learning them is no part worth naming of what a flood costs.
 const NEW_FLOWS_PER_CPU: NonZeroU32 = NonZeroU32::new(125_000).expect("not zero");
 
+impl Limits {
+    /// Length of the prefix of [`Self::entropy_v4`].
+    pub const ENTROPY_LENGTH_V4: u8 = 16;
+    /// Length of the prefix of [`Self::entropy_v6`].
+    pub const ENTROPY_LENGTH_V6: u8 = 64;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -86,6 +96,7 @@ impl Default for Limits {
             icmp_errors_per_second: 1_000,
             too_big_per_second: 1_000,
             new_flows_per_cpu: Some(NEW_FLOWS_PER_CPU),
+            fragments_per_second: 1_000,
             min_mtu_v4: 552,
             entropy_v4: None,
             entropy_v6: None,

@@ -5,11 +5,11 @@
 //! |---|---|---|
 //! | service | VIP, protocol, port (0: any) | pool, options, counters |
 //! | marker of the VIP | VIP | that it is one, and what concerns all of it |
-//! | later fragments | VIP, protocol | what becomes of fragments, which have no port |
+//! | later fragments | VIP, protocol | what becomes of fragments, which have no port; none: dropped, or by the prefix around the VIP |
 //!
 //! The VIP in a key is an address, or the first of a prefix with its length.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weir_dataplane_core::bytes::{PrefixValue, VipFlags};
@@ -129,7 +129,41 @@ pub(crate) fn records(
             },
         }
     }
+    keep_apart(&mut records, services);
     Ok(records)
+}
+
+/// Sees to it that a later fragment to an address that is a VIP by itself is not taken by the prefix VIP around it, when the
+/// address has services of the protocol: whether the datagram is for one of those cannot be told from a later fragment. Where the
+/// first fragment of a datagram went is asked for in either case, since only those are found that a service wanted remembered.
+fn keep_apart(records: &mut HashMap<ServiceKey, ServiceValue>, services: &[Named<'_>]) {
+    let vips = services.iter().map(|named| named.service.vip());
+    let lengths: BTreeSet<u8> = vips.filter(|vip| !vip.is_host()).map(|prefix| prefix.length).collect();
+    if lengths.is_empty() {
+        return;
+    }
+    for named in services.iter().filter(|named| named.service.vip().is_host()) {
+        let protocol = named.service.protocol;
+        let around = around(records, named.service.vip(), lengths.iter().copied());
+        let around = around.map(|prefix| prefix.fragments(protocol));
+        if let Some(around) = around.and_then(|key| records.get(&key)).copied() {
+            let own = records.entry(service_key(named.service).fragments(protocol)).or_default();
+            own.flags |= around.flags & ServiceFlags::FRAGMENTS_TABLE;
+        }
+    }
+}
+
+/// Marker of the longest prefix VIP around an address, of these lengths, shortest first.
+fn around(
+    records: &HashMap<ServiceKey, ServiceValue>,
+    host: VipPrefix,
+    lengths: impl DoubleEndedIterator<Item = u8>,
+) -> Option<ServiceKey> {
+    lengths
+        .rev()
+        .filter(|length| *length < host.length)
+        .map(|length| marker_key(VipPrefix { length, ..host }))
+        .find(|marker| records.contains_key(marker))
 }
 
 /// Whether both treat a packet without ports alike, but for the counters.
@@ -184,10 +218,7 @@ pub(crate) fn service_of(
     port: u16,
 ) -> Option<ServiceKey> {
     let host = VipPrefix::from(address);
-    let longest = (1..host.length)
-        .rev()
-        .map(|length| marker_key(VipPrefix { length, ..host }))
-        .find(|marker| records.contains_key(marker));
+    let longest = around(records, host, 1..host.length);
     [port, 0].into_iter().find_map(|port| {
         [Some(marker_key(host)), longest].into_iter().flatten().find_map(|marker| {
             let key = ServiceKey { port_be: port.to_be(), protocol: protocol as u8, ..marker };

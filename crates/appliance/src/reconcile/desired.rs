@@ -181,7 +181,7 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
         backends.extend(wishes.into_iter().map(|(one, (wish, _))| ((name.clone(), one.clone()), wish)));
     }
     let services = document.services.iter().map(|(name, one)| (name.clone(), service(document, one)));
-    let limits = limits(&document.limits);
+    let limits = document.limits;
     // Which VIPs answer echo requests follows from what their gates say.
     let vips = BTreeMap::new();
     let state = ForwardingState { services: services.collect(), pools, vips, limits };
@@ -297,18 +297,6 @@ fn withheld_by(snapshot: &Snapshot<'_>, vip: &str) -> Option<WithheldBy> {
 
 fn vip_prefix(prefix: Prefix) -> VipPrefix {
     VipPrefix { address: prefix.address(), length: prefix.length() }
-}
-
-fn limits(limits: &model::Limits) -> forwarding::Limits {
-    forwarding::Limits {
-        echo_per_second: limits.echo_per_second,
-        icmp_errors_per_second: limits.icmp_errors_per_second,
-        too_big_per_second: limits.too_big_per_second,
-        new_flows_per_cpu: Some(limits.new_flows_per_cpu),
-        min_mtu_v4: limits.min_mtu_v4,
-        entropy_v4: limits.entropy_v4,
-        entropy_v6: limits.entropy_v6,
-    }
 }
 
 fn service(document: &Document, service: &model::Service) -> forwarding::Service {

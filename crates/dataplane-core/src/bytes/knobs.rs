@@ -23,8 +23,8 @@ pub struct Knobs {
     pub entropy_v6: [u32; 2],
     /// Flows that one CPU remembers anew in a second; 0 = no bound.
     pub learn_max: u32,
-    /// Always 0.
-    pub zeros: u32,
+    /// First fragments of one VIP that are remembered in a second.
+    pub fragments_max: u32,
 }
 const _: () = assert!(size_of::<Knobs>() == 40 && align_of::<Knobs>() == 8);
 
@@ -33,10 +33,10 @@ impl Knobs {
     pub const PREFIXES: u32 = 1;
 }
 
-/// Where a budget lies: one word for each second's spending, four for each service or VIP id, and one for each CPU.
+/// Where a budget lies: one word for each second's spending, five for each service or VIP id, and one for each CPU.
 pub mod budget {
     /// Words of one id.
-    pub const KINDS: u32 = 4;
+    pub const KINDS: u32 = 5;
 
     /// New flows of the service `id`.
     #[inline(always)]
@@ -60,6 +60,12 @@ pub mod budget {
     #[inline(always)]
     pub const fn too_big(id: u32) -> u32 {
         id * KINDS + 3
+    }
+
+    /// First fragments of the VIP `id` that are remembered.
+    #[inline(always)]
+    pub const fn first_fragments(id: u32) -> u32 {
+        id * KINDS + 4
     }
 
     /// The word after one was taken at `tick`, or `None` if all `limit` are spent: the tick in the upper half, what was

@@ -8,13 +8,17 @@
 //! - *by-source*: they are packets of the service like any other, which looks at no port of any packet.
 //! - neither: dropped.
 //!
+//! The table of first fragments is one for all VIPs and forgets what it takes for the least recently used. So that a flood at one
+//! VIP does not make it forget the datagrams of the others before they are complete, each VIP has a budget of first fragments
+//! per second.
+//!
 //! Nothing is reassembled, so overlaps of later fragments are the backend's to judge (RFC 5722); those that would change
 //! what was decided by, the transport header, are refused by the parser.
 
 use super::vip::Vip;
 use super::{carried, dropped, plan, tuple};
 use crate::Packet;
-use crate::bytes::{BackendFlags, FragmentKey, FragmentValue, ServiceFlags, ServiceValue};
+use crate::bytes::{BackendFlags, FragmentKey, FragmentValue, ServiceFlags, ServiceValue, budget};
 use crate::parse::View;
 use crate::plan::Plan;
 use crate::process::Exit;
@@ -47,10 +51,11 @@ pub(super) fn later<T: Tables>(tables: &T, view: &View, vip: &Vip) -> Result<Lat
     {
         return Ok(Later::Follows(first));
     }
-    if record.flags & ServiceFlags::FRAGMENTS_BY_SOURCE == 0 {
-        return Err(Verdict::DropFragmentUnknown);
+    match record.flags & TAKES {
+        0 => Err(Verdict::DropFragment),
+        ServiceFlags::FRAGMENTS_TABLE => Err(Verdict::DropFragmentUnknown),
+        _ => Ok(Later::BySource(record)),
     }
-    Ok(Later::BySource(record))
 }
 
 /// Sends the fragment where the first of its datagram went, as long as that backend keeps flows.
@@ -75,6 +80,12 @@ pub(super) fn follow<P: Packet, T: Tables>(
         ..plan(packet, tables, view, &tuple(view, 0))
     };
     carried(tables, &plan)
+}
+
+/// Whether one more first fragment of the VIP `vip` may be remembered.
+#[inline(always)]
+pub(super) fn has_room<T: Tables>(tables: &T, vip: u32) -> bool {
+    tables.knobs().is_some_and(|knobs| tables.take(budget::first_fragments(vip), knobs.fragments_max))
 }
 
 /// Remembers where a first fragment of `service` went.

@@ -73,12 +73,14 @@ fn decide<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Exit, Verdict>
         let port_be = u16::from_ne_bytes([port[2], port[3]]);
         vip.service(tables, flow.protocol, port_be).ok_or(Verdict::DropNoService)?
     };
-    let asked = Asked { service, flow, kind, is_told };
+    let asked = Asked { vip: vip.record.id, service, flow, kind, is_told };
     send(packet, tables, &view, &asked).inspect_err(|_| tables.count(&dropped(asked.service.id, &view)))
 }
 
 /// What a packet asks for.
 struct Asked {
+    /// Whose budgets are spent.
+    vip: u32,
     service: ServiceValue,
     /// The flow that it belongs to.
     flow: Tuple,
@@ -97,12 +99,19 @@ fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked
     if view.is_fragment && service.flags & fragment::TAKES == 0 {
         return Err(Verdict::DropFragment);
     }
+    let is_first = view.is_fragment && !view.is_later && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0;
+    // Before a flow is remembered for it.
+    if is_first && !fragment::has_room(tables, asked.vip) {
+        return Err(Verdict::DropFragmentLimited);
+    }
+    // The same to the verifier, whatever was asked.
+    let is_first = packet.launder(is_first as usize) != 0;
     let hash = asked.flow.reduced(service.flags).hash(tables);
     let (part, flag) =
         if asked.is_told { (Part::Told, PlanFlags::ICMP_ERROR) } else { (select::part(service.flags), 0) };
     let hashes = Hashes { row: hash, slot: select::slot_hash(service, hash) };
     let decision = steer::steer_as(tables, service, hashes, kind, part)?;
-    if view.is_fragment && !view.is_later && service.flags & ServiceFlags::FRAGMENTS_TABLE != 0 {
+    if is_first {
         fragment::remember(tables, view, service, decision.id);
     }
     let plan = plan(packet, tables, view, &asked.flow);

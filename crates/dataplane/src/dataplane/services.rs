@@ -215,6 +215,7 @@ fn knobs(limits: &Limits, flags: u32) -> Knobs {
         echo_max: limits.echo_per_second,
         icmp_errors_max: limits.icmp_errors_per_second,
         too_big_max: limits.too_big_per_second,
+        fragments_max: limits.fragments_per_second,
         mtu_min_v4: limits.min_mtu_v4,
         entropy_v4: limits.entropy_v4.map_or(0, |prefix| u32::from_ne_bytes(prefix.octets())),
         entropy_v6,

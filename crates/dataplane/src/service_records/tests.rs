@@ -122,6 +122,37 @@ fn later_fragments_have_a_record_of_what_the_services_of_their_protocol_want() {
 }
 
 #[test]
+fn later_fragments_to_a_vip_of_its_own_are_not_the_prefixes_around_it() {
+    let with = |vip: &str, length, fragments| Service { fragments, ..service(vip, length, 53) };
+    let table = ServiceFlags::FRAGMENTS_TABLE;
+    let source = ServiceFlags::FRAGMENTS_BY_SOURCE;
+    let all = [Fragments::Drop, Fragments::FirstFragment, Fragments::BySource];
+    // Rows: what the address's service says; columns: what that of the prefix says. `None`: no record, so the prefix's, which has
+    // none either.
+    let expected = [
+        [None, Some(table), Some(0)],
+        [Some(table), Some(table), Some(table)],
+        [Some(source), Some(source | table), Some(source)],
+    ];
+    for (own, row) in all.into_iter().zip(expected) {
+        for (prefixes, wanted) in all.into_iter().zip(row) {
+            let services = [with("198.51.100.10", None, own), with("198.51.100.0", Some(24), prefixes)];
+            let named = [named("own", &services[0], 1, 1), named("prefix", &services[1], 2, 2)];
+            let records = records(&named, &vips(&[&services[0], &services[1]])).unwrap();
+            let found = records.get(&service_key(&services[0]).fragments(Protocol::Udp));
+            let flags = found.map(|record| record.flags & (table | source));
+            assert_eq!(flags, wanted, "{own:?} in {prefixes:?}");
+            if own == Fragments::BySource {
+                assert_eq!(found.map(|record| record.id), Some(1), "{own:?} in {prefixes:?}");
+            }
+            // Another protocol of the address is the prefix's, as its whole packets are.
+            let tcp = service_key(&services[0]).fragments(Protocol::Tcp);
+            assert_eq!(records.get(&tcp), None);
+        }
+    }
+}
+
+#[test]
 fn a_packet_belongs_to_address_and_port_then_prefix_and_port_then_any_port() {
     let services = [
         service("198.51.100.10", None, 53),

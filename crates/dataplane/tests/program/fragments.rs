@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Fragments: dropped, by source, where the first of their datagram went; and those that lie.
 
-use weir_dataplane::forwarding::{BackendState, Fragments};
+use weir_dataplane::forwarding::{BackendState, Fragments, Protocol};
 use weir_dataplane_core::Verdict::{self, *};
 
 use crate::support::bed::{State, usual};
@@ -181,4 +181,72 @@ fn fragments_for_the_host_are_the_hosts() {
             assert_eq!((result.verdict, result.frame), (PassNotVip, frame), "{len} at {offset} to {host}");
         }
     }
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn later_fragments_to_a_vip_of_its_own_are_not_the_prefixes_around_it() {
+    const PREFIX4: &str = "198.51.100.0";
+    const PREFIX6: &str = "2001:db8:100::";
+    let around = |own: Fragments, prefixes: Fragments| {
+        [("wide4", PREFIX4, 24, "web4"), ("wide6", PREFIX6, 64, "web6")].into_iter().fold(
+            with(own),
+            |state, (name, prefix, length, pool)| {
+                state.service(name, prefix, Protocol::Udp, 0, pool).edit_service(name, |service| {
+                    service.prefix_length = Some(length);
+                    service.fragments = prefixes;
+                })
+            },
+        )
+    };
+    let to = |vip: &str, port| {
+        let client = if vip.contains(':') { CLIENT6 } else { CLIENT4 };
+        Frame::udp(client, 40_000, vip, port).with(|f| f.payload = vec![7; 1_200]).ip()
+    };
+    let mut pair = Pair::new(&around(Fragments::Drop, Fragments::BySource));
+    for (own, other) in [(VIP4, "198.51.100.77"), (VIP6, "2001:db8:100::77")] {
+        let later = |vip| framed(&part(&to(vip, 53), 7, 400, 400, true));
+        assert_eq!(pair.run(&later(own)).verdict, DropFragment, "{own} says drop");
+        assert_eq!(pair.run(&later(other)).verdict, ForwardNew, "{other} is the prefix's");
+    }
+    let mut pair = Pair::new(&around(Fragments::Drop, Fragments::FirstFragment));
+    for vip in [VIP4, VIP6] {
+        // Port 99 is the prefix's service also at an address of its own, and its datagrams are whole.
+        let ip = to(vip, 99);
+        let owner = carries(&mut pair, "first", &part(&ip, 8, 0, 400, true), ForwardNew);
+        assert_eq!(carries(&mut pair, "later", &part(&ip, 8, 400, 400, true), ForwardFragment), owner);
+        let ip = to(vip, 53);
+        assert_eq!(pair.run(&framed(&part(&ip, 9, 0, 400, true))).verdict, DropFragment, "{vip}");
+        assert_eq!(pair.run(&framed(&part(&ip, 9, 400, 400, true))).verdict, DropFragmentUnknown, "{vip}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn a_flood_of_first_fragments_at_one_vip_leaves_the_datagrams_of_another_whole() {
+    let state = with(Fragments::FirstFragment).edit_limits(|limits| limits.fragments_per_second = 1_000);
+    let mut pair = Pair::unrecorded();
+    pair.apply(&state);
+    let quiet = datagram(VIP6, 40_000);
+    let owner = carries(&mut pair, "first", &part(&quiet, 7, 0, 400, true), ForwardNew);
+    // One and a half times as many as there is room for.
+    let mut seen = std::collections::BTreeMap::new();
+    for number in 0..u32::from(u16::MAX) / 8 * 3 {
+        let client = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
+        let ip = Frame::udp(&client, 1, VIP4, 53).with(|f| f.payload = vec![0; 64]).ip();
+        let (result, _) = pair.compare(&framed(&part(&ip, 1, 0, 64, true))).unwrap();
+        *seen.entry(result.verdict).or_insert(0) += 1;
+    }
+    let remembered: u32 = seen.iter().filter(|(v, _)| **v != DropFragmentLimited).map(|(_, n)| n).sum();
+    assert_eq!(remembered, 1_000, "{seen:?}");
+    assert_eq!(carries(&mut pair, "later", &part(&quiet, 7, 400, 400, true), ForwardFragment), owner);
+    // What is turned away leaves nothing behind: neither a flow nor a way for its later fragments.
+    let turned = Frame::udp("203.0.113.99", 9, VIP4, 53).with(|f| f.payload = vec![0; 1_200]).ip();
+    assert_eq!(pair.run(&framed(&part(&turned, 3, 0, 400, true))).verdict, DropFragmentLimited);
+    assert_eq!(pair.run(&framed(&part(&turned, 3, 400, 400, true))).verdict, DropFragmentUnknown);
+    // The next second has a budget of its own.
+    pair.pass(1);
+    let owner = carries(&mut pair, "first", &part(&turned, 3, 0, 400, true), ForwardNew);
+    assert_eq!(carries(&mut pair, "later", &part(&turned, 3, 400, 400, true), ForwardFragment), owner);
+    assert!(pair.same_flows());
 }

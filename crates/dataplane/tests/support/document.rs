@@ -53,6 +53,7 @@ fn limits(text: &mut String, limits: &Limits) {
         icmp_errors_per_second,
         too_big_per_second,
         new_flows_per_cpu,
+        fragments_per_second,
         min_mtu_v4,
         entropy_v4,
         entropy_v6,
@@ -60,7 +61,7 @@ fn limits(text: &mut String, limits: &Limits) {
     writeln!(
         text,
         "[dataplane.limits]\necho_per_second = {echo_per_second}\nicmp_errors_per_second = {icmp_errors_per_second}\n\
-         too_big_per_second = {too_big_per_second}\nmin_mtu_v4 = {min_mtu_v4}"
+         too_big_per_second = {too_big_per_second}\nfragments_per_second = {fragments_per_second}\nmin_mtu_v4 = {min_mtu_v4}"
     )
     .unwrap();
     // A document has no word for "no bound".

@@ -20,6 +20,7 @@ pub(super) fn limits(limits: &Limits) -> Value {
         ("icmp_errors_per_second", Some(json!(limits.icmp_errors_per_second))),
         ("too_big_per_second", Some(json!(limits.too_big_per_second))),
         ("new_flows_per_cpu", Some(json!(limits.new_flows_per_cpu))),
+        ("fragments_per_second", Some(json!(limits.fragments_per_second))),
         ("min_mtu_v4", Some(json!(limits.min_mtu_v4))),
         ("entropy_v4", limits.entropy_v4.map(|v4| prefix(v4.into(), Limits::ENTROPY_LENGTH_V4))),
         ("entropy_v6", limits.entropy_v6.map(|v6| prefix(v6.into(), Limits::ENTROPY_LENGTH_V6))),

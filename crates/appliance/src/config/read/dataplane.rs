@@ -49,6 +49,13 @@ const LIMITS: Shape = Shape {
             "Flows of all services that one processor remembers anew; packets of further ones go by their rows",
         ),
         Key::or(
+            "fragments_per_second",
+            Values::Number(limits::RATES),
+            "1000",
+            "First fragments of services with `fragments = \"first-fragment\"` that are remembered; all VIPs share 16,384 places, the \
+             least recently used going first",
+        ),
+        Key::or(
             "min_mtu_v4",
             Values::Number(limits::MIN_MTU_V4),
             "552",
@@ -79,6 +86,7 @@ pub(in crate::config) struct LimitsDraft {
     icmp_errors_per_second: Option<u32>,
     too_big_per_second: Option<u32>,
     new_flows_per_cpu: Option<u32>,
+    fragments_per_second: Option<u32>,
     min_mtu_v4: Option<u32>,
     pub(in crate::config) entropy_v4: Option<Option<Ipv4Addr>>,
     pub(in crate::config) entropy_v6: Option<Option<Ipv6Addr>>,
@@ -102,9 +110,10 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> LimitsDraft {
         new_flows_per_cpu: section.or(
             report,
             "new_flows_per_cpu",
-            usual.new_flows_per_cpu.into(),
+            usual.new_flows_per_cpu.map_or(u32::MAX, u32::from),
             value::number(limits::NEW_FLOWS),
         ),
+        fragments_per_second: section.or(report, "fragments_per_second", usual.fragments_per_second, &rate),
         min_mtu_v4: section.or(report, "min_mtu_v4", usual.min_mtu_v4.into(), mtu),
         entropy_v4: section.optional(report, "entropy_v4", entropy_v4),
         entropy_v6: section.optional(report, "entropy_v6", entropy_v6),
@@ -118,7 +127,8 @@ impl LimitsDraft {
             icmp_errors_per_second: self.icmp_errors_per_second?,
             too_big_per_second: self.too_big_per_second?,
             // The ranges fit.
-            new_flows_per_cpu: NonZeroU32::new(self.new_flows_per_cpu?).unwrap_or(NonZeroU32::MIN),
+            new_flows_per_cpu: NonZeroU32::new(self.new_flows_per_cpu?),
+            fragments_per_second: self.fragments_per_second?,
             min_mtu_v4: u16::try_from(self.min_mtu_v4?).unwrap_or(u16::MAX),
             entropy_v4: self.entropy_v4?,
             entropy_v6: self.entropy_v6?,

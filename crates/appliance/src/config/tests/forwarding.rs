@@ -20,7 +20,8 @@ fn everything() -> Document {
         + "[pools.web.gue]\nport = 7000\nvariant = \"direct\"\nudp_checksum = true\nport_entropy = false\n\
            [pools.web.outer]\nsource_entropy = true\ncopy_dscp = false\nflow_label = false\n\
            [dataplane.limits]\necho_per_second = 0\nicmp_errors_per_second = 1\ntoo_big_per_second = 2\n\
-           new_flows_per_cpu = 3\nmin_mtu_v4 = 1280\nentropy_v4 = \"172.16.0.0/16\"\nentropy_v6 = \"100::/64\"\n";
+           new_flows_per_cpu = 3\n\
+           fragments_per_second = 4\nmin_mtu_v4 = 1280\nentropy_v4 = \"172.16.0.0/16\"\nentropy_v6 = \"100::/64\"\n";
     good(&text)
 }
 
@@ -45,7 +46,8 @@ fn everything_written_reaches_the_model() {
         echo_per_second: 0,
         icmp_errors_per_second: 1,
         too_big_per_second: 2,
-        new_flows_per_cpu: 3.try_into().unwrap(),
+        new_flows_per_cpu: 3.try_into().ok(),
+        fragments_per_second: 4,
         min_mtu_v4: 1280,
         entropy_v4: Some([172, 16, 0, 0].into()),
         entropy_v6: Some("100::".parse().unwrap()),

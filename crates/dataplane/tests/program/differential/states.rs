@@ -46,6 +46,7 @@ pub fn any_state(random: &mut Random) -> State {
         icmp_errors_per_second: *random.pick(&rates),
         too_big_per_second: *random.pick(&rates),
         new_flows_per_cpu: *random.pick(&[None, None, NonZeroU32::new(3), NonZeroU32::new(1_000)]),
+        fragments_per_second: *random.pick(&rates),
         min_mtu_v4: *random.pick(&[68, 552, 1280]),
         entropy_v4: Some([10, 77, 0, 0].into()),
         entropy_v6: Some("2001:db8:77::".parse().unwrap()),
