@@ -11,7 +11,8 @@
 #   make test-deb     the package again, and looked at: lintian, contents, units, the binary inside
 #   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
 #   make fuzz         FUZZ_INPUTS inputs over all decoders (default 100 million), with a table of what came out
-#   make bench        what rows do, what changes, packets and live frames cost, to target/bench/; BENCH_ROUNDS=3 LIVE_ROUNDS=3 for a quick look
+#   make bench        what rows do, what changes, packets, live frames and real TCP cost, to target/bench/; for a quick look
+#                     BENCH_ROUNDS=3 LIVE_ROUNDS=3 TCP_ROUNDS=1
 #   make bench-bgp    Weir, BIRD and GoBGP side by side as speakers, to target/bench/bgp.json; BGP_ROUNDS=1 for a quick look
 
 SHELL := /bin/bash
@@ -19,6 +20,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 KEEP ?=
 BENCH_ROUNDS ?= 15
 LIVE_ROUNDS ?= 7
+TCP_ROUNDS ?= 5
 BGP_ROUNDS ?= 5
 FUZZ_SECONDS ?= 30
 FUZZ_INPUTS ?= 100000000
@@ -34,12 +36,14 @@ test: setup-lab
 	@cargo xtask test $(TEST_OPTIONS)
 
 # The last one shows the goals of those before it, so none may be left of a run before.
-bench: setup-lab
+bench: setup-bench
 	@rm -f target/bench/{rows,apply,live,dataplane}.json
 	@cargo bench -p weir-dataplane --bench rows
 	@cargo bench -p weir-dataplane --bench apply --config 'target."cfg(all())".runner = "scripts/isolated.sh"'
 	@cargo bench -p weir-dataplane --bench live --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(LIVE_ROUNDS)'
+	@cargo bench -p weir-appliance --bench tcp --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
+		-- --rounds '$(TCP_ROUNDS)'
 	@cargo bench -p weir-dataplane --bench dataplane --config 'target."cfg(all())".runner = "scripts/isolated.sh"' \
 		-- --rounds '$(BENCH_ROUNDS)'
 
@@ -74,6 +78,6 @@ fuzz-short: setup-fuzz
 fuzz: setup-fuzz
 	@fuzz/campaign.sh '$(FUZZ_INPUTS)'
 
-.PHONY: setup-build setup-lab setup-check setup-deb setup-fuzz setup-vm
-setup-build setup-lab setup-check setup-deb setup-fuzz setup-vm: setup-%:
+.PHONY: setup-build setup-lab setup-bench setup-check setup-deb setup-fuzz setup-vm
+setup-build setup-lab setup-bench setup-check setup-deb setup-fuzz setup-vm: setup-%:
 	@scripts/setup.sh $*
