@@ -41,6 +41,7 @@ mod the_dashboard_has_data;
 mod the_units_rights_suffice;
 mod traffic_spreads_over_everything;
 mod two_switches_share_the_traffic;
+mod uplinks_with_tags_and_bonds;
 mod what_a_dead_daemon_left_can_be_removed;
 
 use std::path::PathBuf;

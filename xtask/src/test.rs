@@ -178,8 +178,8 @@ impl Tally {
     }
 }
 
-/// Names of a binary's tests that were ignored because they need root. Runs none of them.
-pub(crate) fn needing_root(executable: &Executable) -> Result<Vec<String>> {
+/// Names of a binary's tests that are ignored for a reason that begins with `why`. Runs none of them.
+pub(crate) fn ignored_because(executable: &Executable, why: &str) -> Result<Vec<String>> {
     let listed = run::output(Command::new(&executable.path).args(["--ignored", "--list", "--format=terse"]))?;
     let names: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     if names.is_empty() {
@@ -188,7 +188,7 @@ pub(crate) fn needing_root(executable: &Executable) -> Result<Vec<String>> {
     // Asked for by name but not by `--ignored`, each is passed over with its reason.
     let mut command = Command::new(&executable.path);
     let told = run::output(command.arg("--exact").args(names).current_dir(&executable.package_dir))?;
-    Ok(told.lines().filter_map(|line| ignored_for(line, "needs root")).map(str::to_owned).collect())
+    Ok(told.lines().filter_map(|line| ignored_for(line, why)).map(str::to_owned).collect())
 }
 
 /// Passed and failed of a runner's `test result: ok. 5 passed; 0 failed; ...`.

@@ -110,13 +110,13 @@ impl Watch {
 
 /// A thread that ends when it is told to.
 #[derive(Debug)]
-struct Worker {
+pub(crate) struct Worker {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Worker {
-    fn start(work: impl FnOnce(&AtomicBool) -> Result<()> + Send + 'static) -> Self {
+    pub(crate) fn start(work: impl FnOnce(&AtomicBool) -> Result<()> + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&stop);
         Self { stop, thread: Some(std::thread::spawn(move || work(&is_over))) }
@@ -141,7 +141,7 @@ impl Drop for Worker {
 }
 
 /// A packet socket on an interface, of all protocols.
-fn open((netns, interface): (&Netns, &str)) -> Result<OwnedFd> {
+pub(crate) fn open((netns, interface): (&Netns, &str)) -> Result<OwnedFd> {
     let opened = netns.enter(|| open_here(interface))?;
     opened.with_context(|| format!("open a packet socket on {interface} in {}", netns.name()))
 }
@@ -171,18 +171,18 @@ fn open_here(interface: &str) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     let wait = libc::timeval { tv_sec: 0, tv_usec: LOOK_INTERVAL.as_micros() as libc::suseconds_t };
-    option(&socket, libc::SO_RCVTIMEO, &wait)?;
-    option(&socket, libc::SO_RCVBUFFORCE, &(16_i32 << 20))?;
+    option(&socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &wait)?;
+    option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(16_i32 << 20))?;
     // The first question turns the times on; there is none to tell yet.
     stamp(&socket).ok();
     Ok(socket)
 }
 
-fn option<T>(socket: &OwnedFd, name: i32, value: &T) -> io::Result<()> {
+pub(crate) fn option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: the value lives through the call and its size is given.
     let status = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), length)
+        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length)
     };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -225,7 +225,7 @@ fn stamp(socket: &OwnedFd) -> Result<f64> {
 }
 
 /// Where an outgoing tunnelled frame goes, and whether its outer header is IPv6.
-fn tunnelled(frame: &[u8]) -> Option<(Mac, bool)> {
+pub(crate) fn tunnelled(frame: &[u8]) -> Option<(Mac, bool)> {
     let to = *frame.first_chunk::<6>()?;
     match (frame.get(12..14)?, frame.get(14 + 9)?, frame.get(14 + 6)?) {
         ([0x08, 0x00], 4, _) => Some((to, false)),
@@ -234,8 +234,13 @@ fn tunnelled(frame: &[u8]) -> Option<(Mac, bool)> {
     }
 }
 
-/// SYN `number` of the stream: families take turns, and source ports within them.
-fn syn(to: Mac, number: u32) -> Vec<u8> {
+/// Puts one frame onto the link that an interface is an end of.
+pub fn inject(from: (&Netns, &str), frame: &[u8]) -> Result<()> {
+    send(&open(from)?, frame)
+}
+
+/// SYN `number` of a [`Stream`]: families take turns, IPv4 first, and source ports within them.
+pub fn syn(to: Mac, number: u32) -> Vec<u8> {
     let source_port = 10_000 + (number / 2 % u32::from(FLOWS)) as u16;
     let mut frame = Vec::with_capacity(80);
     frame.extend(to);

@@ -20,8 +20,15 @@ impl std::fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// Asks until `look` succeeds; its error says why not yet. After `limit` the last such error is returned.
+/// `limit`, or more on a machine that says it is slow (`WEIR_SLOWNESS`, a factor): an emulated one.
+pub fn fair(limit: Duration) -> Duration {
+    let factor = std::env::var("WEIR_SLOWNESS").ok().and_then(|factor| factor.parse().ok());
+    limit * factor.unwrap_or(1)
+}
+
+/// Asks until `look` succeeds; its error says why not yet. After `limit`, made [`fair`], the last such error is returned.
 pub fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
+    let limit = fair(limit);
     let deadline = Instant::now() + limit;
     loop {
         let not_yet = match look() {

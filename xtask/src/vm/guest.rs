@@ -70,6 +70,8 @@ pub(crate) struct Run {
     pub(crate) name: String,
     /// The test binary; the guest has it at the same path.
     pub(crate) program: PathBuf,
+    /// Programs that its tests start, at the same path too.
+    pub(crate) beside: Vec<PathBuf>,
     /// Where it is run.
     pub(crate) folder: PathBuf,
     /// Exact names of the tests.
@@ -93,7 +95,8 @@ pub(crate) fn tree(runs: &[Run], scratch: &Path) -> Result<Tree> {
             files.extend(tree.mirror(Path::new(path))?);
         }
     }
-    let binaries: BTreeSet<&PathBuf> = runs.iter().map(|run| &run.program).collect();
+    let binaries: BTreeSet<&PathBuf> =
+        runs.iter().flat_map(|run| run.beside.iter().chain([&run.program])).collect();
     for library in libraries(files.iter().chain(binaries.iter().copied()))? {
         tree.mirror(&library)?;
     }

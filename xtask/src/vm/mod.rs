@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask test-vm`: the tests of the kernel programs on Debian's 6.1 and 6.12 kernels, in emulated machines.
+//! `cargo xtask test-vm`: the tests of the kernel programs, and scenarios with VLANs and bonds, on Debian's 6.1 and 6.12 kernels,
+//! in emulated machines.
 //!
 //! ```text
 //! build the test binaries ─► guest::tree (programs, workspace, binaries) ─┬─► initrd of 6.1  ─► qemu ─► log, counts
 //! kernel::kernel (fetched by package, cached) ────────────────────────────┴─► initrd of 6.12 ─► qemu ─► log, counts
 //! ```
 //! Emulation (no KVM is asked for) is an order of magnitude slower than the metal, so time-outs are generous, tests run one after
-//! the other, and those that measure stay at home. A guest speaks on its second serial line (`tests/vm/init` says how); a guest that
+//! the other, and those that measure stay at home. The guests run side by side. A guest speaks on its second serial line (`tests/vm/init` says how); a guest that
 //! falls silent, panics, or ends before `vm: done` is a failure of its own. Logs: `target/vm/<line>.log` and `<line>.console`.
 
 #![expect(clippy::print_stdout, reason = "the guests' lines and the table are the output")]
@@ -15,25 +16,50 @@ mod cpio;
 mod guest;
 mod kernel;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::cargo::{self, Executable};
 use crate::run;
-use crate::test::{needing_root, result_line};
+use crate::test::{ignored_because, result_line};
+use cpio::Tree;
 use guest::Run;
 use kernel::Kernel;
 
-/// Packages whose tests run in the guests, with the targets that are taken.
-const SUITES: [(&str, &[&str]); 2] =
-    [("weir-dataplane", &["weir_dataplane", "program"]), ("weir-agent", &["agent"])];
+/// Tests that run in the guests.
+struct Suite {
+    package: &'static str,
+    /// What cargo is told to build of it.
+    targets: &'static [&'static str],
+    /// Names of the test binaries, in the order in which they run.
+    binaries: &'static [&'static str],
+    /// How the reason begins for which the tests are ignored otherwise.
+    why: &'static str,
+}
 
-/// One binary's tests; five times what they need on the metal.
-const RUN_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+const SUITES: [Suite; 3] = [
+    Suite {
+        package: "weir-appliance",
+        targets: &["--test", "scenarios"],
+        binaries: &["scenarios"],
+        why: "needs a kernel",
+    },
+    Suite { package: "weir-agent", targets: &["--test", "agent"], binaries: &["agent"], why: "needs root" },
+    Suite {
+        package: "weir-dataplane",
+        targets: &["--lib", "--test", "program"],
+        binaries: &["weir_dataplane", "program"],
+        why: "needs root",
+    },
+];
+
+/// One module's tests. The slowest takes about two minutes of a quiet core.
+const RUN_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// From the start of the emulator to its end.
 const GUEST_TIME_MAX: Duration = Duration::from_secs(75 * 60);
@@ -63,7 +89,7 @@ impl Options {
             let value = (*words.next()?).to_owned();
             match *word {
                 "--kernel" if kernel::LINES.contains(&value.as_str()) => options.kernels.push(value),
-                "-p" if SUITES.iter().any(|(package, _)| *package == value) => options.packages.push(value),
+                "-p" if SUITES.iter().any(|suite| suite.package == value) => options.packages.push(value),
                 "--filter" => options.filters.push(value),
                 _ => return None,
             }
@@ -100,12 +126,15 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     let kernels = lines.iter().map(|line| kernel::kernel(line)).collect::<Result<Vec<Kernel>>>()?;
     let runs = runs(options)?;
     let tree = guest::tree(&runs, &scratch)?;
-    let mut outcomes = Vec::new();
-    for kernel in &kernels {
-        let image = guest::image(&tree, kernel, &scratch)?;
-        outcomes.extend(boot(kernel, &image, &runs, &scratch)?);
-        std::fs::remove_file(&image)?;
-    }
+    // Tests run one after the other, so a guest keeps little more than one core busy.
+    let outcomes = std::thread::scope(|scope| {
+        let guests: Vec<_> =
+            kernels.iter().map(|kernel| scope.spawn(|| try_on(kernel, &tree, &runs, &scratch))).collect();
+        let ended =
+            guests.into_iter().map(|guest| guest.join().map_err(|_| anyhow!("a guest's thread panicked"))?);
+        ended.collect::<Result<Vec<_>>>()
+    })?
+    .concat();
     print!("{}", table(&outcomes));
     let failed: u64 = outcomes.iter().map(|outcome| outcome.failed).sum();
     let passed: u64 = outcomes.iter().map(|outcome| outcome.passed).sum();
@@ -116,37 +145,57 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The tests that need root of the chosen binaries.
+/// Makes one kernel's guest, and boots it.
+fn try_on(kernel: &Kernel, tree: &Tree, runs: &[Run], scratch: &Path) -> Result<Vec<Outcome>> {
+    let image = guest::image(tree, kernel, scratch)?;
+    let outcomes = boot(kernel, &image, runs, scratch)?;
+    std::fs::remove_file(&image)?;
+    Ok(outcomes)
+}
+
+/// The chosen tests of the chosen binaries.
 fn runs(options: &Options) -> Result<Vec<Run>> {
-    let suites = SUITES.iter().filter(|(package, _)| {
-        options.packages.is_empty() || options.packages.iter().any(|wanted| wanted == package)
-    });
-    let suites: Vec<_> = suites.collect();
-    let mut arguments = vec!["test", "--no-run", "--locked", "--tests"];
-    arguments.extend(suites.iter().flat_map(|(package, _)| ["-p", package]));
-    let built = cargo::build(&arguments)?;
+    let chosen = |suite: &&Suite| {
+        options.packages.is_empty() || options.packages.iter().any(|wanted| wanted == suite.package)
+    };
     let mut runs = Vec::new();
-    for (_, targets) in suites {
-        for target in *targets {
-            let of_target = |made: &&Executable| made.is_test && made.name == *target;
-            let made = built.iter().find(of_target).with_context(|| format!("no test binary {target}"))?;
-            let mut tests = needing_root(made)?;
+    for suite in SUITES.iter().filter(chosen) {
+        let mut arguments = vec!["test", "--no-run", "--locked", "-p", suite.package];
+        arguments.extend(suite.targets);
+        let built = cargo::build(&arguments)?;
+        // Scenarios start the program itself.
+        let beside: Vec<_> =
+            built.iter().filter(|made| !made.is_test).map(|made| made.path.clone()).collect();
+        for binary in suite.binaries {
+            let of_target = |made: &&Executable| made.is_test && made.name == *binary;
+            let made = built.iter().find(of_target).with_context(|| format!("no test binary {binary}"))?;
+            let mut tests = ignored_because(made, suite.why)?;
             tests.retain(|test| options.takes(test));
-            if tests.is_empty() {
-                continue;
+            for (module, tests) in by_module(tests) {
+                runs.push(Run {
+                    name: format!("{binary} {module}").trim_end().to_owned(),
+                    program: made.path.clone(),
+                    beside: beside.clone(),
+                    folder: made.package_dir.clone(),
+                    tests,
+                    environment: ENVIRONMENT.to_owned(),
+                    seconds: RUN_TIME_MAX.as_secs(),
+                });
             }
-            runs.push(Run {
-                name: (*target).to_owned(),
-                program: made.path.clone(),
-                folder: made.package_dir.clone(),
-                tests,
-                environment: ENVIRONMENT.to_owned(),
-                seconds: RUN_TIME_MAX.as_secs(),
-            });
         }
     }
     ensure!(!runs.is_empty(), "no test is left to run");
     Ok(runs)
+}
+
+/// Names of tests by the module that they are in, without the binary's own: each is a run, with a time and a result of its own.
+fn by_module(tests: Vec<String>) -> BTreeMap<String, Vec<String>> {
+    let mut modules = BTreeMap::<String, Vec<String>>::new();
+    for test in tests {
+        let path = test.rsplit_once("::").map_or("", |(path, _)| path);
+        modules.entry(path.trim_start_matches("program::").to_owned()).or_default().push(test);
+    }
+    modules
 }
 
 /// Boots one guest, follows what it says, and counts.
@@ -216,9 +265,9 @@ impl Report {
             last.failed += failed;
         }
         if let Some(rest) = line.strip_prefix("vm: end ") {
-            let mut words = rest.split(' ').skip(1);
-            let code = words.next().unwrap_or("?");
+            let mut words = rest.rsplitn(3, ' ');
             last.seconds = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+            let code = words.next().unwrap_or("?");
             last.trouble = match (code, last.passed + last.failed) {
                 ("124" | "137", _) => Some("took too long".to_owned()),
                 (_, 0) => Some(format!("gave no result, exit code {code}")),
@@ -250,11 +299,11 @@ impl Report {
 }
 
 fn table(outcomes: &[Outcome]) -> String {
-    let mut text = format!("{:<8}{:<18}{:>7}{:>7}{:>9}\n", "kernel", "tests", "passed", "failed", "seconds");
+    let mut text = format!("{:<8}{:<48}{:>7}{:>7}{:>9}\n", "kernel", "tests", "passed", "failed", "seconds");
     for outcome in outcomes {
         let Outcome { kernel, name, passed, failed, seconds, trouble } = outcome;
         let trouble = trouble.as_ref().map(|trouble| format!("  {trouble}")).unwrap_or_default();
-        text += &format!("{kernel:<8}{name:<18}{passed:>7}{failed:>7}{seconds:>9}{trouble}\n");
+        text += &format!("{kernel:<8}{name:<48}{passed:>7}{failed:>7}{seconds:>9}{trouble}\n");
     }
     text
 }
@@ -269,6 +318,7 @@ mod tests {
         Run {
             name: name.to_owned(),
             program: PathBuf::new(),
+            beside: Vec::new(),
             folder: PathBuf::new(),
             tests: Vec::new(),
             environment: String::new(),
@@ -291,6 +341,19 @@ mod tests {
         let lines =
             ["vm: begin a", "test result: ok. 3 passed; 0 failed; 0 ignored", "vm: end a 0 12", "vm: done"];
         assert_eq!(outcomes(&lines, &["a"]), [(3, 0, None)]);
+    }
+
+    #[test]
+    fn tests_run_by_module() {
+        let tests = ["program::rows::a", "program::size::b", "program::rows::c", "top"].map(str::to_owned);
+        let modules: Vec<_> = by_module(tests.to_vec()).into_iter().collect();
+        assert_eq!(modules[0], (String::new(), vec!["top".to_owned()]));
+        assert_eq!(
+            modules[1],
+            ("rows".to_owned(), vec!["program::rows::a".to_owned(), "program::rows::c".to_owned()])
+        );
+        let lines = ["vm: begin a b", "test result: ok. 3 passed; 0 failed;", "vm: end a b 0 12", "vm: done"];
+        assert_eq!(outcomes(&lines, &["a b"]), [(3, 0, None)]);
     }
 
     #[test]
