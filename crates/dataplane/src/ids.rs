@@ -54,13 +54,13 @@ impl Ids {
         Ok((id, true))
     }
 
-    /// Retires every id in use that `wanted` does not hold; gives those newly retired.
-    pub(crate) fn retain(&mut self, wanted: &BTreeSet<u32>) -> Vec<u32> {
+    /// Retires every id in use that is not `wanted`; gives those newly retired.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
         let gone: Vec<u32> = self
             .by_identity
             .values()
             .copied()
-            .filter(|id| !wanted.contains(id) && !self.retired.contains(id))
+            .filter(|id| !wanted(*id) && !self.retired.contains(id))
             .collect();
         self.retired.extend(&gone);
         gone
@@ -84,14 +84,21 @@ impl Ids {
         self.retired.iter().copied()
     }
 
-    /// Frees a retired id.
+    /// Ids that are in use or retired.
+    pub(crate) fn held(&self) -> impl Iterator<Item = u32> {
+        self.by_identity.values().copied()
+    }
+
+    /// Frees retired ids.
     ///
     /// # Panics
-    /// If it is not retired: freeing an id in use would give its flows to a stranger.
-    pub(crate) fn release(&mut self, id: u32) {
-        assert!(self.retired.remove(&id), "id {id} is not retired");
-        self.by_identity.retain(|_, held| *held != id);
-        self.free.insert(id);
+    /// If one is not retired: freeing an id in use would give its flows to a stranger.
+    pub(crate) fn release(&mut self, ids: &BTreeSet<u32>) {
+        for id in ids {
+            assert!(self.retired.remove(id), "id {id} is not retired");
+        }
+        self.by_identity.retain(|_, held| !ids.contains(held));
+        self.free.extend(ids);
     }
 }
 
@@ -104,7 +111,7 @@ mod tests {
     fn a_retired_id_comes_back_to_its_owner_and_to_nobody_else() {
         let mut ids = Ids::new(1, 2);
         assert_eq!(ids.want(10), Ok((1, true)));
-        assert_eq!(ids.retain(&BTreeSet::new()), vec![1]);
+        assert_eq!(ids.retain(|_| false), vec![1]);
         assert_eq!(ids.want(20), Ok((2, true)));
         assert_eq!(ids.want(30), Err(NoneFree));
         assert_eq!(ids.want(10), Ok((1, false)));
@@ -141,13 +148,12 @@ mod tests {
                         prop_assert_eq!(*model.entry(identity).or_insert(id), id);
                     },
                     2 => {
-                        let keep: BTreeSet<u32> = model.values().copied().filter(|id| id % 2 == 0).collect();
-                        ids.retain(&keep);
+                        ids.retain(|id| id % 2 == 0);
                     }
                     _ => {
                         let retired: Vec<u32> = ids.retired().collect();
                         if let Some(&id) = retired.first() {
-                            ids.release(id);
+                            ids.release(&BTreeSet::from([id]));
                             model.retain(|_, held| *held != id);
                         }
                     }

@@ -36,8 +36,8 @@ pub use checks::CheckPathError;
 pub use config::{Capacity, CheckPath, DataplaneConfig, Uplink, XdpMode};
 pub use counters::{Counters, ServiceCounters, VerdictCounters};
 pub use dataplane::{
-    Applied, ApplyError, CheckCounter, Dataplane, FixRowsError, LossCounter, NextHops, OpenError,
-    ProgramFacts, SweepError, Swept, VerifyError,
+    Applied, ApplyError, BackendFlows, BackendIds, CheckCounter, Dataplane, FixRowsError, LossCounter,
+    NextHops, OpenError, ProgramFacts, SLICE_SLOTS, SweepError, Swept, VerifyError,
 };
 pub use kernel::link::AttachError;
 pub use next_hop_ids::TooMany;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Ids of distinct next hops: pure bookkeeping. An entry is written once and reused only after a grace time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use weir_dataplane_core::NextHopValue;
@@ -16,9 +16,26 @@ use crate::regions::GRACE;
 pub struct TooMany;
 
 /// What lies in the next-hop table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct NextHopIds {
+    by_value: HashMap<NextHopValue, u16>,
+    /// By id: the entry, and until when it is in grace if nothing names it any more.
     held: BTreeMap<u16, (NextHopValue, Option<Instant>)>,
+    /// Ids in grace in the order in which their times end, and some that were wanted again meanwhile.
+    leaving: VecDeque<(Instant, u16)>,
+    free: BTreeSet<u16>,
+}
+
+impl Default for NextHopIds {
+    fn default() -> Self {
+        let last = u16::try_from(NEXT_HOPS_MAX - 1).unwrap_or(u16::MAX);
+        Self {
+            by_value: HashMap::new(),
+            held: BTreeMap::new(),
+            leaving: VecDeque::new(),
+            free: (1..=last).collect(),
+        }
+    }
 }
 
 /// The table entry of a next hop.
@@ -49,6 +66,8 @@ pub(crate) fn slots(ids: &[u16], backend: u32) -> [u16; NEXT_HOPS_PER_BACKEND] {
 impl NextHopIds {
     /// Takes over an entry that a former process left.
     pub(crate) fn adopt(&mut self, id: u16, value: NextHopValue) {
+        self.free.remove(&id);
+        self.by_value.insert(value, id);
         self.held.insert(id, (value, None));
     }
 
@@ -57,24 +76,46 @@ impl NextHopIds {
     /// # Errors
     /// [`TooMany`].
     pub(crate) fn want(&mut self, value: NextHopValue, now: Instant) -> Result<(u16, bool), TooMany> {
-        self.held.retain(|_, (_, until)| until.is_none_or(|until| until > now));
-        for (id, (held, until)) in &mut self.held {
-            if *held == value {
-                *until = None;
-                return Ok((*id, false));
-            }
+        self.expire(|until| until <= now);
+        if let Some(&id) = self.by_value.get(&value) {
+            self.held.insert(id, (value, None));
+            return Ok((id, false));
         }
-        let last = u16::try_from(NEXT_HOPS_MAX - 1).unwrap_or(u16::MAX);
-        let id = (1..=last).find(|id| !self.held.contains_key(id)).ok_or(TooMany)?;
+        let id = self.free.pop_first().ok_or(TooMany)?;
+        self.by_value.insert(value, id);
         self.held.insert(id, (value, None));
         Ok((id, true))
     }
 
-    /// Lets go of every entry that `wanted` does not hold.
-    pub(crate) fn retain(&mut self, wanted: &BTreeSet<u16>, now: Instant) {
-        for (id, (_, until)) in &mut self.held {
-            if !wanted.contains(id) && until.is_none() {
-                *until = Some(now + GRACE);
+    /// Lets go of every entry that is not `wanted`.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(u16) -> bool, now: Instant) {
+        let until = now + GRACE;
+        for (id, (_, in_grace)) in &mut self.held {
+            if !wanted(*id) && in_grace.is_none() {
+                *in_grace = Some(until);
+                self.leaving.push_back((until, *id));
+            }
+        }
+    }
+
+    /// Ends every grace time: the caller knows that no packet reads by an entry that was let go of.
+    pub(crate) fn end_grace(&mut self) {
+        self.expire(|_| true);
+    }
+
+    /// Frees the entries whose grace has ended.
+    fn expire(&mut self, is_over: impl Fn(Instant) -> bool) {
+        while let Some(&(until, id)) = self.leaving.front().filter(|(until, _)| is_over(*until)) {
+            self.leaving.pop_front();
+            // Wanted again meanwhile, it is in use, or in another grace that ends later.
+            if self.held.get(&id).is_some_and(|(_, in_grace)| *in_grace == Some(until))
+                && let Some((value, _)) = self.held.remove(&id)
+            {
+                // Two entries of one value may have been adopted; the other is found by it then.
+                if self.by_value.get(&value) == Some(&id) {
+                    self.by_value.remove(&value);
+                }
+                self.free.insert(id);
             }
         }
     }
@@ -128,10 +169,40 @@ mod tests {
         let mut ids = NextHopIds::default();
         assert_eq!(ids.want(hop(1), start), Ok((1, true)));
         assert_eq!(ids.want(hop(1), start), Ok((1, false)));
-        ids.retain(&BTreeSet::new(), start);
+        ids.retain(|_| false, start);
         assert_eq!(ids.want(hop(2), start), Ok((2, true)), "1 is in grace");
         assert_eq!(ids.want(hop(1), start), Ok((1, false)), "and comes back as it was");
-        ids.retain(&BTreeSet::from([2]), start);
+        ids.retain(|id| id == 2, start);
         assert_eq!(ids.want(hop(3), start + GRACE), Ok((1, true)));
+    }
+
+    #[test]
+    fn a_churn_of_values_finds_the_table_full_only_while_packets_may_read_it() {
+        let start = Instant::now();
+        let mut ids = NextHopIds::default();
+        let of = |number: u32| NextHopValue { ifindex: 1 + number, ..hop(1) };
+        let keep = ids.want(of(0), start).unwrap().0;
+        for number in 1..NEXT_HOPS_MAX - 1 {
+            ids.want(of(number), start).unwrap();
+            ids.retain(|id| id == keep, start);
+        }
+        assert_eq!(ids.want(of(9_999), start), Err(TooMany), "all the others are in grace");
+        assert_eq!(ids.want(of(7), start), Ok((8, false)), "but this one is still there");
+        ids.end_grace();
+        assert_eq!(ids.want(of(9_999), start), Ok((2, true)), "1 is in use");
+        assert_eq!(ids.want(of(7), start), Ok((8, false)), "wanted again, it was not in grace");
+        assert_eq!(ids.want(of(0), start), Ok((keep, false)));
+    }
+
+    #[test]
+    fn a_value_that_two_adopted_entries_have_outlives_one_of_them() {
+        let start = Instant::now();
+        let mut ids = NextHopIds::default();
+        ids.adopt(5, hop(1));
+        ids.adopt(9, hop(1));
+        assert_eq!(ids.want(hop(1), start), Ok((9, false)));
+        ids.retain(|id| id == 9, start);
+        assert_eq!(ids.want(hop(1), start + GRACE), Ok((9, false)));
+        assert_eq!(ids.want(hop(2), start + GRACE), Ok((1, true)));
     }
 }

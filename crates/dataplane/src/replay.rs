@@ -164,7 +164,7 @@ impl Replay {
         let names = self.dataplane.service_ids();
         self.services = names.into_iter().map(|(name, id)| (id, name)).collect();
         let names = self.dataplane.backend_ids();
-        self.backends = names.into_iter().map(|(name, id)| (id, name)).collect();
+        self.backends = names.iter().map(|(name, &id)| (id, name.clone())).collect();
         // What the last second spent, and where first fragments went, is not in a fresh copy.
         let fresh = self.dataplane.snapshot()?;
         let before = std::mem::replace(&mut self.host, fresh);

@@ -22,8 +22,10 @@ mod program {
     mod next_hops;
     mod probe;
     mod rows;
+    mod scale;
     mod selection;
     mod size;
+    mod sweep;
     mod tables;
     mod too_big;
     mod verify;

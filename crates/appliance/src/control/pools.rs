@@ -87,7 +87,8 @@ fn pool(parts: &Parts<'_>, pool_name: &str, pool: &model::Pool) -> PoolStatus {
     let of_backend = |(name, one): (&String, &model::Backend)| {
         let key = (pool_name.to_owned(), name.clone());
         let count = parts.traffic.backends.get(&key).copied().unwrap_or_default();
-        (name.clone(), backend(one, parts.reconcile.backends.get(&key), count))
+        let flows = parts.reconcile.flows_of(&key);
+        (name.clone(), backend(one, parts.reconcile.backends.get(&key), flows, count))
     };
     let backends: BTreeMap<String, BackendStatus> = pool.backends.iter().map(of_backend).collect();
     // Before the first pass nothing is usable, and nothing is said to be wrong either.
@@ -128,7 +129,12 @@ fn reduced(pool: PoolOutcome) -> Option<Condition> {
     }
 }
 
-fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Count) -> BackendStatus {
+fn backend(
+    backend: &model::Backend,
+    outcome: Option<&BackendOutcome>,
+    flows: Option<u64>,
+    count: Count,
+) -> BackendStatus {
     let state = outcome.map_or(BackendState::Unresolved, |outcome| state(outcome.condition));
     let (resolved, detail) = match outcome.and_then(|outcome| outcome.next_hop.as_ref()) {
         Some(Ok(hops)) => (true, hops.iter().map(path).collect::<Vec<_>>().join("; ")),
@@ -145,7 +151,7 @@ fn backend(backend: &model::Backend, outcome: Option<&BackendOutcome>, count: Co
         by: outcome.and_then(|outcome| outcome.by.as_ref()).map(ToString::to_string),
         conditions: why(backend, state, outcome, &next_hop).into_iter().collect(),
         next_hop,
-        flows: outcome.and_then(|outcome| outcome.flows),
+        flows: outcome.and(flows),
         verdict_at: outcome.and_then(|outcome| outcome.verdict_at).map(PreciseTime),
         in_force_at: outcome.and_then(|outcome| outcome.in_force_at).map(PreciseTime),
         packets_total: Counter(count.packets),

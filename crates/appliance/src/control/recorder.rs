@@ -143,7 +143,7 @@ impl Recorder {
         }
         // What left the document takes its counters along.
         self.counted.backends.retain(|key, _| after.backends.contains_key(key));
-        for (key, outcome) in &after.backends {
+        for (key, outcome) in after.backends.iter() {
             if before.backends.get(key).is_some_and(|before| before.condition != outcome.condition) {
                 let states = self.counted.backends.entry(key.clone()).or_default();
                 *states.entry(outcome.condition.name()).or_default() += 1;
@@ -152,7 +152,7 @@ impl Recorder {
     }
 
     fn delays(&mut self, before: &ReconcileStatus, after: &ReconcileStatus) {
-        for (name, vip) in &after.vips {
+        for (name, vip) in after.vips.iter() {
             let was_told_at = before.vips.get(name).and_then(|before| before.told_at);
             if vip.told_at != was_told_at {
                 observe(&mut self.counted.update_delay, vip.decided_at, vip.told_at);

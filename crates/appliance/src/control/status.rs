@@ -133,7 +133,7 @@ fn dataplane(parts: &Parts<'_>) -> DataplaneStatus {
     DataplaneStatus {
         uplinks: document.uplinks.iter().map(uplink).collect(),
         flow_slots: u64::from(document.bootstrap.capacity.flow_slots),
-        flow_slots_used: parts.reconcile.flow_slots_used,
+        flow_slots_used: parts.reconcile.flows.slots_used,
     }
 }
 

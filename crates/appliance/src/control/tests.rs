@@ -87,7 +87,6 @@ fn reconciled(accepted: &Accepted) -> ReconcileStatus {
         verdict_at: None,
         in_force_at: None,
         by: None,
-        flows: None,
     };
     let backends = [
         (
@@ -112,8 +111,8 @@ fn reconciled(accepted: &Accepted) -> ReconcileStatus {
         applied: Some(accepted.generation).map(|generation| Generation(generation.0 - 1)),
         passes: 9,
         is_attached: true,
-        vips: BTreeMap::from([("www".into(), www)]),
-        backends: backends.into(),
+        vips: BTreeMap::from([("www".into(), www)]).into(),
+        backends: BTreeMap::from(backends).into(),
         ..ReconcileStatus::default()
     }
 }
@@ -346,7 +345,7 @@ fn every_reason_has_its_code_and_its_sentence() {
     let accepted = accepted();
     for reason in Reason::ALL {
         let mut reconcile = reconciled(&accepted);
-        let www = reconcile.vips.get_mut("www").expect("in the document");
+        let www = Arc::make_mut(&mut reconcile.vips).get_mut("www").expect("in the document");
         (www.is_told, www.wanted) = (false, false);
         www.withheld = [reason].into();
         let until = UNIX_EPOCH + Duration::from_secs(60);
@@ -389,7 +388,7 @@ fn a_wanted_vip_that_nobody_was_told_says_so() {
 fn a_warning_of_an_announced_vip_is_no_reason() {
     let accepted = accepted();
     let mut reconcile = reconciled(&accepted);
-    let www = reconcile.vips.get_mut("www").expect("in the document");
+    let www = Arc::make_mut(&mut reconcile.vips).get_mut("www").expect("in the document");
     www.conditions =
         vec![why(Reason::Backends, "service `www-http`: 0 of 2 usable; tolerated until 12:00:00 UTC")];
     let prefix: Prefix = "198.51.100.10/32".parse().expect("a prefix");
@@ -429,7 +428,7 @@ fn a_backend_says_why_it_takes_no_flows() {
         ),
         (Condition::Disabled, CheckSummary::None, None, "document", "by the document"),
     ] {
-        let outcome = reconcile.backends.get_mut(&b1).expect("in the document");
+        let outcome = Arc::make_mut(&mut reconcile.backends).get_mut(&b1).expect("in the document");
         (outcome.condition, outcome.check, outcome.by) = (condition, check, by);
         let told = seen(&accepted, &reconcile, None);
         let backend = &told.pools["web"].backends["b1"];
@@ -538,7 +537,8 @@ async fn edges_are_told_as_they_are_published() {
     let speaker_status = watch::Sender::new(Arc::new(speaker_status));
     control.speaker_runs(speaker_status.subscribe());
     reconcile.send_modify(|status| {
-        Arc::make_mut(status).vips.get_mut("www").expect("in the document").is_told = false;
+        Arc::make_mut(&mut Arc::make_mut(status).vips).get_mut("www").expect("in the document").is_told =
+            false;
     });
     let wait = Duration::from_secs(10);
     tokio::time::timeout(wait, latest.changed()).await.expect("in time").expect("the log lives");

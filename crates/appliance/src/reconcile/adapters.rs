@@ -2,11 +2,12 @@
 //! The real siblings behind the ports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::task::block_in_place;
 use weir_bgp::{Advertisement, SpeakerGone, SpeakerHandle};
 use weir_dataplane::forwarding::Service;
-use weir_dataplane::{Dataplane, ServiceCounters};
+use weir_dataplane::{BackendIds, Dataplane, ServiceCounters};
 use weir_health::{Check, CheckKey, MonitorHandle, SetChecksError};
 
 use super::desired::Target;
@@ -78,18 +79,19 @@ impl Forwarder for KernelForwarder {
         })
     }
 
-    fn sweep(&mut self) -> Result<Flows, PortError> {
-        let swept = self.with(Dataplane::sweep)?;
+    fn sweep(&mut self) -> Result<Option<Flows>, PortError> {
+        let Some(swept) = self.with(Dataplane::sweep_slice)? else { return Ok(None) };
         tracing::debug!(
             used = swept.used,
             cleared = swept.cleared,
             took_s = swept.duration.as_secs_f64(),
+            longest_slice_s = swept.longest_slice.as_secs_f64(),
             "swept"
         );
-        Ok(Flows { slots_used: swept.used, by_backend: Some(swept.flows) })
+        Ok(Some(Flows { slots_used: swept.used, by_backend: Some(Arc::new(swept.flows)) }))
     }
 
-    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16> {
+    fn backend_ids(&mut self) -> Arc<BackendIds> {
         self.dataplane.as_ref().map(Dataplane::backend_ids).unwrap_or_default()
     }
 

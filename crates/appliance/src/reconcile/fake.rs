@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
+use weir_dataplane::BackendIds;
 use weir_dataplane::forwarding::{BackendState, Pool, Service, VipPrefix};
 use weir_dataplane::next_hop::NextHop;
 use weir_health::{Check, CheckKey};
@@ -17,6 +18,9 @@ use weir_health::{Check, CheckKey};
 use super::desired::{Desired, Target};
 use super::plan::{ServiceKey, key, prefix};
 use super::ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
+
+/// Slices of one sweep.
+pub(super) const SLICES: u64 = 7;
 
 /// How the next call of a port goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +67,8 @@ pub(super) struct World {
     /// VIPs that shall be announced and answer echo requests meanwhile.
     pub(super) up: BTreeSet<VipPrefix>,
     pub(super) drain_wait: Duration,
+    /// Slices swept so far.
+    pub(super) slices: u64,
     /// Calls in order, in words.
     pub(super) log: Vec<String>,
 }
@@ -229,17 +235,19 @@ impl Forwarder for Shared {
         Ok(Traffic::default())
     }
 
-    fn sweep(&mut self) -> Result<Flows, PortError> {
-        Ok(Flows { slots_used: 7, by_backend: None })
+    fn sweep(&mut self) -> Result<Option<Flows>, PortError> {
+        let mut world = self.world();
+        world.slices += 1;
+        Ok(world.slices.is_multiple_of(SLICES).then(|| Flows { slots_used: world.slices, by_backend: None }))
     }
 
-    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16> {
+    fn backend_ids(&mut self) -> Arc<BackendIds> {
         let world = self.world();
         let target = world.kernel.values().map(|(_, target)| target).next();
         let pools = target.into_iter().flat_map(|target| &target.state.pools);
         let names =
             pools.flat_map(|(pool, of)| of.backends.keys().map(move |one| (pool.clone(), one.clone())));
-        names.zip(1..).collect()
+        Arc::new(names.zip(1..).collect())
     }
 
     fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>> {

@@ -50,7 +50,7 @@ use desired::{Admin, Desired, Reason, Snapshot, VipWish, desired};
 use first_results::FirstResults;
 use gate::{Gates, Outcome};
 use plan::{Observed, StepKind};
-use ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
+use ports::{Announcer, Checker, Forwarder, PortError, Traffic};
 use publish::{Calendar, Report};
 use status::{Change, ReconcileStatus};
 
@@ -60,8 +60,11 @@ pub const COMMAND_QUEUE_DEPTH: usize = 16;
 const RETRY_MIN: Duration = Duration::from_millis(250);
 /// Longest wait before failed steps are tried again.
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// How often flows that ended are cleared.
+/// How often flows that ended are cleared: a sweep of the flow table begins, unless one is under way.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two slices of a sweep, for everything else: with 262,144 slots a slice the largest flow table (2,048 slices) is seen
+/// every half minute.
+const SLICE_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the reconciler listens to.
 #[derive(Debug, Clone)]
@@ -99,7 +102,6 @@ pub struct Reconciler<F, C, A> {
     first_results: FirstResults,
     /// Where the pools of the document of this generation are checked.
     targets: Option<(Generation, Arc<Targets>)>,
-    flows: Flows,
     status: watch::Sender<Arc<ReconcileStatus>>,
     /// When the loop last turned.
     heartbeat: watch::Sender<Instant>,
@@ -124,7 +126,6 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             gates: Gates::default(),
             first_results: FirstResults::default(),
             targets: None,
-            flows: Flows::default(),
             status,
             heartbeat,
             calendar: Calendar::new(now(), wall_clock()),
@@ -215,6 +216,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), PortError> {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next_slice = None;
         let mut wake = self.pass().await;
         loop {
             self.check_siblings()?;
@@ -239,9 +241,15 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
                     }
                     continue;
                 }
+                // CANCEL: only a wait is lost, the slice is still due.
+                () = sleep_until(next_slice) => {
+                    next_slice = self.sweep();
+                    continue;
+                }
                 // CANCEL: a tick that was not seen comes again.
                 _ = sweep.tick() => {
-                    self.sweep();
+                    // One that takes longer than the interval goes on.
+                    next_slice = next_slice.or(Some(now()));
                     let is_path_lost = self.is_check_path_lost();
                     if !is_path_lost && (!self.observed.is_attached || self.forwarder.is_attached()) {
                         continue;
@@ -311,21 +319,14 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         }
     }
 
-    fn sweep(&mut self) {
+    /// One slice of a sweep. Gives when the next is due, if there is more to see.
+    fn sweep(&mut self) -> Option<Instant> {
         match self.forwarder.sweep() {
-            Ok(flows) => {
-                self.status.send_modify(|status| {
-                    let status = Arc::make_mut(status);
-                    status.flow_slots_used = flows.slots_used;
-                    for (key, backend) in &mut status.backends {
-                        backend.flows =
-                            flows.by_backend.as_ref().map(|flows| flows.get(key).copied().unwrap_or(0));
-                    }
-                });
-                self.flows = flows;
-            }
+            Ok(None) => return Some(now() + SLICE_PAUSE),
+            Ok(Some(flows)) => self.status.send_modify(|status| Arc::make_mut(status).flows = flows),
             Err(error) => tracing::warn!(%error, "flows that ended were not cleared"),
         }
+        None
     }
 
     /// Makes the way of the checks anew when somebody took it away; if that fails, the pass tries again.
@@ -379,10 +380,10 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             took: ended.duration_since(started),
             retry_in,
             is_attached: self.observed.is_attached,
-            flow_slots_used: self.flows.slots_used,
-            vips: report.vips(&before, |vip: &VipWish| told.contains(&vip.prefix)),
+            flows: before.flows.clone(),
+            vips: report.vips(&before, |vip: &VipWish| told.contains(&vip.prefix)).into(),
             pools: desired.pools.clone(),
-            backends: report.backends(&before, &self.flows),
+            backends: report.backends(&before).into(),
             failed: pass.failed.clone(),
         };
         for change in status::changes(&before, &status) {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_bgp::{Advertisement, Prefix};
+use weir_dataplane::BackendIds;
 use weir_dataplane::forwarding::{BackendState, Protocol, Service};
 use weir_dataplane::next_hop::NextHop;
 use weir_health::{Check, CheckKey};
@@ -45,7 +46,7 @@ pub struct Observed {
     /// What the packets made for each service came to.
     verified: Verified,
     /// Ids of the backends in the state in force.
-    ids: BTreeMap<(String, String), u16>,
+    ids: Arc<BackendIds>,
     /// What the running checks were made from.
     checked: Checked,
 }
@@ -66,8 +67,9 @@ struct CheckInputs {
     generation: Generation,
     targets: Arc<Targets>,
     sending: Sending,
-    next_hops: BTreeMap<IpAddr, Vec<NextHop>>,
-    ids: BTreeMap<(String, String), u16>,
+    /// Whose next hops these are.
+    target: Arc<Target>,
+    ids: Arc<BackendIds>,
 }
 
 impl Default for Observed {
@@ -80,7 +82,7 @@ impl Default for Observed {
             possible: vec![Arc::default()],
             leaving: BTreeMap::new(),
             verified: Verified::default(),
-            ids: BTreeMap::new(),
+            ids: Arc::default(),
             checked: Checked::Nothing,
         }
     }
@@ -111,7 +113,7 @@ impl Observed {
     }
 
     /// Records that the dataplane holds `target` and nothing else, with these ids of its backends.
-    pub fn handle_forwarding_applied(&mut self, target: Arc<Target>, ids: BTreeMap<(String, String), u16>) {
+    pub fn handle_forwarding_applied(&mut self, target: Arc<Target>, ids: Arc<BackendIds>) {
         match self.possible.as_slice() {
             [before] => self.verified.handle_change(before, &target),
             _ => self.verified.handle_doubt(),
@@ -150,8 +152,8 @@ impl Observed {
             generation: desired.generation,
             targets: Arc::clone(&desired.targets),
             sending: desired.sending,
-            next_hops: desired.target.next_hops.clone(),
-            ids: self.ids.clone(),
+            target: Arc::clone(&desired.target),
+            ids: Arc::clone(&self.ids),
         };
         self.checked = if is_set { Checked::By(Box::new(inputs())) } else { Checked::Unsure };
     }
@@ -175,8 +177,9 @@ impl Observed {
             Checked::By(checked) => {
                 checked.generation == desired.generation
                     && checked.sending == desired.sending
-                    && checked.ids == self.ids
-                    && checked.next_hops == desired.target.next_hops
+                    && (Arc::ptr_eq(&checked.ids, &self.ids) || checked.ids == self.ids)
+                    && (Arc::ptr_eq(&checked.target, &desired.target)
+                        || checked.target.next_hops == desired.target.next_hops)
                     && (Arc::ptr_eq(&checked.targets, &desired.targets) || checked.targets == desired.targets)
             }
         }

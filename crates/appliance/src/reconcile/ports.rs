@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 
 use weir_bgp::Advertisement;
 use weir_dataplane::forwarding::Service;
+use weir_dataplane::{BackendFlows, BackendIds};
 use weir_health::{Check, CheckKey};
 
 use super::desired::Target;
@@ -23,10 +25,11 @@ pub trait Forwarder: Send {
     fn detach(&mut self) -> Result<(), PortError>;
     /// What was counted so far.
     fn traffic(&mut self) -> Result<Traffic, PortError>;
-    /// Clears flows that ended. To be called every few seconds.
-    fn sweep(&mut self) -> Result<Flows, PortError>;
+    /// Goes on clearing flows that ended, for a millisecond or two. Gives what was found once the whole table was seen; the
+    /// next call begins anew. To be begun every few seconds.
+    fn sweep(&mut self) -> Result<Option<Flows>, PortError>;
     /// Ids of all backends of the state in force, by pool and name.
-    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16>;
+    fn backend_ids(&mut self) -> Arc<BackendIds>;
     /// Makes a packet for each service and sees whether the program would send it to a backend; nothing is counted or
     /// remembered. `Err` says why not.
     fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>>;
@@ -94,7 +97,7 @@ pub struct Flows {
     /// Slots in use.
     pub slots_used: u64,
     /// Live flows by pool and backend; `None` when they were not counted.
-    pub by_backend: Option<BTreeMap<(String, String), u64>>,
+    pub by_backend: Option<Arc<BackendFlows>>,
 }
 
 /// Counters of the packet path.

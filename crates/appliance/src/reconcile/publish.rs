@@ -8,7 +8,6 @@ use super::apply::{Pass, Telling};
 use super::desired::{BackendWish, Desired, VipWish};
 use super::gate;
 use super::plan::Against;
-use super::ports::Flows;
 use super::status::{BackendOutcome, ReconcileStatus, VipOutcome, Why};
 
 /// Distance from which a step of the wall clock is followed; less is jitter between two readings.
@@ -118,24 +117,14 @@ impl Report<'_> {
         whys.into_iter().map(why).collect()
     }
 
-    pub(super) fn backends(
-        &self,
-        before: &ReconcileStatus,
-        flows: &Flows,
-    ) -> BTreeMap<(String, String), BackendOutcome> {
+    pub(super) fn backends(&self, before: &ReconcileStatus) -> BTreeMap<(String, String), BackendOutcome> {
         let outcome = |(key, wish): (&(String, String), &BackendWish)| {
-            let flows = flows.by_backend.as_ref().map(|flows| flows.get(key).copied().unwrap_or(0));
-            (key.clone(), self.backend(wish, before.backends.get(key), flows))
+            (key.clone(), self.backend(wish, before.backends.get(key)))
         };
         self.desired.backends.iter().map(outcome).collect()
     }
 
-    fn backend(
-        &self,
-        wish: &BackendWish,
-        before: Option<&BackendOutcome>,
-        flows: Option<u64>,
-    ) -> BackendOutcome {
+    fn backend(&self, wish: &BackendWish, before: Option<&BackendOutcome>) -> BackendOutcome {
         let before = before.filter(|before| before.condition == wish.condition);
         let followed = before.and_then(|before| before.in_force_at);
         let in_force_at = || self.calendar.wall(self.pass.forwarded_at.unwrap_or(self.ended));
@@ -147,7 +136,6 @@ impl Report<'_> {
             verdict_at: wish.verdict_at.map(|at| self.calendar.wall(at)),
             in_force_at: followed.or_else(|| self.is_in_force.then(in_force_at)),
             by: wish.by.clone(),
-            flows,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! What a reader may know of the reconciler: the outcome of its last pass.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use weir_bgp::Prefix;
@@ -9,7 +10,7 @@ use weir_dataplane::next_hop::{NextHop, Unresolved};
 
 pub use super::desired::{CheckSummary, Condition, PoolOutcome, Reason};
 use super::plan::StepKind;
-use super::ports::PortError;
+use super::ports::{Flows, PortError};
 use crate::model::Generation;
 use crate::overrides;
 
@@ -32,14 +33,14 @@ pub struct ReconcileStatus {
     pub retry_in: Option<Duration>,
     /// Whether XDP is attached.
     pub is_attached: bool,
-    /// Slots of the flow table in use at the last sweep.
-    pub flow_slots_used: u64,
+    /// What the last sweep of the flow table found.
+    pub flows: Flows,
     /// VIPs by name.
-    pub vips: BTreeMap<String, VipOutcome>,
+    pub vips: Arc<BTreeMap<String, VipOutcome>>,
     /// Pools by name.
     pub pools: BTreeMap<String, PoolOutcome>,
     /// Backends by pool and name.
-    pub backends: BTreeMap<(String, String), BackendOutcome>,
+    pub backends: Arc<BTreeMap<(String, String), BackendOutcome>>,
 }
 
 /// What became of one VIP.
@@ -97,8 +98,13 @@ pub struct BackendOutcome {
     pub in_force_at: Option<SystemTime>,
     /// The override that decides, if one does.
     pub by: Option<overrides::Target>,
-    /// Live flows at the last sweep, where known.
-    pub flows: Option<u64>,
+}
+
+impl ReconcileStatus {
+    /// Live flows of a backend at the last sweep, where known.
+    pub fn flows_of(&self, backend: &(String, String)) -> Option<u64> {
+        self.flows.by_backend.as_ref().map(|flows| flows.get(backend).unwrap_or(0))
+    }
 }
 
 impl VipOutcome {
@@ -170,7 +176,7 @@ pub struct Change {
 /// What changed: VIPs (standing and reasons), backends (condition), and which document is in force.
 pub fn changes(before: &ReconcileStatus, after: &ReconcileStatus) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (name, now) in &after.vips {
+    for (name, now) in after.vips.iter() {
         let was = before.vips.get(name);
         if was.is_none_or(|was| was.standing() != now.standing() || was.withheld != now.withheld) {
             changes.push(Change {
@@ -186,7 +192,7 @@ pub fn changes(before: &ReconcileStatus, after: &ReconcileStatus) -> Vec<Change>
     for (name, was) in before.vips.iter().filter(|(name, _)| !after.vips.contains_key(*name)) {
         changes.push(gone(ChangeKind::Vip, name.clone(), was.standing()));
     }
-    for (key @ (pool, name), now) in &after.backends {
+    for (key @ (pool, name), now) in after.backends.iter() {
         let was = before.backends.get(key);
         if was.is_none_or(|was| was.condition != now.condition) {
             changes.push(Change {

@@ -6,11 +6,12 @@
 //! 3. services and what belongs to their VIPs (`services`),
 //! 4. what is no longer wanted, the other way round: services, pools, backends.
 //!
-//! Each step compares before it writes, so an apply that failed half-way is finished by the next, and applying the same
-//! state twice writes nothing.
+//! Pools that are wanted as they are in force, and services likewise, are not looked at (`in_force`). Each step compares before
+//! it writes, so an apply that failed half-way is finished by the next, and applying the same state twice writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use weir_dataplane_core::limits::IDLE_S_MAX;
 use weir_dataplane_core::rendezvous::PoolSeed;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue};
 
-use super::tables::RowsOf;
+use super::in_force::{self, PoolInForce};
+use super::tables::{RowsOf, Unfinished};
 use super::{Dataplane, carriage};
 use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
 use crate::identity;
@@ -40,7 +42,16 @@ pub struct Applied {
     pub unresolved: u32,
     /// Words and entries written.
     pub writes: u32,
+    /// Pools, backends and services whose tables were looked at: those of pools that are not as they were, and all services
+    /// when one is not.
+    pub examined: u32,
+    /// Times that packets under way were waited for, since rows or next hops changed faster than their grace times end.
+    pub graces_waited: u32,
 }
+
+/// Times that one apply waits for packets under way so that next hops can be reused, at most; each takes milliseconds. What is
+/// not done then is an error, and done by the next apply.
+const GRACES_MAX: u32 = 64;
 
 /// Why a desired state is not (wholly) in force. What was written before stays; apply again to finish.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +138,7 @@ pub enum ApplyError {
 pub type NextHops = BTreeMap<IpAddr, Vec<NextHop>>;
 
 impl Dataplane {
-    /// Puts the whole of `wanted` in force.
+    /// Puts the whole of `wanted` in force. What equals the part of it that is in force already is not looked at again.
     ///
     /// # Errors
     /// [`ApplyError`]. Nothing is taken away before everything new is in place.
@@ -137,25 +148,53 @@ impl Dataplane {
         next_hops: &NextHops,
     ) -> Result<Applied, ApplyError> {
         self.check_sizes(wanted)?;
-        let mut applied = Applied::default();
-        self.settled = false;
-        for (name, service) in &wanted.services {
-            check_pool(name, service, wanted)?;
+        let was_settled = std::mem::replace(&mut self.settled, false);
+        self.forget_idle_times();
+        let outcome = self.put_in_force(wanted, next_hops, was_settled);
+        match outcome {
+            Ok(_) => {
+                self.settled = true;
+                self.tables.unfinished = Unfinished::default();
+            }
+            // Should it never succeed, and others be asked for instead, all ids would be gone one day.
+            Err(_) => self.let_go_of_unfinished(wanted),
         }
-        if let Some((pool, _)) = wanted.pools.iter().find(|(_, pool)| carriage::mixes_families(pool)) {
-            return Err(ApplyError::MixedFamilies { pool: pool.clone() });
+        outcome
+    }
+
+    fn put_in_force(
+        &mut self,
+        wanted: &ForwardingState,
+        next_hops: &NextHops,
+        was_settled: bool,
+    ) -> Result<Applied, ApplyError> {
+        let mut applied = Applied::default();
+        let held = &self.tables.in_force;
+        let has_services = held.has_services_of(wanted);
+        let changed: Vec<(&String, &Pool)> = wanted
+            .pools
+            .iter()
+            .filter(|(name, pool)| held.pools.get(*name).is_none_or(|held| !held.is(pool, next_hops)))
+            .collect();
+        let is_same_set = was_settled && held.pools.keys().eq(wanted.pools.keys());
+        if !has_services || !is_same_set {
+            for (name, service) in &wanted.services {
+                check_pool(name, service, wanted)?;
+            }
+        }
+        if let Some((pool, _)) = changed.iter().find(|(_, pool)| carriage::mixes_families(pool)) {
+            return Err(ApplyError::MixedFamilies { pool: (*pool).clone() });
         }
         self.apply_limits(&wanted.limits, &mut applied);
-        let mut live = Live::default();
-        for (name, pool) in &wanted.pools {
-            let id = self.apply_pool(name, pool, next_hops, &mut live, &mut applied)?;
-            live.pools.insert(name.clone(), id);
+        for (name, pool) in &changed {
+            self.apply_pool(name, pool, next_hops, &mut applied)?;
         }
-        self.apply_services(wanted, &live.pools, &mut applied)?;
-        self.retire(&live, &mut applied);
-        self.tables.backend_names = live.backend_names;
-        self.tables.backend_addresses = addresses(wanted);
-        self.settled = true;
+        self.apply_services(wanted, has_services, &mut applied)?;
+        if !is_same_set || !changed.is_empty() {
+            self.retire(wanted, &mut applied);
+        }
+        self.name_backends();
+        applied.unresolved = self.tables.in_force.pools.values().map(|held| held.unresolved).sum();
         Ok(applied)
     }
 
@@ -177,29 +216,43 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Backends of the pool, then its rows. Gives the pool's id.
+    /// Backends of the pool, then its rows.
     fn apply_pool(
         &mut self,
         name: &str,
         pool: &Pool,
         next_hops: &NextHops,
-        live: &mut Live,
         applied: &mut Applied,
-    ) -> Result<u32, ApplyError> {
+    ) -> Result<(), ApplyError> {
+        // Until all is written, nothing is known of it.
+        let before = self.tables.in_force.pools.remove(name);
+        let was_named = self.tables.unnamed.insert(name.to_owned());
         let identity = identity::pool(name);
         let full = |_: NoneFree| ApplyError::Full { what: "pool", name: name.to_owned() };
-        let (pool_id, new) = self.tables.pools.want(identity).map_err(full)?;
+        let (id, new) = self.tables.pools.want(identity).map_err(full)?;
         if new {
-            self.maps.pools.write(pool_id, &PoolValue { rows: 0, identity });
+            self.maps.pools.write(id, &PoolValue { rows: 0, identity });
+            self.tables.unfinished.pools.insert(id, name.to_owned());
         }
+        applied.examined += 1;
         let mut members = Vec::with_capacity(pool.backends.len());
+        let mut held = PoolInForce {
+            id,
+            pool: pool.clone(),
+            backends: Vec::with_capacity(pool.backends.len()),
+            next_hops: BTreeSet::new(),
+            unresolved: 0,
+        };
         for (backend_name, backend) in &pool.backends {
-            let (id, resolved) =
-                self.apply_backend((name, pool_id, pool), (backend_name, backend), next_hops, live, applied)?;
+            let hops = in_force::of(next_hops, backend.address);
+            let (id, used) = self.apply_backend((name, id, pool), (backend_name, backend), hops, applied)?;
             let state = match backend.state {
-                BackendState::Usable if !resolved => BackendState::Failed,
+                BackendState::Usable if used.is_empty() => BackendState::Failed,
                 state => state,
             };
+            held.unresolved += u32::from(used.is_empty());
+            held.next_hops.extend(used);
+            held.backends.push((id, hops.to_vec()));
             members.push(MemberInput {
                 id,
                 name: backend_name,
@@ -208,28 +261,32 @@ impl Dataplane {
                 state,
             });
         }
-        self.apply_rows(name, pool_id, pool, &members, applied)?;
-        Ok(pool_id)
+        self.apply_rows(name, id, pool, &members, applied)?;
+        if was_named && before.is_some_and(|before| held.has_backends_of(&before)) {
+            self.tables.unnamed.remove(name);
+        }
+        self.tables.in_force.pools.insert(name.to_owned(), held);
+        Ok(())
     }
 
-    /// The backend's table entry. Gives its id and whether it has a next hop.
+    /// The backend's table entry. Gives its id and those of the next hops that it uses.
     fn apply_backend(
         &mut self,
         (pool_name, pool_id, pool): (&str, u32, &Pool),
         (name, backend): (&str, &Backend),
-        next_hops: &NextHops,
-        live: &mut Live,
+        hops: &[NextHop],
         applied: &mut Applied,
-    ) -> Result<(u16, bool), ApplyError> {
-        let owned = || (pool_name.to_owned(), name.to_owned());
+    ) -> Result<(u16, Vec<u16>), ApplyError> {
         let identity = identity::backend(pool_name, name, backend.address, pool.mode);
         let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
         let (id, new) = self.tables.backends.want(identity).map_err(full)?;
-        let hops = next_hops.get(&backend.address).map_or(&[][..], Vec::as_slice);
-        let hops = carriage::usable_hops(pool.mode, hops);
-        let hops = next_hop_ids::slots(&self.apply_next_hops(&hops, live, applied)?, id);
+        self.tables.backend_pools.insert(id, pool_id);
+        if new {
+            self.tables.unfinished.backends.insert(id);
+        }
+        let used = self.apply_next_hops(&carriage::usable_hops(pool.mode, hops), applied)?;
         let outer = carriage::outer(&self.config, pool.mode, backend.address).ok_or_else(|| {
-            let (pool, backend_name) = owned();
+            let (pool, backend_name) = (pool_name.to_owned(), name.to_owned());
             ApplyError::NoSource { pool, backend: backend_name, address: backend.address }
         })?;
         let value = BackendValue {
@@ -237,7 +294,7 @@ impl Dataplane {
             flags: flags(backend.state, pool.on_failed) | carriage::flags(pool, backend.address),
             mode: pool.mode.number(),
             options: carriage::options(&pool.outer),
-            next_hops: hops,
+            next_hops: next_hop_ids::slots(&used, id),
             outer,
             identity,
         };
@@ -250,31 +307,45 @@ impl Dataplane {
             self.maps.backends.write(id, &value);
             applied.writes += 1;
         }
-        applied.unresolved += u32::from(hops[0] == 0);
-        live.backends.insert(id);
-        live.backend_names.insert(owned(), id);
-        self.tables.backend_pools.insert(id, pool_id);
-        Ok((u16::try_from(id).expect("capacity is at most 65,535"), hops[0] != 0))
+        applied.examined += 1;
+        Ok((u16::try_from(id).expect("capacity is at most 65,535"), used))
     }
 
     /// Table entries of next hops: gives their ids.
-    fn apply_next_hops(
-        &mut self,
-        hops: &[NextHop],
-        live: &mut Live,
-        applied: &mut Applied,
-    ) -> Result<Vec<u16>, TooMany> {
+    fn apply_next_hops(&mut self, hops: &[NextHop], applied: &mut Applied) -> Result<Vec<u16>, TooMany> {
         let mut ids = Vec::with_capacity(hops.len());
         for value in hops.iter().map(next_hop_ids::value) {
-            let (id, new) = self.tables.next_hops.want(value, Self::now())?;
+            let (id, new) = match self.tables.next_hops.want(value, Self::now()) {
+                Err(TooMany) if applied.graces_waited < GRACES_MAX => {
+                    applied.graces_waited += 1;
+                    self.free_next_hops(&ids);
+                    self.tables.next_hops.want(value, Self::now())
+                }
+                outcome => outcome,
+            }?;
             if new {
                 self.maps.next_hops.write(u32::from(id), &value);
                 applied.writes += 1;
             }
-            live.next_hops.insert(id);
             ids.push(id);
         }
         Ok(ids)
+    }
+
+    /// Frees every next hop that no backend of the table has, and that is not `held` for one: when paths change faster than
+    /// grace times end, what packets may still read is waited for instead.
+    fn free_next_hops(&mut self, held: &[u16]) {
+        let mut named = self.named_next_hops();
+        named.extend(held);
+        self.tables.next_hops.retain(|id| named.contains(&id), Self::now());
+        grace::wait();
+        self.tables.next_hops.end_grace();
+    }
+
+    /// Next hops that a backend has in its table entry, retired ones included.
+    fn named_next_hops(&self) -> BTreeSet<u16> {
+        let backends = self.tables.backends.held();
+        backends.flat_map(|id| self.maps.backends.read(id).next_hops).filter(|id| *id != 0).collect()
     }
 
     /// Builds the pool's rows, unless those in force were made from the same; if they differ from what lies in its region, writes
@@ -319,6 +390,7 @@ impl Dataplane {
         let regions = &mut self.tables.regions;
         let region = regions.take(count, Self::now()).or_else(|_| {
             // Changes follow each other fast: make sure that nobody reads the regions in grace instead of waiting it out.
+            applied.graces_waited += 1;
             grace::wait();
             regions.end_grace();
             regions.take(count, Self::now())
@@ -360,10 +432,24 @@ impl Dataplane {
         }
     }
 
-    /// Takes pools and backends that are not live out of service. Their ids stay taken until the sweeper frees them.
-    fn retire(&mut self, live: &Live, applied: &mut Applied) {
-        let pools = live.pools.values().copied().collect();
-        for id in self.tables.pools.retain(&pools) {
+    /// Takes pools and backends that are not `wanted` out of service. Their ids stay taken until the sweeper frees them.
+    fn retire(&mut self, wanted: &ForwardingState, applied: &mut Applied) {
+        let unnamed = &mut self.tables.unnamed;
+        self.tables.in_force.pools.retain(|name, _| {
+            let stays = wanted.pools.contains_key(name);
+            if !stays {
+                unnamed.insert(name.clone());
+            }
+            stays
+        });
+        let held = self.tables.in_force.pools.values();
+        let pools: BTreeSet<u32> = held.clone().map(|held| held.id).collect();
+        let mut backends = vec![false; self.maps.backends.len() as usize];
+        for (id, _) in held.clone().flat_map(|held| &held.backends) {
+            backends[usize::from(*id)] = true;
+        }
+        let next_hops: BTreeSet<u16> = held.flat_map(|held| &held.next_hops).copied().collect();
+        for id in self.tables.pools.retain(|id| pools.contains(&id)) {
             applied.writes += 1;
             self.drop_pool(id);
         }
@@ -372,23 +458,85 @@ impl Dataplane {
         for id in unwanted {
             self.drop_pool(id);
         }
-        self.tables.backends.retain(&live.backends);
+        self.tables.backends.retain(|id| backends[id as usize]);
         let unwanted: Vec<u32> = self.tables.backends.retired().collect();
         for id in unwanted {
-            let value = self.maps.backends.read(id);
-            if value.flags != 0 {
-                let off = BackendValue { flags: 0, ..value };
-                self.maps.backends.word(id, 0).store(off.word(), Ordering::Release);
-                applied.writes += 1;
-            }
+            applied.writes += u32::from(self.switch_off(id));
         }
-        self.tables.next_hops.retain(&live.next_hops, Self::now());
+        self.tables.next_hops.retain(|id| next_hops.contains(&id), Self::now());
+    }
+
+    /// Takes the backend out of service, if it is in it.
+    fn switch_off(&mut self, id: u32) -> bool {
+        let value = self.maps.backends.read(id);
+        let is_on = value.flags != 0;
+        if is_on {
+            let off = BackendValue { flags: 0, ..value };
+            self.maps.backends.word(id, 0).store(off.word(), Ordering::Release);
+        }
+        is_on
     }
 
     fn drop_pool(&mut self, id: u32) {
         self.tables.rankings.take(id);
         if self.tables.pool_regions.contains_key(&id) {
             self.switch_rows(id, None);
+        }
+    }
+
+    /// After an apply that failed: retires what has been made since the last state that is wholly in force, as far as nothing
+    /// leads to it and, with pools, `wanted` does not name it. Whoever wants it again gets it again.
+    fn let_go_of_unfinished(&mut self, wanted: &ForwardingState) {
+        let served: BTreeSet<u32> = self.tables.service_map.values().map(|value| value.pool).collect();
+        let Unfinished { mut pools, mut backends } = std::mem::take(&mut self.tables.unfinished);
+        let gone: Vec<(u32, String)> = pools
+            .extract_if(.., |id, name| !served.contains(id) && !wanted.pools.contains_key(name))
+            .collect();
+        for (id, name) in gone {
+            self.tables.pools.retain(|held| held != id);
+            self.drop_pool(id);
+            self.tables.in_force.pools.remove(&name);
+            self.tables.unnamed.insert(name);
+        }
+        let gone: BTreeSet<u32> = backends.extract_if(.., |id| !self.rows_may_name(*id)).collect();
+        self.tables.backends.retain(|id| !gone.contains(&id));
+        for id in gone {
+            self.switch_off(id);
+        }
+        let named = self.named_next_hops();
+        self.tables.next_hops.retain(|id| named.contains(&id), Self::now());
+        self.tables.unfinished = Unfinished { pools, backends };
+    }
+
+    /// Whether the backend may stand in a row that packets go by. Of rows that a former process wrote nothing is known.
+    pub(super) fn rows_may_name(&self, backend: u32) -> bool {
+        let Some(pool) = self.tables.backend_pools.get(&backend) else { return false };
+        match self.tables.rows_of.get(pool) {
+            Some(of) => of.names(backend),
+            None => self.has_rows(*pool),
+        }
+    }
+
+    /// Whether the pool has rows in force.
+    pub(super) fn has_rows(&self, pool: u32) -> bool {
+        let (_, count) = PoolValue::region(self.maps.pools.read(pool).rows);
+        count != 0
+    }
+
+    /// Tells the names of the backends in force, of pools in which they changed.
+    fn name_backends(&mut self) {
+        if self.tables.unnamed.is_empty() {
+            return;
+        }
+        let ids = Arc::make_mut(&mut self.tables.backend_ids);
+        for pool in std::mem::take(&mut self.tables.unnamed) {
+            let first = (pool.clone(), String::new());
+            let old = ids.range(first..).map(|(key, _)| key).take_while(|(of, _)| *of == pool).cloned();
+            for key in old.collect::<Vec<_>>() {
+                ids.remove(&key);
+            }
+            let new = self.tables.in_force.backends_of(&pool);
+            ids.extend(new.map(|(name, _, id)| ((pool.clone(), name.clone()), id)));
         }
     }
 }
@@ -399,26 +547,6 @@ fn check_pool(name: &str, service: &Service, wanted: &ForwardingState) -> Result
         return Ok(());
     }
     Err(ApplyError::UnknownPool { service: name.to_owned(), pool: service.pool.clone() })
-}
-
-/// Addresses of all backends by pool and name.
-fn addresses(wanted: &ForwardingState) -> BTreeMap<(String, String), IpAddr> {
-    let mut addresses = BTreeMap::new();
-    for (pool_name, pool) in &wanted.pools {
-        for (name, backend) in &pool.backends {
-            addresses.insert((pool_name.clone(), name.clone()), backend.address);
-        }
-    }
-    addresses
-}
-
-/// Ids that the desired state uses.
-#[derive(Default)]
-struct Live {
-    pools: BTreeMap<String, u32>,
-    backends: BTreeSet<u32>,
-    backend_names: BTreeMap<(String, String), u32>,
-    next_hops: BTreeSet<u16>,
 }
 
 /// What a backend in this state may receive, as bits.

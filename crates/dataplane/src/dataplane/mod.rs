@@ -8,6 +8,7 @@ mod adopt;
 mod apply;
 mod carriage;
 mod checks;
+mod in_force;
 mod losses;
 mod private;
 mod rankings;
@@ -18,6 +19,7 @@ mod tables;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use aya::programs::{ProgramError, Xdp};
@@ -45,7 +47,7 @@ pub use apply::{Applied, ApplyError, NextHops};
 pub use checks::{CheckCounter, LeftError};
 pub use losses::LossCounter;
 pub use private::FixRowsError;
-pub use sweep::{SweepError, Swept};
+pub use sweep::{BackendFlows, SLICE_SLOTS, SweepError, Swept};
 pub use verify::VerifyError;
 
 /// Why the dataplane could not be opened. Nothing is attached then that was not before.
@@ -114,6 +116,9 @@ pub struct ProgramFacts {
     pub jited_bytes: u32,
 }
 
+/// Ids of backends by pool and name.
+pub type BackendIds = BTreeMap<(String, String), u16>;
+
 /// With which clock, and on which tables, a dataplane starts.
 struct Start {
     hz: u32,
@@ -137,6 +142,8 @@ pub struct Dataplane {
     /// Uplinks that were warned of.
     warned: BTreeSet<String>,
     check_path: Option<checks::OpenPath>,
+    /// The sweep that has begun, if one has.
+    sweep: Option<sweep::Begun>,
 }
 
 impl Dataplane {
@@ -188,6 +195,7 @@ impl Dataplane {
             is_program_pinned: false,
             warned: BTreeSet::new(),
             check_path: None,
+            sweep: None,
         })
     }
 
@@ -376,9 +384,8 @@ impl Dataplane {
     }
 
     /// Ids of the backends of the state in force, by pool and name; nothing before the first [`Self::set_forwarding`].
-    pub fn backend_ids(&self) -> BTreeMap<(String, String), u16> {
-        let id = |id: u32| u16::try_from(id).expect("capacity is at most 65,535");
-        self.tables.backend_names.iter().map(|(name, &raw)| (name.clone(), id(raw))).collect()
+    pub fn backend_ids(&self) -> Arc<BackendIds> {
+        Arc::clone(&self.tables.backend_ids)
     }
 
     /// What was counted so far.
@@ -396,8 +403,8 @@ impl Dataplane {
             let values = self.maps.service_counters.get(&id, 0)?;
             counters.services.insert(name.clone(), sum_services(values.iter()));
         }
-        for (name, &id) in &self.tables.backend_names {
-            let values = self.maps.backend_counters.get(&id, 0)?;
+        for (name, &id) in self.tables.backend_ids.iter() {
+            let values = self.maps.backend_counters.get(&u32::from(id), 0)?;
             counters.backends.insert(name.clone(), sum_services(values.iter()));
         }
         Ok(counters)

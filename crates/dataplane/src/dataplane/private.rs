@@ -95,12 +95,14 @@ impl Dataplane {
         let mut pool_id = 0;
         for (place, name) in ids.iter_mut().zip(backends) {
             let unknown = || FixRowsError::UnknownBackend { pool: pool.to_owned(), backend: name.clone() };
-            let id = self.tables.backend_names.get(&(pool.to_owned(), name.clone())).ok_or_else(unknown)?;
-            pool_id = *self.tables.backend_pools.get(id).ok_or_else(unknown)?;
-            *place = u16::try_from(*id).expect("capacity is at most 65,535");
+            let id = *self.tables.backend_ids.get(&(pool.to_owned(), name.clone())).ok_or_else(unknown)?;
+            pool_id = *self.tables.backend_pools.get(&u32::from(id)).ok_or_else(unknown)?;
+            *place = id;
         }
         // The next state that is put in force builds them anew.
         self.tables.rows_of.remove(&pool_id);
+        self.tables.in_force.pools.remove(pool);
+        self.settled = false;
         let (first, count) = PoolValue::region(self.maps.pools.read(pool_id).rows);
         for index in first..first + count {
             self.maps.rows.word(index, 0).store(Row::from_ids(ids).raw(), Ordering::Release);

@@ -20,6 +20,7 @@ use weir_dataplane_core::{Knobs, ServiceKey, ServiceValue};
 
 use super::Dataplane;
 use super::apply::{Applied, ApplyError, map_error};
+use super::in_force::ServicesInForce;
 use crate::forwarding::{ForwardingState, Limits, Service, VipPrefix};
 use crate::identity;
 use crate::ids::NoneFree;
@@ -44,13 +45,24 @@ impl Dataplane {
         }
     }
 
-    /// Services and what belongs to their VIPs.
+    /// Services and what belongs to their VIPs; if `has_services`, all of them are as they are in force.
     pub(super) fn apply_services(
         &mut self,
         wanted: &ForwardingState,
-        pools: &BTreeMap<String, u32>,
+        has_services: bool,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
+        if !has_services {
+            self.tables.in_force.services = None;
+            self.change_services(wanted, applied)?;
+            self.tables.in_force.services = Some(ServicesInForce::of(wanted));
+        }
+        let flags = if self.tables.prefixes.is_empty() { 0 } else { Knobs::PREFIXES };
+        self.write_knobs(&knobs(&wanted.limits, flags), applied);
+        Ok(())
+    }
+
+    fn change_services(&mut self, wanted: &ForwardingState, applied: &mut Applied) -> Result<(), ApplyError> {
         let vips = self.vip_records(wanted)?;
         let mut services = Vec::with_capacity(wanted.services.len());
         // A service id only indexes counters and budgets: nothing in flight can do harm with one that is given to another
@@ -60,11 +72,14 @@ impl Dataplane {
         let mut idles: BTreeMap<u32, u16> = BTreeMap::new();
         for (name, service) in &wanted.services {
             let id = self.service_id(name, service)?;
-            let pool = *pools.get(&service.pool).expect("every service's pool was checked at the start");
+            let held = self.tables.in_force.pools.get(&service.pool);
+            let pool =
+                held.expect("every service's pool was checked at the start, and is in force by now").id;
             let idle = idle(name, service)?;
             let longest = idles.entry(pool).or_default();
             *longest = idle.max(*longest);
             services.push(Named { name, service, id, pool, idle });
+            applied.examined += 1;
         }
         let records = service_records::records(&services, &vips)?;
         let names = services.iter().map(|named| (named.name.to_owned(), named.id)).collect();
@@ -82,8 +97,6 @@ impl Dataplane {
         self.retire_prefixes(&prefixes, applied)?;
         self.switch_services(records, applied)?;
         self.add_prefixes(&prefixes, applied)?;
-        let flags = if prefixes.is_empty() { 0 } else { Knobs::PREFIXES };
-        self.write_knobs(&knobs(&wanted.limits, flags), applied);
         self.tables.service_names = names;
         self.tables.pool_idle = idles;
         Ok(())

@@ -2,7 +2,7 @@
 //! What is known to lie in the kernel's tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use weir_dataplane_core::{PrefixValue, ServiceKey, ServiceValue};
 
@@ -13,6 +13,8 @@ use crate::next_hop_ids::NextHopIds;
 use crate::regions::{Region, Regions};
 use crate::rows::{Algorithm, MemberInput};
 
+use super::BackendIds;
+use super::in_force::InForce;
 use super::rankings::{self, Rankings};
 
 /// Everything that a pool's rows follow from, beside the fleet's seed and the pool's name.
@@ -29,6 +31,20 @@ impl RowsOf {
         let member = |m: &MemberInput<'_>| (m.id, m.name.to_owned(), m.weight, m.cap_permille, m.state);
         Self { algorithm, max_backends, members: members.iter().map(member).collect() }
     }
+
+    /// Whether the backend is among those that the rows were made from.
+    pub(super) fn names(&self, backend: u32) -> bool {
+        self.members.iter().any(|(id, ..)| u32::from(*id) == backend)
+    }
+}
+
+/// Ids given since the last state that was wholly in force: those of an apply that failed, or of several.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// Pools, with their names.
+    pub pools: BTreeMap<u32, String>,
+    /// Backends.
+    pub backends: BTreeSet<u32>,
 }
 
 /// The user side of the tables. Read back at the start, kept in step by every write.
@@ -59,10 +75,14 @@ pub(super) struct Tables {
     pub rows_of: BTreeMap<u32, RowsOf>,
     /// Service name to id.
     pub service_names: BTreeMap<String, u32>,
-    /// Pool and backend name to id.
-    pub backend_names: BTreeMap<(String, String), u32>,
-    /// Pool and backend name to the address that the desired state gives it.
-    pub backend_addresses: BTreeMap<(String, String), IpAddr>,
+    /// Ids of the backends of the last state that was wholly in force.
+    pub backend_ids: Arc<BackendIds>,
+    /// Pools whose backends have other names or ids than the above since.
+    pub unnamed: BTreeSet<String>,
+    /// What is in force, in the words it was asked for in.
+    pub in_force: InForce,
+    /// What was made since the last state that was wholly in force.
+    pub unfinished: Unfinished,
     /// By backend id: its pool's id.
     pub backend_pools: BTreeMap<u32, u32>,
     /// By pool id: the longest idle time of its services, in ticks.
@@ -87,8 +107,10 @@ impl Tables {
             rankings: Rankings::new(rankings::BYTES_MAX),
             rows_of: BTreeMap::new(),
             service_names: BTreeMap::new(),
-            backend_names: BTreeMap::new(),
-            backend_addresses: BTreeMap::new(),
+            backend_ids: Arc::default(),
+            unnamed: BTreeSet::new(),
+            in_force: InForce::default(),
+            unfinished: Unfinished::default(),
             backend_pools: BTreeMap::new(),
             pool_idle: BTreeMap::new(),
             retired_before_sweep: BTreeSet::new(),

@@ -111,7 +111,8 @@ impl Dataplane {
             Carried::To(destination) => destination,
             Carried::By(mac) => self.owner(&service.pool, mac).ok_or(VerifyError::Damaged { vip, port })?,
         };
-        if self.backends_of(&service.pool).any(|(_, address)| *address == destination) {
+        let mut backends = self.tables.in_force.backends_of(&service.pool);
+        if backends.any(|(_, backend, _)| backend.address == destination) {
             Ok(destination)
         } else {
             Err(VerifyError::WrongBackend { vip, port, destination, pool: service.pool.clone() })
@@ -143,27 +144,18 @@ impl Dataplane {
         Err(VerifyError::Hidden { vip: service.vip, port: service.port })
     }
 
-    /// Backends of `pool` in force: names and addresses.
-    fn backends_of<'a>(
-        &'a self,
-        pool: &'a str,
-    ) -> impl Iterator<Item = (&'a (String, String), &'a IpAddr)> + 'a {
-        let first = (pool.to_owned(), String::new());
-        self.tables.backend_addresses.range(first..).take_while(move |((of, _), _)| of == pool)
-    }
-
     /// The backend of `pool` that has a next hop with this MAC address.
     fn owner(&self, pool: &str, mac: [u8; 6]) -> Option<IpAddr> {
-        let has = |name: &(String, String)| {
-            let id = self.tables.backend_names.get(name).copied().unwrap_or(0);
-            let hops = self.maps.backends.read(id).next_hops;
+        let has = |id: u16| {
+            let hops = self.maps.backends.read(u32::from(id)).next_hops;
             hops.iter().any(|&hop| {
                 let [first, second, _] = self.maps.next_hops.read(u32::from(hop)).macs;
                 let (a, b) = (first.to_ne_bytes(), second.to_ne_bytes());
                 [a[0], a[1], a[2], a[3], b[0], b[1]] == mac
             })
         };
-        self.backends_of(pool).find(|(name, _)| has(name)).map(|(_, address)| *address)
+        let mut backends = self.tables.in_force.backends_of(pool);
+        backends.find(|(_, _, id)| has(*id)).map(|(_, backend, _)| backend.address)
     }
 }
 

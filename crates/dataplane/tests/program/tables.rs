@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Applying, refusing, sweeping: what user space does to the tables.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aya::maps::MapData;
 use weir_dataplane::forwarding::{BackendState, Protocol};
-use weir_dataplane::kernel::mapped::Mapped;
 use weir_dataplane::{ApplyError, Capacity, Dataplane};
 use weir_dataplane_core::Verdict;
-use weir_dataplane_core::flow::{REFRESH, Slot, TICK_MASK, state};
-use weir_dataplane_core::limits::SLOTS_PER_SET;
-use weir_dataplane_core::names::MAP_FLOWS;
 
 use crate::support::bed::{PinDir, State, config, open, usual};
 use crate::support::build::{ACK, Frame, SYN};
@@ -190,42 +184,5 @@ fn an_id_is_freed_by_the_second_sweep_since_it_last_retired() {
     without.apply(&mut dataplane);
     assert_eq!(dataplane.sweep().unwrap().ids_freed, 0, "the first since it came back");
     assert_eq!(dataplane.sweep().unwrap().ids_freed, 1);
-    dataplane.detach().unwrap();
-}
-
-/// Lets the flows in the pinned table have been silent for `seconds` more.
-fn make_older(pins: &PinDir, seconds: u16) {
-    let map = MapData::from_pin(pins.path().join("v2").join(MAP_FLOWS)).unwrap();
-    let flows = Mapped::<[u64; SLOTS_PER_SET]>::new(&map, 512).unwrap();
-    for (set, index) in (0..512).flat_map(|set| (0..SLOTS_PER_SET).map(move |index| (set, index))) {
-        let word = flows.word(set, index);
-        let slot = Slot(word.load(Ordering::Relaxed));
-        if slot.state() != state::EMPTY {
-            let tick = slot.tick().wrapping_sub(seconds) & TICK_MASK;
-            word.store(slot.0 & !(u64::from(TICK_MASK) << 16) | u64::from(tick) << 16, Ordering::Relaxed);
-        }
-    }
-}
-
-#[test]
-#[ignore = "needs root and a private bpffs"]
-fn the_sweeper_clears_what_outlived_its_idle_time() {
-    let pins = PinDir::new();
-    let mut dataplane = open(&pins);
-    let state = usual().edit_service("dns4", |service| service.idle = Duration::from_secs(1));
-    state.apply(&mut dataplane);
-    // The longest idle time among a pool's services counts, so HTTP must be as short.
-    let state = state.edit_service("http4", |service| service.idle = Duration::from_secs(1));
-    state.apply(&mut dataplane);
-    for port in 0..50 {
-        dataplane.run(&Frame::udp("203.0.113.7", port, "198.51.100.10", 53).octets()).unwrap();
-        dataplane.run(&Frame::udp("2001:db8:c::7", port, "2001:db8:100::10", 53).octets()).unwrap();
-    }
-    assert_eq!(dataplane.sweep().unwrap().used, 100);
-    make_older(&pins, 1 + REFRESH);
-    assert_eq!(dataplane.sweep().unwrap().cleared, 0, "not a second too early");
-    make_older(&pins, 1);
-    let swept = dataplane.sweep().unwrap();
-    assert_eq!((swept.cleared, swept.used), (50, 50), "IPv6 flows idle longer");
     dataplane.detach().unwrap();
 }

@@ -104,13 +104,14 @@ fn a_sweep_tells_the_flows_of_each_backend() {
         dataplane.run(&frame.octets()).unwrap();
     }
     let swept = dataplane.sweep().unwrap();
-    assert_eq!(swept.flows.keys().collect::<Vec<_>>(), ids.keys().collect::<Vec<_>>());
     let of_pool = |pool: &str| -> Vec<u64> {
-        swept.flows.iter().filter(|((name, _), _)| name == pool).map(|(_, &flows)| flows).collect()
+        let keys = ids.keys().filter(|(name, _)| name == pool);
+        keys.map(|key| swept.flows.get(key).expect("a backend in force")).collect()
     };
     assert_eq!(of_pool("web4").iter().sum::<u64>(), 64);
     assert_eq!(swept.used, 64);
     assert!(of_pool("web4").iter().all(|&flows| flows > 5), "{:?}", swept.flows);
     assert_eq!(of_pool("web6"), [0, 0, 0]);
+    assert_eq!(swept.flows.get(&("web6".to_owned(), "b9".to_owned())), None);
     dataplane.detach().unwrap();
 }

@@ -47,7 +47,9 @@ fn a_backend_that_fails_is_told_counted_and_timed() {
     let mut seen = first();
     let mut recorder = Recorder::new(seen.clone());
     let mut status = (*seen.reconcile).clone();
-    let b1 = status.backends.get_mut(&("web".to_owned(), "b1".to_owned())).expect("in the document");
+    let b1 = Arc::make_mut(&mut status.backends)
+        .get_mut(&("web".to_owned(), "b1".to_owned()))
+        .expect("in the document");
     b1.condition = Condition::Failed;
     b1.check = CheckSummary::Down { cause: "status 503".into() };
     (b1.verdict_at, b1.in_force_at) = (Some(at(1_000)), Some(at(1_020)));
@@ -59,7 +61,7 @@ fn a_backend_that_fails_is_told_counted_and_timed() {
     assert_eq!(recorder.counted().backends[&("web".into(), "b1".into())]["failed"], 1);
     // The backend leaves the document: the edge is told, the counters go.
     let mut status = (*seen.reconcile).clone();
-    status.backends.clear();
+    Arc::make_mut(&mut status.backends).clear();
     seen.reconcile = Arc::new(status);
     let changes = recorder.look(seen, at(2_000));
     assert_eq!(words(&changes)[0], (EventKind::Backend, object, Some("failed"), None, ""));
@@ -71,7 +73,7 @@ fn a_vip_that_is_withdrawn_is_told_and_timed() {
     let mut seen = first();
     let mut recorder = Recorder::new(seen.clone());
     let mut status = (*seen.reconcile).clone();
-    let www = status.vips.get_mut("www").expect("in the document");
+    let www = Arc::make_mut(&mut status.vips).get_mut("www").expect("in the document");
     (www.is_told, www.wanted) = (false, false);
     www.withheld = [Reason::Backends].into();
     www.conditions = vec![why(Reason::Backends, "service `www-http`: 0 of 2 backends usable, 1 needed")];
@@ -185,7 +187,9 @@ fn only_rows_that_follow_a_new_verdict_tell_a_delay() {
     let mut recorder = Recorder::new(seen.clone());
     let mut look = |condition, verdict_at: Option<u64>, in_force_at: Option<u64>| {
         let mut status = (*seen.reconcile).clone();
-        let b1 = status.backends.get_mut(&("web".to_owned(), "b1".to_owned())).expect("in the document");
+        let b1 = Arc::make_mut(&mut status.backends)
+            .get_mut(&("web".to_owned(), "b1".to_owned()))
+            .expect("in the document");
         b1.condition = condition;
         (b1.verdict_at, b1.in_force_at) = (verdict_at.map(at), in_force_at.map(at));
         seen.reconcile = Arc::new(status);

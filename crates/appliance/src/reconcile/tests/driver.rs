@@ -14,7 +14,7 @@ use super::model::{all_resolved, desired_by, one_vip, vip_prefix, with_check};
 use crate::model::{Document, Generation};
 use crate::overrides::{Override, OverrideState, Overrides, Target};
 use crate::reconcile::desired::{Admin, Desired};
-use crate::reconcile::fake::{Fate, Shared};
+use crate::reconcile::fake::{Fate, SLICES, Shared};
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
@@ -163,7 +163,7 @@ async fn questions_are_answered_and_detach_ends_the_loop() {
     let (hops, truth) = truth();
     let mut running = start(hops, &truth);
     running.until("announced", is_v1_told).await;
-    running.until("swept", |status| status.flow_slots_used == 7).await;
+    running.until("swept to the end", |status| status.flows.slots_used == SLICES).await;
     let (reply, answer) = oneshot::channel();
     running.commands.send(Command::Traffic(reply)).await.expect("the loop runs");
     answer.await.expect("answered").expect("counted");

@@ -9,7 +9,6 @@ use weir_health::Verdict;
 use super::model::{Bench, one_vip, vip_prefix, with_check};
 use crate::reconcile::apply::{Pass, Telling};
 use crate::reconcile::plan;
-use crate::reconcile::ports::Flows;
 use crate::reconcile::publish::{Calendar, Report};
 use crate::reconcile::status::{ChangeKind, CheckSummary, ReconcileStatus, changes};
 
@@ -26,11 +25,10 @@ fn publish(bench: &mut Bench, calendar: Calendar, before: &ReconcileStatus, pass
         calendar,
     };
     let told = bench.shared.world().advertised.clone();
-    let flows = Flows { slots_used: 3, by_backend: Some(BTreeMap::from([(("p1".into(), "b0".into()), 3)])) };
     ReconcileStatus {
-        vips: report.vips(before, |vip| told.contains(&vip.prefix)),
+        vips: report.vips(before, |vip| told.contains(&vip.prefix)).into(),
         pools: desired.pools.clone(),
-        backends: report.backends(before, &flows),
+        backends: report.backends(before).into(),
         ..ReconcileStatus::default()
     }
 }
@@ -46,7 +44,6 @@ async fn a_backend_says_when_it_was_judged_and_when_the_rows_followed() {
     let before = publish(&mut bench, calendar, &ReconcileStatus::default(), &Pass::default());
     let key = ("p1".to_owned(), "b0".to_owned());
     assert_eq!((before.backends[&key].since, before.backends[&key].in_force_at), (at(0), Some(at(0))));
-    assert_eq!(before.backends[&key].flows, Some(3));
     assert_eq!(before.pools["p1"].usable, 2);
     bench.now += Duration::from_secs(10);
     bench.one_check("p1", "b0", "198.51.100.1:80", Verdict::Down);

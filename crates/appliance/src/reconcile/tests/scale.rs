@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What a pass costs over 100 pools of 100 checked backends, the siblings left out. Run by hand, optimised:
+//! What a pass costs over 16,384 services, each with its own VIP, and 16,384 backends, the siblings left out. Run by hand, optimised:
 //! `cargo test --release -p weir-appliance --lib -- --ignored scale --nocapture`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,24 +8,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
-use weir_bgp::Advertisement;
-use weir_dataplane::forwarding::Service;
+use weir_bgp::{Advertisement, Prefix};
+use weir_dataplane::BackendIds;
+use weir_dataplane::forwarding;
 use weir_health::{Check, CheckHealth, CheckKey, Failure, HealthSnapshot, Verdict};
 
-use super::model::{all_resolved, empty_document, with_check, with_pool, with_service, with_vip};
-use crate::model::{AdminState, Backend, Document, Generation};
+use super::model::{all_resolved, empty_document, one_vip, with_check};
+use crate::model::{Backend, Document, Generation, Pool, Service, Vip};
 use crate::reconcile::desired::{Admin, Target};
 use crate::reconcile::ports::{Announcer, Checker, Flows, Forwarder, PortError, Traffic};
 use crate::reconcile::{Inputs, Reconciler};
 use crate::store::Accepted;
 
-const POOLS: u8 = 100;
-const BACKENDS: u8 = 100;
+/// Pools of [`EACH`] backends and as many services, each with its own VIP.
+const POOLS: u16 = 2_048;
+/// Backends of a pool, and services.
+const EACH: u16 = 8;
+/// Pools that are checked: each backend at each VIP, 16,384 checks together.
+const CHECKED: u16 = 256;
 
 /// Siblings that do nothing.
 #[derive(Debug, Default)]
 struct Nothing {
-    ids: BTreeMap<(String, String), u16>,
+    ids: Arc<BackendIds>,
     /// When the tables were last handed over.
     forwarded_at: Option<Instant>,
 }
@@ -35,7 +40,7 @@ impl Forwarder for Nothing {
         self.forwarded_at = Some(Instant::now());
         let pools = target.state.pools.iter();
         let names = pools.flat_map(|(pool, of)| of.backends.keys().map(|one| (pool.clone(), one.clone())));
-        self.ids = names.zip(1..).collect();
+        self.ids = Arc::new(names.zip(1..).collect());
         Ok(())
     }
 
@@ -55,15 +60,18 @@ impl Forwarder for Nothing {
         Ok(Traffic::default())
     }
 
-    fn sweep(&mut self) -> Result<Flows, PortError> {
-        Ok(Flows::default())
+    fn sweep(&mut self) -> Result<Option<Flows>, PortError> {
+        Ok(Some(Flows::default()))
     }
 
-    fn backend_ids(&mut self) -> BTreeMap<(String, String), u16> {
-        self.ids.clone()
+    fn backend_ids(&mut self) -> Arc<BackendIds> {
+        Arc::clone(&self.ids)
     }
 
-    fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>> {
+    fn verify(
+        &mut self,
+        services: &BTreeMap<String, forwarding::Service>,
+    ) -> BTreeMap<String, Result<(), String>> {
         services.keys().map(|name| (name.clone(), Ok(()))).collect()
     }
 
@@ -88,35 +96,50 @@ impl Announcer for Nothing {
     fn set_forwarding(&mut self, _: bool) {}
 }
 
+fn address(network: [u8; 2], number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    IpAddr::from([network[0], network[1], high, low])
+}
+
 fn document() -> Document {
+    let small = with_check(one_vip(), 1);
+    let (vip, service, pool) = (&small.vips["v1"], &small.services["v1-80"], &small.pools["p1"]);
     let mut document = empty_document();
-    for pool in 0..POOLS {
-        document =
-            with_check(with_service(with_pool(with_vip(document, pool), pool, &[]), pool, 80, pool), pool);
-        let of_pool = document.pools.get_mut(&format!("p{pool}")).expect("just put there");
-        of_pool.max_backends = u32::from(BACKENDS);
-        for n in 0..BACKENDS {
-            let address = IpAddr::from([10, pool, 1, n]);
-            let backend = Backend { address, weight: 100, state: AdminState::Active, zone: None };
-            of_pool.backends.insert(format!("b{n}"), backend);
+    for number in 0..POOLS {
+        let members = (number * EACH..).take(usize::from(EACH));
+        for n in members.clone() {
+            let prefix = Prefix::host(address([198, 18], n));
+            document.vips.insert(format!("v{n}"), Vip { prefix, ..vip.clone() });
+            let service = Service { vip: format!("v{n}"), pool: format!("p{number}"), ..service.clone() };
+            document.services.insert(format!("s{n}"), service);
         }
+        let backend = |n| Backend { address: address([10, 1], n), ..pool.backends["b0"].clone() };
+        let pool = Pool {
+            check: pool.check.clone().filter(|_| number < CHECKED),
+            backends: members.map(|n| (format!("b{n}"), backend(n))).collect(),
+            ..pool.clone()
+        };
+        document.pools.insert(format!("p{number}"), pool);
     }
     document
 }
 
-/// Every check up but those of the first `down` backends of each pool.
-fn health(down: u8) -> Arc<HealthSnapshot> {
+/// Every check up but those of the first backend of the first `down` pools.
+fn health(down: u16) -> Arc<HealthSnapshot> {
     let since = Instant::now();
     let mut checks = BTreeMap::new();
-    for (pool, n) in (0..POOLS).flat_map(|pool| (0..BACKENDS).map(move |n| (pool, n))) {
-        let key = CheckKey::new(&format!("p{pool}"), &format!("b{n}"), &format!("198.51.100.{pool}:80"));
-        let address = IpAddr::from([10, pool, 1, n]);
-        let health = if n < down {
-            CheckHealth { address, verdict: Verdict::Down, since, cause: Some(Failure::Refused) }
-        } else {
-            CheckHealth { address, verdict: Verdict::Up, since, cause: None }
-        };
-        checks.insert(Arc::new(key), health);
+    for (pool, n) in
+        (0..CHECKED).flat_map(|pool| (pool * EACH..).take(usize::from(EACH)).map(move |n| (pool, n)))
+    {
+        for vip in (pool * EACH..).take(usize::from(EACH)) {
+            let at = format!("{}:80", address([198, 18], vip));
+            let key = CheckKey::new(&format!("p{pool}"), &format!("b{n}"), &at);
+            let is_down = n % EACH == 0 && pool < down;
+            let (verdict, cause) =
+                if is_down { (Verdict::Down, Some(Failure::Refused)) } else { (Verdict::Up, None) };
+            let health = CheckHealth { address: address([10, 1], n), verdict, since, cause };
+            checks.insert(Arc::new(key), health);
+        }
     }
     Arc::new(HealthSnapshot { set: 1, checks, is_overloaded: false })
 }
@@ -146,7 +169,7 @@ async fn scale() {
     let mut failing = Vec::new();
     let mut to_rows = Vec::new();
     for round in 0..20 {
-        let snapshot = health(if round % 2 == 0 { 10 } else { 0 });
+        let snapshot = health(u16::from(round % 2 == 0));
         health_now.send_replace(snapshot);
         let started = Instant::now();
         reconciler.pass().await;
@@ -162,7 +185,7 @@ async fn scale() {
         times[times.len() / 2]
     };
     println!(
-        "1,000 of 10,000 backends change: whole pass {:?}, rows handed over after {:?}",
+        "one backend changes: whole pass {:?}, rows handed over after {:?}",
         median(failing),
         median(to_rows)
     );

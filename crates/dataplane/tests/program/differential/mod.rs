@@ -165,9 +165,9 @@ fn end_block(pair: &mut Pair, block: Block, repeat: &str) {
         let found = difference(&block.before.services[&name], &after.services[&name]);
         assert_eq!(found, expected, "counters of service {name}\n{repeat}");
     }
-    for (name, id) in pair.kernel.backend_ids() {
-        let expected = block.backends.get(&id).cloned().unwrap_or_default();
-        let found = difference(&block.before.backends[&name], &after.backends[&name]);
+    for (name, id) in pair.kernel.backend_ids().iter() {
+        let expected = block.backends.get(id).cloned().unwrap_or_default();
+        let found = difference(&block.before.backends[name], &after.backends[name]);
         assert_eq!(found, expected, "counters of backend {name:?}\n{repeat}");
     }
 }
