@@ -27,6 +27,7 @@ mod network;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
+use weir_dataplane::kernel::cpu::keep_to_one;
 
 use bed::{Bed, Case};
 use figures::{Goal, Spread, hundredths};
@@ -44,7 +45,7 @@ const PACKETS_MIN: u32 = 1_024;
 fn main() -> Result<()> {
     let Some(options) = options()? else { return Ok(()) };
     let machine = machine::machine()?;
-    let core = machine::pin()?;
+    let core = keep_to_one().context("keep to one core")?;
     eprintln!("core {core}, {} rounds of {} packets; filling tables", options.rounds, options.packets);
     let mut bed = Bed::open()?;
     bed.fill()?;

@@ -265,6 +265,8 @@ fn appliance(network: &Network) -> Result<Dataplane> {
 /// Two services: the backends of one are behind the interface that packets come in by, those of the other behind another.
 fn forwarding(back: u32, far: u32) -> (ForwardingState, NextHops) {
     let mut forwarding = ForwardingState::default();
+    // The table is to be filled in seconds.
+    forwarding.limits.new_flows_per_cpu = None;
     let mut next_hops = NextHops::new();
     for (name, network, ifindex, port) in [("back", 1, back, PORT_BACK), ("far", 2, far, PORT_FAR)] {
         let hop = NextHop {
