@@ -34,10 +34,16 @@ impl KernelPacket {
 
     #[inline(always)]
     fn at<T>(&self, off: usize) -> Option<*mut T> {
-        if off > OFFSET_MAX || self.start + off + size_of::<T>() > self.end {
+        if off > OFFSET_MAX {
             return None;
         }
-        Some((self.start + off) as *mut T)
+        // SAFETY: a frame lies in memory with more than 512 octets behind it before addresses end. So told, the compiler drops
+        // the checks that an earlier one with a farther end makes needless.
+        let (at, end) = unsafe {
+            let at = self.start.unchecked_add(off);
+            (at, at.unchecked_add(size_of::<T>()))
+        };
+        if end > self.end { None } else { Some(at as *mut T) }
     }
 
     #[inline(always)]

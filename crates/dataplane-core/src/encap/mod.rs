@@ -40,9 +40,10 @@ fn headers<P: Packet, const N: usize>(
     ethertype: u16,
     outer: [u32; N],
 ) -> Option<()> {
+    // What reaches farthest comes first: it answers for the others that the frame is long enough.
+    packet.write(ETHERNET_HEADER, outer)?;
+    packet.write(ETHERTYPE_OFFSET, ethertype.to_be())?;
     // Word by word: of a copied array the compiler makes a call of `memmove`, which goes octet by octet on this target.
     let [first, second, third] = &next_hop.macs;
-    packet.write(0, [*first, *second, *third])?;
-    packet.write(ETHERTYPE_OFFSET, ethertype.to_be())?;
-    packet.write(ETHERNET_HEADER, outer)
+    packet.write(0, [*first, *second, *third])
 }
