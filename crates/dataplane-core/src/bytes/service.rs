@@ -109,10 +109,14 @@ impl ServiceKey {
     pub const fn is(&self, other: &Self) -> bool {
         let (a, b) = (&self.address.0, &other.address.0);
         let address = (a[3] ^ b[3]) | (a[2] ^ b[2]) | (a[1] ^ b[1]) | (a[0] ^ b[0]);
-        let rest = (self.port_be ^ other.port_be) as u32
-            | (self.protocol ^ other.protocol) as u32
-            | (self.prefix_len ^ other.prefix_len) as u32;
-        address | rest == 0
+        address | (self.last() ^ other.last()) == 0
+    }
+
+    /// All but the address, as the word that it is in memory.
+    #[inline(always)]
+    const fn last(&self) -> u32 {
+        let p = self.port_be.to_ne_bytes();
+        u32::from_ne_bytes([p[0], p[1], self.protocol, self.prefix_len])
     }
 
     /// Whether this is a VIP marker.
