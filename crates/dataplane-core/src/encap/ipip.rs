@@ -106,10 +106,8 @@ pub(super) fn outer_v6(
 
 /// Takes one from the TTL of the IPv4 header behind the Ethernet header and updates its checksum.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
 pub(super) fn decrement_ttl<P: Packet>(packet: &mut P) -> Option<()> {
     const TTL_WORD: usize = ETHERNET_HEADER + 8;
-    let word = u32::from_be(packet.read(TTL_WORD)?);
-    let new = word - (1 << 24);
-    packet.write(TTL_WORD, (new & 0xffff_0000 | checksum::with_ttl_less_one(word as u16) as u32).to_be())
+    let word = u32::from_le(packet.read(TTL_WORD)?);
+    packet.write(TTL_WORD, checksum::with_ttl_less_one(word).to_le())
 }
