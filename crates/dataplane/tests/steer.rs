@@ -12,6 +12,7 @@ mod steering {
     mod checks;
     mod floods;
     mod hits;
+    mod hops;
     pub mod table;
     mod writers;
 }
