@@ -26,6 +26,8 @@ pub struct Ports<'a, F, C, A> {
 /// What a pass did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pass {
+    /// The steps that were tried.
+    pub tried: usize,
     /// The steps that failed.
     pub failed: Vec<(StepKind, PortError)>,
     /// When the kernel's tables were as desired, if this pass changed them.
@@ -67,6 +69,7 @@ pub async fn pass<F: Forwarder, C: Checker, A: Announcer>(
     while let Some(step) = plan::next(desired, observed, &tried, now) {
         let kind = step.kind();
         tried.insert(kind);
+        done.tried += 1;
         tracing::debug!(step = kind.name(), generation = desired.generation.0, "step");
         let outcome = match step {
             Step::Forward(target) => {

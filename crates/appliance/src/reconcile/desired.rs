@@ -205,19 +205,49 @@ pub fn desired(snapshot: &Snapshot<'_>) -> Desired {
 }
 
 impl Desired {
+    /// Brings it to what `snapshot` says, where that differs in nothing but what checks say of `pools`.
+    pub(super) fn update(&mut self, snapshot: &Snapshot<'_>, pools: &BTreeSet<String>) {
+        if pools.is_empty() {
+            return;
+        }
+        let document = snapshot.document;
+        for name in pools {
+            let Some(pool) = document.pools.get(name) else { continue };
+            let wishes = backend_wishes(snapshot, name, pool);
+            let wanted = forwarding_pool(pool, &wishes);
+            if self.target.state.pools.get(name) != Some(&wanted) {
+                Arc::make_mut(&mut self.target).state.pools.insert(name.clone(), wanted);
+            }
+            self.pools.insert(name.clone(), pool_outcome(pool, &wishes));
+            for (backend, (wish, _)) in wishes {
+                self.backends.insert((name.clone(), backend.clone()), wish);
+            }
+        }
+        let served = document.services.values().filter(|service| pools.contains(&service.pool));
+        let vips: BTreeSet<&String> = served.map(|service| &service.vip).collect();
+        for name in vips {
+            let Some(vip) = self.vips.get_mut(name) else { continue };
+            let services = vip.services.iter().filter_map(|name| Some((name, document.services.get(name)?)));
+            let facts = services.map(|(name, one)| service_facts(snapshot, name, one, &self.pools));
+            vip.facts.services = facts.collect();
+        }
+    }
+
     /// Asks the gates about every VIP; answers when time alone may change what they say. Only a VIP that is not withheld
     /// answers echo requests.
     pub fn decide(&mut self, gates: &mut Gates, now: Instant) -> Option<Instant> {
-        let mut decisions = gates.decide(self.vips.values().map(|vip| (vip.prefix, &vip.facts)), now);
+        let decisions = gates.decide(self.vips.values().map(|vip| (vip.prefix, &vip.facts)), now);
         let mut wake_at = None;
-        for vip in self.vips.values_mut() {
-            let Some(decision) = decisions.remove(&vip.prefix) else { continue };
+        for (vip, (_, decision)) in self.vips.values_mut().zip(decisions) {
             wake_at = [wake_at, decision.wake_at].into_iter().flatten().min();
             vip.decided(decision);
         }
         let answering = self.vips.values().filter(|vip| vip.echo && vip.withheld.is_empty());
         let answering = answering.map(|vip| (vip_prefix(vip.prefix), forwarding::Vip { answers_echo: true }));
-        Arc::make_mut(&mut self.target).state.vips = answering.collect();
+        let answering = answering.collect();
+        if self.target.state.vips != answering {
+            Arc::make_mut(&mut self.target).state.vips = answering;
+        }
         wake_at
     }
 }

@@ -31,7 +31,10 @@ impl FirstResults {
     pub fn handle_readings(&mut self, readings: &BTreeMap<String, PoolReading>, now: Instant) {
         self.pools.retain(|pool, _| readings.contains_key(pool));
         for (pool, reading) in readings {
-            let known = self.pools.entry(pool.clone()).or_default();
+            if !self.pools.contains_key(pool) {
+                self.pools.insert(pool.clone(), BTreeMap::new());
+            }
+            let Some(known) = self.pools.get_mut(pool) else { continue };
             known.retain(|address, _| reading.targets.iter().any(|target| target.address == *address));
             for target in &reading.targets {
                 let progress = known.entry(target.address).or_insert(Progress::NotRunning);
@@ -51,6 +54,11 @@ impl FirstResults {
     pub fn is_known(&self, pool: &str, address: SocketAddr) -> bool {
         let progress = self.pools.get(pool).and_then(|targets| targets.get(&address));
         progress.is_none_or(|progress| *progress == Progress::Known)
+    }
+
+    /// Whether both say the same of `pool`.
+    pub(super) fn is_same_of(&self, other: &Self, pool: &str) -> bool {
+        self.pools.get(pool) == other.pools.get(pool)
     }
 
     /// When patience ends with the next target.

@@ -21,6 +21,7 @@ pub mod checks;
 pub mod desired;
 pub mod first_results;
 pub mod gate;
+mod memory;
 pub mod plan;
 pub mod ports;
 mod publish;
@@ -46,9 +47,10 @@ use crate::overrides::Overrides;
 use crate::store::Accepted;
 use apply::Pass;
 use checks::Targets;
-use desired::{Admin, Desired, Reason, Snapshot, VipWish, desired};
+use desired::{Admin, Desired, Reason, VipWish};
 use first_results::FirstResults;
 use gate::{Gates, Outcome};
+use memory::{Made, Memory, World};
 use plan::{Observed, StepKind};
 use ports::{Announcer, Checker, Forwarder, PortError, Traffic};
 use publish::{Calendar, Report};
@@ -106,6 +108,10 @@ pub struct Reconciler<F, C, A> {
     /// When the loop last turned.
     heartbeat: watch::Sender<Instant>,
     calendar: Calendar,
+    /// What the last pass went by.
+    memory: Memory,
+    /// Nothing was to be done in the last pass, and nothing will be until an input changes, somebody else meddles, or then.
+    rest: Option<Rest>,
     /// Passes in a row in which the same failed.
     failures: u32,
     /// What failed in the last one.
@@ -129,6 +135,8 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
             status,
             heartbeat,
             calendar: Calendar::new(now(), wall_clock()),
+            memory: Memory::default(),
+            rest: None,
             failures: 0,
             failing: BTreeSet::new(),
         }
@@ -147,11 +155,13 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
     /// Gives it the speaker, which has told its peers nothing so far.
     pub fn announce_through(&mut self, announcer: A) {
         self.announcer = Some(announcer);
+        self.rest = None;
     }
 
     /// Goes on with what the process before left pinned: peers may still hold its VIPs.
     pub fn resume(&mut self) {
         self.gates.resume();
+        self.rest = None;
     }
 
     /// Takes XDP off and removes the pins, for a start that failed half way.
@@ -162,7 +172,15 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
     /// One pass over a snapshot of all inputs. Returns when it must run again even if no input changes.
     pub async fn pass(&mut self) -> Option<Instant> {
         let started = now();
-        let mut desired = self.desired(started);
+        let (mut desired, made) = self.desired(started);
+        if made.is_nothing()
+            && let Some(rest) = self.resting(started)
+        {
+            self.memory.keep(desired);
+            self.publish_rest(started);
+            return rest.until;
+        }
+        let changes = self.gates.changes();
         let gates_wake = desired.decide(&mut self.gates, now());
         desired.target = self.observed.known(desired.target);
         let told_before = self.told();
@@ -185,6 +203,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         for (step, error) in &pass.failed {
             tracing::warn!(step = step.name(), %error, retry_in_s = retry_in.map(|wait| wait.as_secs_f64()), "step failed");
         }
+        let is_idle = pass.tried == 0;
         let against = plan::against(&desired, &self.observed);
         let told = self.told();
         for (name, vip) in &desired.vips {
@@ -197,7 +216,26 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         // By the time at which the pass looked: what has drained meanwhile is still to be removed.
         let drained = plan::wake_at(&desired, &self.observed, started);
         let retry = retry_in.map(|wait| ended + wait);
-        [retry, drained, gates_wake, self.first_results.wake_at()].into_iter().flatten().min()
+        let until = [retry, drained, gates_wake, self.first_results.wake_at()].into_iter().flatten().min();
+        self.rest = (is_idle && self.gates.changes() == changes).then_some(Rest { until });
+        self.memory.keep(desired);
+        until
+    }
+
+    /// Whether all is as the last pass left it, which had nothing to do.
+    fn resting(&mut self, now: Instant) -> Option<Rest> {
+        let rest = self.rest.filter(|rest| rest.until.is_none_or(|until| now < until))?;
+        let is_attached = !self.observed.is_attached || self.forwarder.is_attached();
+        (is_attached && !self.calendar.is_off(now, wall_clock())).then_some(rest)
+    }
+
+    fn publish_rest(&mut self, started: Instant) {
+        self.status.send_modify(|status| {
+            let status = Arc::make_mut(status);
+            status.passes += 1;
+            status.ended_at = Some(wall_clock());
+            status.took = now().duration_since(started);
+        });
     }
 
     /// What peers that keep routes over a restart go by.
@@ -260,26 +298,17 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         }
     }
 
-    fn desired(&mut self, now: Instant) -> Desired {
+    fn desired(&mut self, now: Instant) -> (Desired, Made) {
         let accepted = Arc::clone(&self.inputs.documents.borrow_and_update());
         let next_hops = Arc::clone(&self.inputs.next_hops.borrow_and_update());
         let health = Arc::clone(&self.inputs.health.borrow_and_update());
         let overrides = Arc::clone(&self.inputs.overrides.borrow_and_update());
         let admin = *self.inputs.admin.borrow_and_update();
-        let Accepted { document, generation, .. } = &*accepted;
         let targets = self.targets(&accepted);
-        let readings = checks::read(document, &targets, &health);
+        let readings = checks::read(&accepted.document, &targets, &health);
         self.first_results.handle_readings(&readings, now);
-        desired(&Snapshot {
-            document,
-            generation: *generation,
-            next_hops: &next_hops,
-            targets: &targets,
-            readings: &readings,
-            first_results: &self.first_results,
-            overrides: &overrides,
-            admin,
-        })
+        let world = World { accepted, next_hops, overrides, admin, targets };
+        self.memory.desired(world, readings, &self.first_results)
     }
 
     /// The same as long as the document is.
@@ -337,6 +366,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         let outcome = self.forwarder.open_check_path();
         if outcome.is_err() {
             self.observed.handle_check_path_lost();
+            self.rest = None;
         }
         outcome.is_err()
     }
@@ -391,6 +421,13 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
         }
         self.status.send_replace(Arc::new(status));
     }
+}
+
+/// Nothing is to be done.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    /// When time alone brings something.
+    until: Option<Instant>,
 }
 
 /// One line for each change. That thousands of backends are well after a start is no news.

@@ -277,10 +277,12 @@ pub fn next(
     now: Instant,
 ) -> Option<Step> {
     let is_open = |kind| !tried.contains(&kind);
-    let keep = unwithdrawn(desired, observed);
-    let is_withdrawn = keep == observed.advertised && !observed.is_unsure;
+    let is_withdrawn = !observed.is_unsure && {
+        let wanted = wanted(desired);
+        observed.advertised.iter().all(|one| wanted.contains(&one.prefix))
+    };
     if is_open(StepKind::Withdraw) && !is_withdrawn {
-        return Some(Step::Withdraw(keep));
+        return Some(Step::Withdraw(unwithdrawn(desired, observed)));
     }
     let mut is_held = false;
     if is_withdrawn {
@@ -321,7 +323,7 @@ pub fn next(
 fn unverified(desired: &Desired, observed: &Observed) -> BTreeMap<String, Service> {
     let services = desired.target.state.services.iter();
     let open = services
-        .filter(|(_, one)| desired.target.carries(one, |_, _| true) && !observed.verified.is_fresh(one));
+        .filter(|(_, one)| !observed.verified.is_fresh(one) && desired.target.carries(one, |_, _| true));
     open.map(|(name, one)| (name.clone(), one.clone())).collect()
 }
 
@@ -363,16 +365,20 @@ pub fn against(desired: &Desired, observed: &Observed) -> BTreeMap<String, Again
     desired.vips.iter().map(|(name, vip)| (name.clone(), of_vip(vip))).collect()
 }
 
+/// What shall be advertised once its forwarding is in place.
+fn wanted(desired: &Desired) -> BTreeSet<Prefix> {
+    let vips = desired.vips.values().filter(|vip| vip.withheld.is_empty()).map(|vip| vip.prefix);
+    vips.chain(desired.own.iter().map(|one| one.prefix)).collect()
+}
+
 /// What is advertised and still wanted. Attributes that changed are no reason to withdraw.
 ///
 /// While it is unsure what is advertised, naming a prefix may announce it, so only what may be announced is named.
 fn unwithdrawn(desired: &Desired, observed: &Observed) -> BTreeSet<Advertisement> {
-    let prefixes = |set: BTreeSet<Advertisement>| set.into_iter().map(|one| one.prefix).collect();
     let wanted: BTreeSet<Prefix> = if observed.is_unsure {
-        prefixes(announceable(desired, observed))
+        announceable(desired, observed).into_iter().map(|one| one.prefix).collect()
     } else {
-        let vips = desired.vips.values().filter(|vip| vip.withheld.is_empty()).map(VipWish::advertisement);
-        prefixes(vips.chain(desired.own.iter().cloned()).collect())
+        wanted(desired)
     };
     observed.advertised.iter().filter(|one| wanted.contains(&one.prefix)).cloned().collect()
 }
@@ -416,7 +422,13 @@ impl<'a> InPlace<'a> {
             desired,
             observed,
             told: told.into_iter().flatten().map(|one| one.prefix).collect(),
-            possible: observed.possible.iter().map(|target| (&**target, by_key(target))).collect(),
+            // What is desired itself holds all that is desired.
+            possible: observed
+                .possible
+                .iter()
+                .filter(|target| !Arc::ptr_eq(target, &desired.target))
+                .map(|target| (&**target, by_key(target)))
+                .collect(),
         }
     }
 

@@ -27,11 +27,16 @@ impl Calendar {
 
     /// Follows the wall clock when it was set.
     pub(super) fn handle_reading(&mut self, at: Instant, wall: SystemTime) {
-        let expected = self.wall(at);
-        let off = wall.duration_since(expected).unwrap_or_else(|early| early.duration());
-        if off > CLOCK_STEP {
+        if self.is_off(at, wall) {
             *self = Self::new(at, wall);
         }
+    }
+
+    /// Whether the wall clock was set.
+    pub(super) fn is_off(&self, at: Instant, wall: SystemTime) -> bool {
+        let expected = self.wall(at);
+        let off = wall.duration_since(expected).unwrap_or_else(|early| early.duration());
+        off > CLOCK_STEP
     }
 
     pub(super) fn wall(&self, at: Instant) -> SystemTime {

@@ -31,10 +31,11 @@ impl Verified {
     /// The tables went from `before` to `after`: what changed has to be tried again, what left is forgotten.
     pub(super) fn handle_change(&mut self, before: &Target, after: &Target) {
         let mut changed: BTreeMap<&str, bool> = BTreeMap::new();
-        let by_key = |target: &'_ Target| -> BTreeMap<ServiceKey, Service> {
-            target.state.services.values().map(|one| (key(one), one.clone())).collect()
-        };
-        let (old, new) = (by_key(before), by_key(after));
+        fn by_key(target: &Target) -> BTreeMap<ServiceKey, &Service> {
+            target.state.services.values().map(|one| (key(one), one)).collect()
+        }
+        let new = by_key(after);
+        let old = (before.state.services != after.state.services).then(|| by_key(before));
         self.services.retain(|key, tried| {
             let Some((name, _)) = new.get(key).and_then(|one| after.state.pools.get_key_value(&one.pool))
             else {
@@ -42,7 +43,7 @@ impl Verified {
             };
             let is_changed =
                 *changed.entry(name.as_str()).or_insert_with(|| is_pool_changed(name, before, after));
-            tried.is_fresh &= !is_changed && old.get(key) == new.get(key);
+            tried.is_fresh &= !is_changed && old.as_ref().is_none_or(|old| old.get(key) == new.get(key));
             true
         });
     }

@@ -30,7 +30,7 @@ mod why;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use weir_bgp::Prefix;
@@ -304,6 +304,8 @@ impl Gate {
 pub struct Gates {
     gates: BTreeMap<Prefix, Gate>,
     is_resuming: bool,
+    /// How often one of them became another than it was.
+    changes: u64,
 }
 
 impl Gates {
@@ -314,22 +316,34 @@ impl Gates {
 
     /// Peers have been told the whole set: what they do not have now is down.
     pub fn handle_complete(&mut self) {
+        self.changes += u64::from(self.is_resuming);
         self.is_resuming = false;
     }
 
-    /// Decides for every VIP. A VIP that is not there any more is forgotten; one whose policy changed keeps its memory.
+    /// How often one of them became another than it was: as long as that stays the same, the same facts get the same answers
+    /// until a decision's time is over.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Decides for every VIP, in the order given. A VIP that is not there any more is forgotten; one whose policy changed keeps
+    /// its memory.
     pub fn decide<'a>(
         &mut self,
         vips: impl Iterator<Item = (Prefix, &'a Facts)>,
         now: Instant,
-    ) -> BTreeMap<Prefix, Decision> {
-        let mut before = std::mem::take(&mut self.gates);
-        let mut decisions = BTreeMap::new();
+    ) -> Vec<(Prefix, Decision)> {
+        let mut decisions = Vec::with_capacity(self.gates.len());
         for (vip, facts) in vips {
-            let mut gate = before.remove(&vip).unwrap_or_default();
+            let gate = self.gates.entry(vip).or_default();
+            let before = gate.clone();
             gate.is_resuming = self.is_resuming;
-            decisions.insert(vip, gate.decide(facts, now));
-            self.gates.insert(vip, gate);
+            decisions.push((vip, gate.decide(facts, now)));
+            self.changes += u64::from(*gate != before);
+        }
+        if self.gates.len() != decisions.len() {
+            let here: BTreeSet<Prefix> = decisions.iter().map(|(vip, _)| *vip).collect();
+            self.gates.retain(|vip, _| here.contains(vip));
         }
         decisions
     }
@@ -337,7 +351,9 @@ impl Gates {
     /// Learns what came of the decision about one VIP.
     pub fn handle_outcome(&mut self, vip: Prefix, outcome: Outcome, now: Instant) {
         if let Some(gate) = self.gates.get_mut(&vip) {
+            let before = gate.clone();
             gate.handle_outcome(outcome, now);
+            self.changes += u64::from(*gate != before);
         }
     }
 }

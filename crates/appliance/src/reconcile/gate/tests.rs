@@ -98,7 +98,7 @@ fn a_restart_loses_nothing_that_was_borne() {
     let mut unchecked = borne.clone();
     unchecked.services[0].has_first_results = false;
     let verdict =
-        |gates: &mut Gates, facts: &Facts| gates.decide([(vip, facts)].into_iter(), now)[&vip].verdict;
+        |gates: &mut Gates, facts: &Facts| gates.decide([(vip, facts)].into_iter(), now)[0].1.verdict;
 
     let mut first = Gates::default();
     assert_eq!(verdict(&mut first, &borne), Verdict::Withhold, "nobody holds it yet");
@@ -387,7 +387,7 @@ fn missing_first_results_do_not_withdraw() {
 fn another_policy_keeps_the_memory() {
     let mut gates = Gates::default();
     let (www, now) = (Prefix::host(IpAddr::from([198, 51, 100, 10])), Instant::now());
-    let mut decide = |facts: &Facts, at| gates.decide([(www, facts)].into_iter(), at).remove(&www).unwrap();
+    let mut decide = |facts: &Facts, at| gates.decide([(www, facts)].into_iter(), at).remove(0).1;
     assert_eq!(decide(&facts(3, 3), now).verdict, Verdict::Announce);
     let stricter = with(facts(2, 3), |policy| policy.high = High::Mark(Mark::Backends(3)));
     assert_eq!(decide(&stricter, now).verdict, Verdict::Announce, "still above `low`");

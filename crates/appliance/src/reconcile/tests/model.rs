@@ -22,9 +22,11 @@ use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
 use crate::reconcile::fake::Shared;
 use crate::reconcile::first_results::FirstResults;
 use crate::reconcile::gate::{Gates, Outcome};
+use crate::reconcile::memory::{Memory, World};
 use crate::reconcile::plan::{self, Observed, StepKind};
 use crate::reconcile::ports::PortError;
 use crate::reconcile::{apply, checks};
+use crate::store::Accepted;
 
 pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -199,6 +201,8 @@ pub(super) struct Bench {
     pub(super) first_results: FirstResults,
     pub(super) now: Instant,
     wake_at: Option<Instant>,
+    world: Option<World>,
+    memory: Memory,
 }
 
 impl Bench {
@@ -215,26 +219,55 @@ impl Bench {
             first_results: FirstResults::default(),
             now: Instant::now(),
             wake_at: None,
+            world: None,
+            memory: Memory::default(),
         }
     }
 
-    /// What shall be now; time passes for gates and first results.
+    /// All that decides, the same as before as long as it is equal.
+    fn world(&mut self) -> World {
+        let is_new = self.world.as_ref().is_none_or(|world| world.accepted.document != self.document);
+        let targets = || Arc::new(checks::targets(&self.document).expect("good checks"));
+        let accepted = || Accepted {
+            document: self.document.clone(),
+            generation: Generation(1),
+            at: SystemTime::UNIX_EPOCH,
+        };
+        let (accepted, targets) = match &self.world {
+            Some(world) if !is_new => (Arc::clone(&world.accepted), Arc::clone(&world.targets)),
+            Some(_) | None => (Arc::new(accepted()), targets()),
+        };
+        let world = World {
+            accepted,
+            next_hops: Arc::new(self.hops.clone()),
+            overrides: Arc::new(self.overrides.clone()),
+            admin: self.admin,
+            targets,
+        };
+        self.world.insert(world).clone()
+    }
+
+    /// What shall be now; time passes for gates and first results. What is remembered of the last time makes no difference.
     pub(super) fn desired(&mut self) -> Desired {
-        let targets = Arc::new(checks::targets(&self.document).expect("good checks"));
-        let readings = checks::read(&self.document, &targets, &self.health);
+        let world = self.world();
+        let readings = checks::read(&self.document, &world.targets, &self.health);
         self.first_results.handle_readings(&readings, self.now);
-        let mut desired = desired(&Snapshot {
+        let mut from_nothing = desired(&Snapshot {
             document: &self.document,
             generation: Generation(1),
             next_hops: &self.hops,
-            targets: &targets,
+            targets: &world.targets,
             readings: &readings,
             first_results: &self.first_results,
             overrides: &self.overrides,
             admin: self.admin,
         });
+        from_nothing.decide(&mut self.gates.clone(), self.now);
+        let (mut desired, _) = self.memory.desired(world, readings, &self.first_results);
         let gates = desired.decide(&mut self.gates, self.now);
         self.wake_at = [gates, self.first_results.wake_at()].into_iter().flatten().min();
+        assert_eq!(desired, from_nothing);
+        self.memory.keep(desired.clone());
         desired
     }
 
