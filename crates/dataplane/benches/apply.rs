@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How long a change takes from the call of `set_forwarding` until the kernel's tables hold it: a backend fails and comes back, drains,
 //! leaves and arrives, gets another weight. And what a verification of the service costs. The tables are an appliance's, the
-//! capacities the defaults.
+//! capacities the defaults. Then what a sweep of the flow table takes, whole and in slices.
+//!
+//! `cargo bench -p weir-dataplane --bench apply -- full` is about full tables and sweeps alone.
 //!
 //! Needs root and a bpffs of its own (`make bench`). Prints a table, writes `target/bench/apply.json`, and fills in `live_ms` of the lines
 //! of `target/bench/rows.json` that it has measured.
@@ -19,17 +21,27 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use aya::maps::MapData;
 use figures::Goal;
 use serde_json::{Value, json};
 use weir_dataplane::forwarding::{
     Affinity, Algorithm, Backend, BackendState, ForwardingState, Fragments, Mode, OnFailed, OuterHeader,
     Pool, Protocol, Service,
 };
+use weir_dataplane::kernel::mapped::Mapped;
 use weir_dataplane::next_hop::NextHop;
-use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
+use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops, Swept};
+use weir_dataplane_core::flow::{Slot, state};
+use weir_dataplane_core::limits::{FLOW_SLOTS_DEFAULT, SLOTS_PER_SET};
+use weir_dataplane_core::{ABI_VERSION, names};
 
 /// Changes of one kind that are timed; the least and the median are shown: others want the cores too.
 const TRIALS: usize = 40;
+
+/// Flow tables that are swept: the default, and one of 1 GiB.
+const FLOW_SLOTS: [u32; 2] = [FLOW_SLOTS_DEFAULT, 1 << 27];
+/// Sweeps of each, of which the fastest is shown.
+const SWEEPS: usize = 5;
 
 /// Sizes of one line of the table.
 #[derive(Clone, Copy)]
@@ -71,7 +83,9 @@ fn main() -> Result<()> {
          removed | added | weight doubled | nothing changed | verify, µs |"
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
-    let lines = SIZES.into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    let sizes =
+        if std::env::args().any(|argument| argument == "full") { &SIZES[SIZES.len() - 1..] } else { &SIZES };
+    let lines = sizes.iter().copied().map(row).collect::<Result<Vec<_>>>()?;
     let goal = goal(&lines)?;
     println!();
     figures::print_goals([&goal]);
@@ -114,18 +128,53 @@ fn fill_in(lines: &[Value]) -> Result<()> {
     figures::write("rows.json", &rows)
 }
 
-/// Opens, fills, measures, prints, removes.
-fn row(size: Size) -> Result<Value> {
-    let config = DataplaneConfig {
+/// What a sweep of `slots` flow slots takes, all empty or all live: the least of some.
+fn sweep(slots: u32, is_full: bool) -> Result<Value> {
+    let capacity = Capacity { flow_slots: slots, ..Capacity::default() };
+    let config = config(capacity);
+    let flows_at = config.instance_dir.join(format!("v{ABI_VERSION}")).join(names::MAP_FLOWS);
+    let mut dataplane = Dataplane::open(config).context("open the dataplane")?;
+    let (state, next_hops) = forwarding(SIZES[0]);
+    dataplane.set_forwarding(&state, &next_hops)?;
+    let mut best: Option<Swept> = None;
+    for _ in 0..SWEEPS {
+        if is_full {
+            let sets = slots / u32::try_from(SLOTS_PER_SET)?;
+            let flows = Mapped::<[u64; SLOTS_PER_SET]>::new(&MapData::from_pin(&flows_at)?, sets)?;
+            let live = Slot::new(u64::MAX, state::ESTABLISHED, dataplane.tick()?, 1).0;
+            for (set, index) in (0..sets).flat_map(|set| (0..SLOTS_PER_SET).map(move |index| (set, index))) {
+                flows.word(set, index).store(live, Ordering::Relaxed);
+            }
+        }
+        let swept = dataplane.sweep()?;
+        if swept.used != if is_full { u64::from(slots) } else { 0 } {
+            bail!("not what was put there: {swept:?}");
+        }
+        best = best.filter(|best| best.duration < swept.duration).or(Some(swept));
+    }
+    dataplane.detach().context("remove the pins")?;
+    let swept = best.context("at least one sweep")?;
+    let [whole, slice] = [swept.duration, swept.longest_slice].map(|time| time.as_secs_f64() * 1e3);
+    println!("| {slots} | {} | {whole:.1} | {slice:.2} |", swept.used);
+    Ok(json!({ "flow_slots": slots, "used": swept.used, "sweep_ms": whole, "longest_slice_ms": slice }))
+}
+
+/// A dataplane of this process, pinned in a place of its own.
+fn config(capacity: Capacity) -> DataplaneConfig {
+    DataplaneConfig {
         instance_dir: PathBuf::from(format!("/sys/fs/bpf/weir-bench-apply-{}", std::process::id())),
         uplinks: Vec::new(),
         hash_seed: [9; 32],
         source_v4: Some(Ipv4Addr::new(192, 0, 2, 1)),
         source_v6: None,
-        capacity: Capacity::default(),
+        capacity,
         checks: None,
-    };
-    let mut dataplane = Dataplane::open(config).context("open the dataplane")?;
+    }
+}
+
+/// Opens, fills, measures, prints, removes.
+fn row(size: Size) -> Result<Value> {
+    let mut dataplane = Dataplane::open(config(Capacity::default())).context("open the dataplane")?;
     let (usable, next_hops) = forwarding(size);
     let started = Instant::now();
     dataplane.set_forwarding(&usable, &next_hops).context("fill the tables")?;
@@ -160,8 +209,9 @@ fn row(size: Size) -> Result<Value> {
                 bail!("a change that should move rows: {applied:?}");
             }
         }
+        let again = heavier.clone();
         let started = Instant::now();
-        let applied = dataplane.set_forwarding(&heavier, &next_hops)?;
+        let applied = dataplane.set_forwarding(&again, &next_hops)?;
         same.push(started.elapsed());
         if !applied.pools_rebuilt.is_empty() {
             bail!("nothing changed, but {applied:?}");
