@@ -27,7 +27,7 @@ pub fn ingress<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> St
 
 #[inline(always)]
 fn decide<P: Packet, T: Tables, S: Steer>(packet: &mut P, tables: &T) -> Result<(Verdict, u32), Exit> {
-    match packet.read::<u16>(ETHERTYPE_OFFSET).map(u16::from_be) {
+    match packet.read_at::<ETHERTYPE_OFFSET, u16>().map(u16::from_be) {
         Some(ETHERTYPE_IPV4) => match parse::ipv4(packet) {
             Parsed::Segment(segment) => forward::<P, T, S, false>(packet, tables, &segment),
             Parsed::Other(destination) => Err(other(tables, destination)),

@@ -53,6 +53,19 @@ pub trait Packet {
     /// Writes `value` at `off`, or `None` (nothing written) if the frame ends before.
     fn write<T: Copy>(&mut self, off: usize, value: T) -> Option<()>;
 
+    /// As [`Packet::read`] at an offset that is a constant. In the kernel the check is left out where an earlier one, of a constant
+    /// that reaches farther, answers for it.
+    #[inline(always)]
+    fn read_at<const OFF: usize, T: Copy>(&self) -> Option<T> {
+        self.read(OFF)
+    }
+
+    /// As [`Packet::write`], otherwise as [`Packet::read_at`].
+    #[inline(always)]
+    fn write_at<const OFF: usize, T: Copy>(&mut self, value: T) -> Option<()> {
+        self.write(OFF, value)
+    }
+
     /// Opens `bytes` octets of undefined content in front of the frame. `false`: no room, nothing changed.
     fn grow_front(&mut self, bytes: usize) -> bool;
 

@@ -34,13 +34,21 @@ impl KernelPacket {
 
     #[inline(always)]
     fn at<T>(&self, off: usize) -> Option<*mut T> {
-        if off > OFFSET_MAX {
+        if off > OFFSET_MAX || self.start + off + size_of::<T>() > self.end {
             return None;
         }
-        // SAFETY: a frame lies in memory with more than 512 octets behind it before addresses end. So told, the compiler drops
-        // the checks that an earlier one with a farther end makes needless.
+        Some((self.start + off) as *mut T)
+    }
+
+    /// As [`Self::at`], for constants. Told that addresses do not wrap, the compiler drops what an earlier check implies. The
+    /// verifier agrees where all offsets are constants: a check is remembered for the frame's start. An offset that is added at run
+    /// time makes a pointer that it knows nothing of (6.18: `invalid access to packet`).
+    #[inline(always)]
+    fn fixed<const OFF: usize, T>(&self) -> Option<*mut T> {
+        const { assert!(OFF <= OFFSET_MAX) };
+        // SAFETY: a frame lies in memory with more than 512 octets behind it before addresses end.
         let (at, end) = unsafe {
-            let at = self.start.unchecked_add(off);
+            let at = self.start.unchecked_add(OFF);
             (at, at.unchecked_add(size_of::<T>()))
         };
         if end > self.end { None } else { Some(at as *mut T) }
@@ -108,6 +116,18 @@ impl Packet for KernelPacket {
     fn write<T: Copy>(&mut self, off: usize, value: T) -> Option<()> {
         // SAFETY: as in `read`; the frame is this program's alone while it runs.
         self.at::<T>(off).map(|p| unsafe { *p = value })
+    }
+
+    #[inline(always)]
+    fn read_at<const OFF: usize, T: Copy>(&self) -> Option<T> {
+        // SAFETY: as in `read`.
+        self.fixed::<OFF, T>().map(|p| unsafe { *p })
+    }
+
+    #[inline(always)]
+    fn write_at<const OFF: usize, T: Copy>(&mut self, value: T) -> Option<()> {
+        // SAFETY: as in `write`.
+        self.fixed::<OFF, T>().map(|p| unsafe { *p = value })
     }
 
     #[inline(always)]

@@ -51,7 +51,7 @@ pub fn ipip_v6<P: Packet>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Verdict> {
-    packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
+    packet.write_at::<{ ETHERNET_HEADER + 7 }, _>(segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
     if !packet.grow_front(IPV6_HEADER) {
         return Err(Verdict::DropNoRoom);
     }
@@ -108,6 +108,6 @@ pub(super) fn outer_v6(
 #[inline(always)]
 pub(super) fn decrement_ttl<P: Packet>(packet: &mut P) -> Option<()> {
     const TTL_WORD: usize = ETHERNET_HEADER + 8;
-    let word = u32::from_le(packet.read(TTL_WORD)?);
-    packet.write(TTL_WORD, checksum::with_ttl_less_one(word).to_le())
+    let word = u32::from_le(packet.read_at::<TTL_WORD, _>()?);
+    packet.write_at::<TTL_WORD, _>(checksum::with_ttl_less_one(word).to_le())
 }

@@ -41,9 +41,9 @@ fn headers<P: Packet, const N: usize>(
     outer: [u32; N],
 ) -> Option<()> {
     // What reaches farthest comes first: it answers for the others that the frame is long enough.
-    packet.write(ETHERNET_HEADER, outer)?;
-    packet.write(ETHERTYPE_OFFSET, ethertype.to_be())?;
+    packet.write_at::<ETHERNET_HEADER, _>(outer)?;
+    packet.write_at::<ETHERTYPE_OFFSET, _>(ethertype.to_be())?;
     // Word by word: of a copied array the compiler makes a call of `memmove`, which goes octet by octet on this target.
     let [first, second, third] = &next_hop.macs;
-    packet.write(0, [*first, *second, *third])
+    packet.write_at::<0, _>([*first, *second, *third])
 }

@@ -158,7 +158,7 @@ fn open_v4<P: Packet>(packet: &mut P, shim: usize) -> Result<(), Verdict> {
 /// As [`open_v4`] for IPv6.
 #[inline(always)]
 fn open_v6<P: Packet>(packet: &mut P, segment: &Segment, shim: usize) -> Result<(), Verdict> {
-    packet.write(ETHERNET_HEADER + 7, segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
+    packet.write_at::<{ ETHERNET_HEADER + 7 }, _>(segment.ttl - 1).ok_or(Verdict::DropTruncated)?;
     if packet.grow_front(IPV6_HEADER + shim) { Ok(()) } else { Err(Verdict::DropNoRoom) }
 }
 

@@ -38,7 +38,7 @@ const FRAGMENT_BITS: u16 = 0x3fff;
 /// incrementally, RFC 1624), so the backend's stack still finds and counts it.
 #[inline(always)]
 pub fn ipv4<P: Packet>(packet: &P) -> Parsed {
-    let Some(header) = packet.read::<Header>(ETHERNET_HEADER) else { return Parsed::Unreadable };
+    let Some(header) = packet.read_at::<ETHERNET_HEADER, Header>() else { return Parsed::Unreadable };
     let header_len = (header.version_ihl & 0xf) as u32 * 4;
     if header.version_ihl >> 4 != 4 || header_len < IPV4_LEN {
         return Parsed::Unreadable;

@@ -27,7 +27,7 @@ const _: () = assert!(size_of::<Header>() == IPV6_HEADER);
 /// Reads the IPv6 packet behind the Ethernet header.
 #[inline(always)]
 pub fn ipv6<P: Packet>(packet: &P) -> Parsed {
-    let Some(header) = packet.read::<Header>(ETHERNET_HEADER) else { return Parsed::Unreadable };
+    let Some(header) = packet.read_at::<ETHERNET_HEADER, Header>() else { return Parsed::Unreadable };
     let first = u32::from_be(header.first);
     if first >> 28 != 6 || header.destination.is_mapped() {
         return Parsed::Unreadable;
