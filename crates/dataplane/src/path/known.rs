@@ -19,6 +19,14 @@ pub const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
 /// that and the longest outer header (112) nothing would get through: whoever invents such a message must not have that.
 pub const MTU_MIN: u16 = 1_280 + 112;
 
+/// Told MTUs that are news in one second; what is told beyond is told again, since packets go on being too large.
+///
+/// Each new MTU of a path is another entry of the table of next hops, and the one before it is in grace for a second:
+/// without a bound, whoever invents messages fills that table (4,096) and keeps next hops that are needed out of it.
+pub const NEWS_PER_SECOND: u32 = 512;
+const NEWS_WINDOW: Duration = Duration::from_secs(1);
+const _: () = assert!(NEWS_PER_SECOND * 4 <= weir_dataplane_core::limits::NEXT_HOPS_MAX);
+
 /// What messages must quote to be about us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ours {
@@ -42,6 +50,8 @@ pub struct PathState {
 pub struct Known {
     lowered: BTreeMap<IpAddr, (u16, Instant)>,
     refused: BTreeMap<IpAddr, (Refusal, IpAddr, Instant)>,
+    /// When the second began in which so many told MTUs were news.
+    news: Option<(Instant, u32)>,
 }
 
 impl Known {
@@ -62,14 +72,12 @@ impl Known {
                 if told >= link {
                     return false;
                 }
-                let until = now + MTU_HOLDS;
-                let known = self.lowered.entry(report.destination).or_insert((link, until));
-                if told > known.0 {
+                let before = self.lowered.get(&report.destination).map_or(link, |known| known.0);
+                if told > before || told < before && !self.takes_news(now) {
                     return false;
                 }
-                let is_news = told != known.0;
-                *known = (told, until);
-                is_news
+                self.lowered.insert(report.destination, (told, now + MTU_HOLDS));
+                told < before
             }
             Told::Refused(why) => {
                 let until = now + REFUSAL_HOLDS;
@@ -89,6 +97,13 @@ impl Known {
                 }
             }
         }
+    }
+
+    /// Whether this second has room for one more told MTU, which is taken.
+    fn takes_news(&mut self, now: Instant) -> bool {
+        let (since, count) = self.news.filter(|(since, _)| now < *since + NEWS_WINDOW).unwrap_or((now, 0));
+        self.news = Some((since, count.saturating_add(1)));
+        count < NEWS_PER_SECOND
     }
 
     /// Forgets what no longer holds. Gives whether there was any.

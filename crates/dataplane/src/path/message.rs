@@ -88,9 +88,12 @@ pub fn v4(packet: &[u8]) -> Option<Report> {
         return None;
     }
     let (kind, code) = (*message.first()?, *message.get(1)?);
+    let (quoted, carried) = split_v4(message.get(ICMP_HEADER..)?)?;
     let told = match (kind, code) {
-        // 0: a router older than RFC 1191, which tells nothing.
-        (3, 4) => Told::Mtu(u32::from(u16::from_be_bytes(*message.get(6..)?.first_chunk()?))),
+        (3, 4) => Told::Mtu(match u16::from_be_bytes(*message.get(6..)?.first_chunk()?) {
+            0 => plateau_below(u16::from_be_bytes([quoted[2], quoted[3]])),
+            mtu => mtu.into(),
+        }),
         (3, 0 | 6 | 8 | 11) => Told::Refused(Refusal::Network),
         (3, 1 | 7 | 12) => Told::Refused(Refusal::Host),
         (3, 2) => Told::Refused(Refusal::Protocol),
@@ -100,7 +103,6 @@ pub fn v4(packet: &[u8]) -> Option<Report> {
         (3, _) => Told::Refused(Refusal::Other),
         _ => return None,
     };
-    let (quoted, carried) = split_v4(message.get(ICMP_HEADER..)?)?;
     let [_, _, _, _, _, _, fragment_high, fragment_low, ..] = *quoted.first_chunk::<20>()?;
     // Outer headers have DF set, so none of our packets was a later fragment.
     if u16::from_be_bytes([fragment_high, fragment_low]) & 0x1fff != 0 {
@@ -113,6 +115,15 @@ pub fn v4(packet: &[u8]) -> Option<Report> {
         tunnel: tunnel(quoted[9], carried)?,
         told,
     })
+}
+
+/// What is tried next where a router tells no MTU, since it is older than RFC 1191: the largest that is usual of a link and
+/// less than the `length` octets that did not pass (RFC 1191 §7.1).
+fn plateau_below(length: u16) -> u32 {
+    const PLATEAUS: [u16; 9] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296];
+    let below = PLATEAUS.into_iter().find(|plateau| *plateau < length);
+    // The least that every link of IPv4 carries (RFC 791 §3.2).
+    u32::from(below.unwrap_or(68))
 }
 
 /// Reads an ICMPv6 message from `router` as a raw socket gives it: without IP header, its checksum found right.

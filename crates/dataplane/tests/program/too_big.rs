@@ -114,6 +114,26 @@ fn a_quote_ends_where_the_packet_does() {
     }
 }
 
+/// A frame of several buffers: what is quoted lies in the first.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn senders_of_jumbo_frames_are_told_what_fits() {
+    let mut pair = Pair::new(&usual());
+    for (is_v4, mtu) in [(true, 1_480), (false, 1_460)] {
+        for ip_len in [4_000, 8_999, 9_000] {
+            let frame = sized(ip_len, is_v4);
+            let name = format!("{ip_len} octets, v4 {is_v4}");
+            tells(&mut pair, &name, &frame.octets(), &answer(&frame.ip(), &[], mtu));
+            let tags = [(0x88a8, 7), (0x8100, 5)];
+            tells(&mut pair, &name, &tagged(&frame.ip(), &tags), &answer(&frame.ip(), &tags, mtu));
+        }
+        let whole = sized(9_000, is_v4).with(|frame| frame.fragment = 0);
+        if is_v4 {
+            assert_eq!(pair.run(&whole.octets()).verdict, DropTooBig, "it may be fragmented");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root and a private bpffs"]
 fn who_must_not_be_told_is_not() {

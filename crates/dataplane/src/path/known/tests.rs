@@ -142,3 +142,28 @@ fn who_is_no_backend_any_more_is_forgotten() {
     assert!(known.handle_destinations(&NextHops::new()));
     assert_eq!((known.status(), known.poll_timeout()), (BTreeMap::new(), None));
 }
+
+#[test]
+fn a_second_has_so_many_news_and_what_was_left_out_comes_with_the_next() {
+    let (start, ours) = (Instant::now(), ours());
+    let address = |number: u32| IpAddr::from((0x0a02_0000 + number).to_be_bytes());
+    let all: NextHops = (0..NEWS_PER_SECOND + 1).map(|n| (address(n), Ok(vec![hop(1500)]))).collect();
+    let mut known = Known::default();
+    let mut tell = |now, number, mtu| {
+        let report = Report { destination: address(number), ..report(Told::Mtu(mtu)) };
+        known.handle_report(now, &report, &ours, &all)
+    };
+    for number in 0..NEWS_PER_SECOND {
+        assert!(tell(start, number, 1450), "{number}");
+    }
+    let late = start + Duration::from_millis(999);
+    assert!(!tell(late, NEWS_PER_SECOND, 1450), "one more");
+    assert!(!tell(late, 0, 1440), "lower still, which is news too");
+    assert!(!tell(late, 0, 1450), "what is known is not news, and is not refused either");
+    let next = start + Duration::from_secs(1);
+    assert!(tell(next, NEWS_PER_SECOND, 1450), "told again");
+    assert!(tell(next, 0, 1440));
+    known.handle_timeout(start + MTU_HOLDS);
+    let left: Vec<IpAddr> = known.status().into_keys().collect();
+    assert_eq!(left, [address(0), address(NEWS_PER_SECOND)], "those of the second second");
+}

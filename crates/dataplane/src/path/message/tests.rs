@@ -38,7 +38,8 @@ fn errors_about_tunnels_are_read() {
     use Refusal::*;
     let cases = [
         (3, 4, 1400, Told::Mtu(1400)),
-        (3, 4, 0xffff_0000, Told::Mtu(0)),
+        // Nothing told about a packet of 1,500.
+        (3, 4, 0xffff_0000, Told::Mtu(1492)),
         (3, 0, 0, Told::Refused(Network)),
         (3, 1, 0, Told::Refused(Host)),
         (3, 2, 0, Told::Refused(Protocol)),
@@ -119,5 +120,28 @@ fn every_cut_is_read_or_nothing() {
     for cut in 0..=message.len() {
         // Ports end at 52.
         assert_eq!(v6(router, &message[..cut]).is_some(), cut >= 52, "{cut} octets");
+    }
+}
+
+#[test]
+fn old_routers_lower_the_mtu_step_by_step() {
+    let of_length = |length: u16| {
+        let mut outer = outer_v4(4);
+        outer[2..4].copy_from_slice(&length.to_be_bytes());
+        v4(&packet_v4(3, 4, 0, &outer)).unwrap().told
+    };
+    for (length, mtu) in [
+        (u16::MAX, 32_000),
+        (9_000, 8_166),
+        (4_352, 2_002),
+        (1_501, 1_492),
+        (1_500, 1_492),
+        (1_493, 1_492),
+        (1_492, 1_006),
+        (297, 296),
+        (296, 68),
+        (0, 68),
+    ] {
+        assert_eq!(of_length(length), Told::Mtu(mtu), "{length} octets did not pass");
     }
 }
