@@ -167,7 +167,7 @@ fn carries_alone(layers: &Layers, link: usize, since: f64) {
     .expect("silence");
     let stale = sent(layers, other).1 - since;
     if stale > -60.0 {
-        println!("last frame by the other member {:.1} ms after the command ended", stale * 1000.0);
+        eprintln!("last frame by the other member {:.1} ms after the command ended", stale * 1000.0);
     }
     assert!(stale <= limit, "{stale} s");
 }
