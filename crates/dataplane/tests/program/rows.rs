@@ -217,14 +217,16 @@ fn memory_is_what_is_said_of_each_object() {
         measured.push((capacity, bytes, said));
         dataplane.detach().unwrap();
     }
-    // Before Linux 6.4 the kernel told entries times value, which leaves out what it adds for each.
-    let least = if is_memory_told_whole() { 8 } else { 0 };
+    // Before Linux 6.4 the kernel told entries times key and value: more than an array takes, less than a hash does.
+    if !is_memory_told() {
+        return;
+    }
     for (capacity, bytes, said) in measured {
-        assert!(bytes <= said && bytes * 10 >= said * least, "{capacity:?}: {bytes} bytes, said {said}");
+        assert!(bytes <= said && bytes * 10 >= said * 8, "{capacity:?}: {bytes} bytes, said {said}");
     }
 }
 
-fn is_memory_told_whole() -> bool {
+fn is_memory_told() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let numbers: Vec<u32> = release.split(['.', '-']).map_while(|word| word.parse().ok()).collect();
     numbers >= vec![6, 4]
