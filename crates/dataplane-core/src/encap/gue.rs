@@ -108,9 +108,7 @@ fn row<T: Tables>(tables: &T, hash: u64, pool: u32) -> Row {
 #[inline(always)]
 pub(super) fn hop<'t, T: Tables>(tables: &'t T, id: u16, chosen: &BackendValue) -> Option<&'t BackendValue> {
     const RECEIVES: u8 = BackendFlags::USABLE | BackendFlags::KEEPS_ESTABLISHED | BackendFlags::KEEPS_NEW;
-    if id == 0 {
-        return None;
-    }
+    // The entry of id 0, none, is all zero: it receives nothing.
     let backend = tables.backend(id)?;
     // A row switched a moment ago may still name an id that now belongs to another pool.
     let is_other =
