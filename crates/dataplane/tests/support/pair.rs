@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use weir_dataplane::host::{HostPacket, HostTables};
 use weir_dataplane::kernel::cpu::keep_to_one;
-use weir_dataplane::{ApplyError, Counters, Dataplane};
+use weir_dataplane::{ApplyError, Capacity, Counters, Dataplane};
 use weir_dataplane_core::{Action, Count, Verdict, process};
 
 use super::bed::{LOOPBACK, PinDir, State, capacity, config};
@@ -38,8 +38,13 @@ impl Pair {
 
     /// One with empty tables, of which `weir replay` hears nothing.
     pub fn unrecorded() -> Self {
+        Self::sized(capacity())
+    }
+
+    /// As [`Pair::unrecorded`], with tables of these sizes.
+    pub fn sized(capacity: Capacity) -> Self {
         keep_to_one().unwrap();
-        let config = config(&PinDir::new(), capacity());
+        let config = config(&PinDir::new(), capacity);
         let mut kernel = Dataplane::open_private(config).unwrap_or_else(|error| panic!("open: {error:?}"));
         let host = kernel.snapshot().unwrap();
         Self { kernel, host, recorder: None }

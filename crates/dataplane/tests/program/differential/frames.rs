@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::random::Random;
 use super::states::{VIPS_V4, VIPS_V6};
-use crate::support::build::{CLIENT_MAC, OWN_MAC, checksum};
+use crate::support::build::{ACK, CLIENT_MAC, Frame, OWN_MAC, checksum};
 
 const CLIENTS_V4: [&str; 3] = ["203.0.113.7", "203.0.113.8", "10.9.8.7"];
 const CLIENTS_V6: [&str; 3] = ["2001:db8:c::7", "2001:db8:c::8", "fe80::1"];
@@ -25,7 +25,11 @@ pub fn any_frame(random: &mut Random) -> Vec<u8> {
         return frame;
     }
     let is_v4 = random.one_in(2);
-    let packet = if is_v4 { packet_v4(random) } else { packet_v6(random) };
+    let packet = match (is_v4, random.one_in(8)) {
+        (_, true) => piece(random, is_v4),
+        (true, false) => packet_v4(random),
+        (false, false) => packet_v6(random),
+    };
     let tags = match random.below(12) {
         0 => 1,
         1 => 2,
@@ -54,6 +58,17 @@ pub fn any_frame(random: &mut Random) -> Vec<u8> {
         frame.truncate(14 + usize::try_from(random.below(frame.len() as u64 - 13)).unwrap());
     }
     frame
+}
+
+/// Frames of a crowd.
+pub const CROWD: u64 = 1_200;
+
+/// The `number`-th frame of a crowd: flows that are established one after the other, more than a small flow table holds.
+pub fn of_a_crowd(number: u64, is_v4: bool) -> Vec<u8> {
+    const PACKETS_PER_FLOW: u64 = 3;
+    let port = 10_000 + u16::try_from(number / PACKETS_PER_FLOW).unwrap();
+    let (client, vip) = if is_v4 { (CLIENTS_V4[0], VIPS_V4[0]) } else { (CLIENTS_V6[0], VIPS_V6[0]) };
+    Frame::tcp(client, port, vip, 80, ACK).octets()
 }
 
 fn random_ethertype(random: &mut Random) -> u16 {
@@ -192,6 +207,59 @@ fn ip_v6(random: &mut Random, source: IpAddr, destination: IpAddr, protocol: u8,
     packet
 }
 
+/// A fragment of one of few datagrams, so that firsts and laters of one meet: mostly as a good sender cuts it, and sometimes
+/// too short for its ports or over them.
+fn piece(random: &mut Random, is_v4: bool) -> Vec<u8> {
+    let (clients, vips) = if is_v4 { (CLIENTS_V4, VIPS_V4) } else { (CLIENTS_V6, VIPS_V6) };
+    let id = u8::try_from(random.below(4)).unwrap();
+    // What is the same in all fragments follows from the identification.
+    let source: IpAddr = clients[usize::from(id) % 2].parse().unwrap();
+    let destination: IpAddr = random.pick(&vips).parse().unwrap();
+    let protocol = if random.one_in(4) { TCP } else { UDP };
+    let port: u16 = if protocol == TCP { 80 } else { 53 };
+    let mut segment = [4_000_u16.to_be_bytes(), port.to_be_bytes()].concat();
+    segment.extend([0, 208, 0, 0]);
+    segment.extend([0, 0, 0, 0, 0x50, 16, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.resize(208, id);
+    let (offset, octets) = *random.pick(&[
+        (0, 104),
+        (0, 104),
+        (0, 64),
+        (104, 104),
+        (104, 104),
+        (64, 40),
+        (0, 8),
+        (0, 0),
+        (8, 64),
+    ]);
+    let has_more = offset + octets < segment.len();
+    let units = u16::try_from(offset / 8).unwrap();
+    let payload = &segment[offset..offset + octets];
+    if is_v4 {
+        let mut packet = vec![0x45, 0];
+        packet.extend(u16::try_from(20 + octets).unwrap().to_be_bytes());
+        packet.extend([0, id]);
+        packet.extend((units | if has_more { 0x2000 } else { 0 }).to_be_bytes());
+        packet.extend([64, protocol, 0, 0]);
+        packet.extend(self::octets(source));
+        packet.extend(self::octets(destination));
+        let sum = checksum(&packet);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet.extend(payload);
+        return packet;
+    }
+    let mut packet = (6_u32 << 28).to_be_bytes().to_vec();
+    packet.extend(u16::try_from(8 + octets).unwrap().to_be_bytes());
+    packet.extend([FRAGMENT, 64]);
+    packet.extend(self::octets(source));
+    packet.extend(self::octets(destination));
+    packet.extend([protocol, 0]);
+    packet.extend((units << 3 | u16::from(has_more)).to_be_bytes());
+    packet.extend([0, 0, 0, id]);
+    packet.extend(payload);
+    packet
+}
+
 fn protocol(random: &mut Random, icmp: u8) -> u8 {
     match random.below(20) {
         0..9 => TCP,
@@ -203,7 +271,9 @@ fn protocol(random: &mut Random, icmp: u8) -> u8 {
 }
 
 fn transport(random: &mut Random, protocol: u8, source: IpAddr, destination: IpAddr) -> Vec<u8> {
-    let source_port = u16::try_from(random.below(400)).unwrap();
+    // Half of the packets belong to few flows, which are established and meet what happens to their backends.
+    let ports = if random.one_in(2) { 12 } else { 400 };
+    let source_port = u16::try_from(random.below(ports)).unwrap();
     let port: u16 = *random.pick(&[80, 80, 80, 53, 53, 81, 0]);
     let length = match random.below(60) {
         0 => random.below(1_600),
