@@ -143,7 +143,7 @@ impl Report {
                 "verified_insns": self.appliance.verified_insns,
                 "jited_bytes": self.appliance.jited_bytes,
             },
-            "goals": self.goals.iter().map(Goal::json).collect::<Vec<_>>(),
+            "goals": self.goals.iter().chain(&self.elsewhere).map(Goal::json).collect::<Vec<_>>(),
         });
         figures::write("dataplane.json", &report)
     }
