@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use weir_agent::{AgentConfig, AgentError};
+use weir_dataplane::kernel::probe::{Feature, Report};
 
 use crate::packet::{ethernet, ip, sum, tunnel, udp};
 use crate::setup::{APPLIANCE, CLIENT, HOST, VIP, addr, pin_dir};
@@ -366,10 +367,15 @@ fn syn_acks_of_vips_announce_what_fits_also_after_a_kill() {
     let counted = |line: &str, least: f64| metric(line).is_some_and(|count| count >= least);
     until("counted", || counted(clamped, 2.0));
     agent.kill();
-    assert_eq!(announced(0, 4_003), 1_404, "goes on without a process");
+    // A kill of this test is a drop. A link stays by its pin; a filter goes, which a process that is really killed leaves.
+    let (alone, least) = match Report::of_this_kernel().has(Feature::Tcx) {
+        true => (1_404, 3.0),
+        false => (1_460, 2.0),
+    };
+    assert_eq!(announced(0, 4_003), alone, "without a process");
 
     let agent = Agent::start(clamping());
-    until("counted on", || counted(clamped, 3.0));
+    until("counted on", || counted(clamped, least));
     assert_eq!(announced(1, 4_004), 1_384, "adopted");
     agent.kill();
 
