@@ -54,6 +54,11 @@ impl Ids {
         Ok((id, true))
     }
 
+    /// Whether somebody wants `identity`.
+    pub(crate) fn is_in_use(&self, identity: Identity) -> bool {
+        self.by_identity.get(&identity).is_some_and(|id| !self.retired.contains(id))
+    }
+
     /// Retires every id in use that is not `wanted`; gives those newly retired.
     pub(crate) fn retain(&mut self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
         let gone: Vec<u32> = self
@@ -114,7 +119,9 @@ mod tests {
         assert_eq!(ids.retain(|_| false), vec![1]);
         assert_eq!(ids.want(20), Ok((2, true)));
         assert_eq!(ids.want(30), Err(NoneFree));
+        assert_eq!((ids.is_in_use(10), ids.is_in_use(20), ids.is_in_use(30)), (false, true, false));
         assert_eq!(ids.want(10), Ok((1, false)));
+        assert!(ids.is_in_use(10));
     }
 
     #[test]

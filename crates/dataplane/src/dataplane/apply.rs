@@ -229,9 +229,12 @@ impl Dataplane {
         let was_named = self.tables.unnamed.insert(name.to_owned());
         let identity = identity::pool(name);
         let full = |_: NoneFree| ApplyError::Full { what: "pool", name: name.to_owned() };
+        let was_in_use = self.tables.pools.is_in_use(identity);
         let (id, new) = self.tables.pools.want(identity).map_err(full)?;
         if new {
             self.maps.pools.write(id, &PoolValue { rows: 0, identity });
+        }
+        if !was_in_use {
             self.tables.unfinished.pools.insert(id, name.to_owned());
         }
         applied.examined += 1;
@@ -279,9 +282,10 @@ impl Dataplane {
     ) -> Result<(u16, Vec<u16>), ApplyError> {
         let identity = identity::backend(pool_name, name, backend.address, pool.mode);
         let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
+        let was_in_use = self.tables.backends.is_in_use(identity);
         let (id, new) = self.tables.backends.want(identity).map_err(full)?;
         self.tables.backend_pools.insert(id, pool_id);
-        if new {
+        if !was_in_use {
             self.tables.unfinished.backends.insert(id);
         }
         let used = self.apply_next_hops(&carriage::usable_hops(pool.mode, hops), applied)?;

@@ -38,7 +38,8 @@ impl RowsOf {
     }
 }
 
-/// Ids given since the last state that was wholly in force: those of an apply that failed, or of several.
+/// Ids given, or given back to who had them, since the last state that was wholly in force: those of an apply that failed, or
+/// of several.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
     /// Pools, with their names.

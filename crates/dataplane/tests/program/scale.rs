@@ -137,8 +137,10 @@ fn applies_that_fail_for_long_use_up_no_ids() {
             pool.backends
                 .insert(format!("x{attempt}"), weir_dataplane::forwarding::Backend { address, ..new });
         });
-        let error = refused(&mut dataplane, &bad);
-        assert!(matches!(error, ApplyError::NoSource { .. }), "attempt {attempt}: {error}");
+        for time in ["first", "again"] {
+            let error = refused(&mut dataplane, &bad);
+            assert!(matches!(error, ApplyError::NoSource { .. }), "attempt {attempt}, {time}: {error}");
+        }
         assert_eq!(dataplane.run(&flow).unwrap().frame, carried, "attempt {attempt}");
         dataplane.sweep().unwrap();
         dataplane.sweep().unwrap();
