@@ -84,14 +84,21 @@ fn main() -> Result<()> {
          removed | added | weight doubled | nothing changed | verify, µs |"
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
-    let sizes =
-        if std::env::args().any(|argument| argument == "full") { &SIZES[SIZES.len() - 1..] } else { &SIZES };
+    let is_full_only = std::env::args().any(|argument| argument == "full");
+    let sizes = if is_full_only { &SIZES[SIZES.len() - 1..] } else { &SIZES };
     let lines = sizes.iter().copied().map(row).collect::<Result<Vec<_>>>()?;
+    println!("\n| flow slots | of them used | sweep, ms | longest slice, ms |");
+    println!("|--:|--:|--:|--:|");
+    let cases = FLOW_SLOTS.into_iter().flat_map(|slots| [(slots, false), (slots, true)]);
+    let sweeps = cases.map(|(slots, is_full)| sweep(slots, is_full)).collect::<Result<Vec<_>>>()?;
+    if is_full_only {
+        return Ok(());
+    }
     let goal = goal(&lines)?;
     println!();
     figures::print_goals([&goal]);
     fill_in(&lines)?;
-    figures::write("apply.json", &json!({"lines": lines, "goals": [goal.json()]}))
+    figures::write("apply.json", &json!({"lines": lines, "sweeps": sweeps, "goals": [goal.json()]}))
 }
 
 /// The goal for a change of a pool as DESIGN and `performance.md` take it: the median of the kind of change that takes longest.
