@@ -18,20 +18,15 @@ use crate::verdict::Verdict;
 const PROTOCOL_UDP: u32 = 17;
 /// Octets of UDP and GUE headers.
 pub const SHIM_LEN: u32 = gue::UDP_LEN + gue::HEADER_LEN;
-const SHIM: usize = 12;
+const SHIM: usize = SHIM_LEN as usize;
 /// Hops in the private data of this path.
 const HOPS: u32 = 3;
 /// Octets of UDP header, GUE header and private data with IPv4 hops.
 pub const CANDIDATES_V4_LEN: u32 = SHIM_LEN + gue::PRIVATE_LEN + HOPS * 4;
-const CANDIDATES_V4: usize = 36;
+const CANDIDATES_V4: usize = CANDIDATES_V4_LEN as usize;
 /// The same with IPv6 hops.
 pub const CANDIDATES_V6_LEN: u32 = SHIM_LEN + gue::PRIVATE_LEN + HOPS * 16;
-const CANDIDATES_V6: usize = 72;
-const _: () = assert!(
-    SHIM as u32 == SHIM_LEN
-        && CANDIDATES_V4 as u32 == CANDIDATES_V4_LEN
-        && CANDIDATES_V6 as u32 == CANDIDATES_V6_LEN
-);
+const CANDIDATES_V6: usize = CANDIDATES_V6_LEN as usize;
 
 /// Puts outer IPv4, UDP and GUE headers in front of the IPv4 packet `segment` with flow hash `hash`, whose TTL is above 1;
 /// `outer_len` octets in all.
