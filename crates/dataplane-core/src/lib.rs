@@ -23,6 +23,7 @@ extern crate std;
 pub mod answer;
 pub mod bytes;
 pub mod check;
+pub mod clone;
 pub mod decap;
 pub mod encap;
 pub mod flow;

@@ -27,6 +27,10 @@ pub const LOSS_PROGRAMS: [(&str, &str); 3] = [
     ("weir_transmitted", "xdp_devmap_xmit"),
     ("weir_exception", "xdp_exception"),
 ];
+/// Traffic control program of the uplinks: sends copies of what the XDP program hands over.
+pub const PROGRAM_CLONE: &str = "weir_clone";
+/// Behind it: sends one copy.
+pub const PROGRAM_COPY: &str = "weir_copy";
 /// XDP program of the agent.
 pub const PROGRAM_AGENT: &str = "weir_agent";
 /// Traffic control program of the agent: the MSS that VIPs announce.
@@ -50,6 +54,8 @@ pub const MAP_FLOWS: &str = "FLOWS";
 pub const MAP_EGRESS: &str = "EGRESS";
 /// Program array: the steps behind the first, in the order of [`STEPS`].
 pub const MAP_STEPS: &str = "STEPS";
+/// Program array of one: [`PROGRAM_COPY`].
+pub const MAP_COPIES: &str = "COPIES";
 /// Per-CPU array: [`crate::Plan`]s, one for live packets and one for dry runs.
 pub const MAP_PLANS: &str = "PLANS";
 /// Array of one: [`crate::bytes::Knobs`].
@@ -82,8 +88,9 @@ pub const STEPS: [&str; 6] =
     [PROGRAM_SLOW, PROGRAM_ENCAP, PROGRAM_ANSWER, PROGRAM_DRY_SLOW, PROGRAM_DRY_ENCAP, PROGRAM_DRY_ANSWER];
 
 /// The maps of the appliance that hold state and are pinned by name.
-pub const PINNED_MAPS: [&str; 18] = [
+pub const PINNED_MAPS: [&str; 19] = [
     MAP_STEPS,
+    MAP_COPIES,
     MAP_PLANS,
     MAP_KNOBS,
     MAP_PREFIXES,

@@ -29,6 +29,8 @@ impl Answer {
     pub const ECHO: u8 = 1;
     /// "Fragmentation needed" or "packet too big" (RFC 1191, RFC 4443 §3.2), with [`Plan::mtu`].
     pub const TOO_BIG: u8 = 2;
+    /// No answer: handed to the program that sends copies (see [`crate::clone`]).
+    pub const CLONE: u8 = 3;
 }
 
 /// Value of the plan table, 48 bytes; one per CPU and kind of run.

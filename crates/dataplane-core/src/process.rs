@@ -91,6 +91,11 @@ pub struct Count {
     pub is_new_flow: bool,
 }
 
+impl Count {
+    /// Index of no service: only the backend is counted.
+    pub const NOBODY: u32 = u32::MAX;
+}
+
 /// Decides about a frame and turns it into the frame that leaves, all steps in one.
 pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
     process_by::<P, T, FlowTable>(packet, tables)

@@ -69,6 +69,15 @@ impl Row {
         Self(self.0 & before | (self.0 >> 16) & !before)
     }
 
+    /// Whether the id at `position` is at no position before. Without a branch, as [`Row::without`].
+    #[inline(always)]
+    pub const fn is_first_at(self, position: usize) -> bool {
+        const ONES: u64 = 0x0001_0001_0001_0001;
+        let lanes = self.0 ^ (self.candidate(position) as u64).wrapping_mul(ONES);
+        let zeros = lanes.wrapping_sub(ONES) & !lanes & (ONES << 15);
+        zeros & zeros.wrapping_neg() == 0x8000 << ((position & 3) * 16)
+    }
+
     /// Whether backend `id` is among the candidates; id 0 never is.
     pub const fn carries(self, id: u16) -> bool {
         let ids = self.ids();
@@ -95,6 +104,19 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|i| row.candidate(i)), [1, 2, 3, 0xffff]);
         assert_eq!(row.candidate(4), 1, "positions wrap");
         assert_eq!(format!("{row:?}"), "Row([1, 2, 3, 65535])");
+    }
+
+    #[test]
+    fn an_id_is_first_where_it_stands_first() {
+        for (ids, first) in [
+            ([1, 2, 3, 4], [true; 4]),
+            ([1, 1, 1, 1], [true, false, false, false]),
+            ([1, 2, 1, 2], [true, true, false, false]),
+            ([5, 0, 0, 0], [true, true, false, false]),
+            ([0xffff, 0xfffe, 0x8000, 0xffff], [true, true, true, false]),
+        ] {
+            assert_eq!([0, 1, 2, 3].map(|at| Row::from_ids(ids).is_first_at(at)), first, "{ids:?}");
+        }
     }
 
     #[test]

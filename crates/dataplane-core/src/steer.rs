@@ -142,7 +142,8 @@ pub fn steer_as<'t, T: Tables>(
     // One place for all that go by their row, whatever brought them here: the verifier walks it once for each.
     let (id, backend) = by_row(tables, service, row)?;
     let verdict = match &slots {
-        _ if part == Part::Told => Verdict::ForwardIcmp,
+        // Nobody here knows the flow; whoever asked says what becomes of it.
+        _ if part == Part::Told => Verdict::PassToClone,
         Some(_) if is_strangers(tables, service, own.1, now, idle) => Verdict::ForwardUncached,
         Some(slots) => remember(tables, service, slots, own, &Fresh { id, hash, kind, now, idle }),
         None if is_stateless => Verdict::ForwardStateless,

@@ -4,7 +4,7 @@
 /// What the kernel is to do with the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Hand it to the host, unchanged.
+    /// Hand it to the host, unchanged but for [`Verdict::PassToClone`].
     Pass,
     /// Send it to a backend.
     Forward,
@@ -121,6 +121,11 @@ verdicts! {
     /// A first fragment for a VIP of which as many as it may have were remembered this second: without that the later ones
     /// would find no backend.
     DropFragmentLimited = 38, "drop_fragment_limited", Drop;
+    /// An ICMP error about a flow that nobody here knows: handed to the program in traffic control, which sends a copy to
+    /// each candidate of its row.
+    PassToClone = 39, "pass_to_clone", Pass;
+    /// A copy of such an error, sent to one candidate. Counted beside the frame it was made of.
+    ForwardIcmpCopy = 40, "forward_icmp_copy", Forward;
 }
 
 /// Number of verdicts.

@@ -15,7 +15,7 @@ mod skb;
 #[cfg(target_arch = "bpf")]
 pub use packet::KernelPacket;
 #[cfg(target_arch = "bpf")]
-pub use skb::KernelSkb;
+pub use skb::{KernelSkb, Notes};
 
 /// The licence that the kernel reads; GPL-compatible, as some helpers demand.
 #[cfg(target_arch = "bpf")]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A frame on its way out, in traffic control.
+//! A frame in traffic control: on its way out, or after XDP on its way in.
 
 use core::arch::asm;
 
@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{
     BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
     BPF_F_ADJ_ROOM_FIXED_GSO,
 };
-use aya_ebpf::helpers::bpf_skb_vlan_push;
+use aya_ebpf::helpers::{bpf_skb_change_head, bpf_skb_vlan_pop, bpf_skb_vlan_push};
 use aya_ebpf::programs::TcContext;
 use weir_dataplane_core::mss::Change;
 use weir_dataplane_core::packet::OFFSET_MAX;
@@ -16,6 +16,15 @@ use weir_dataplane_core::{Encapsulation, Packet};
 
 /// `BPF_ADJ_ROOM_MAC` (include/uapi/linux/bpf.h): room behind the Ethernet header.
 const ROOM_MAC: u32 = 1;
+
+/// What one run leaves for the next beside the frame.
+#[derive(Clone, Copy)]
+pub struct Notes {
+    /// Candidate of the row whose turn it is.
+    pub position: u32,
+    /// Not 0: one before it had a copy.
+    pub made: u32,
+}
 
 /// The frame of a run in traffic control.
 ///
@@ -54,6 +63,75 @@ impl KernelSkb {
         const ETHERTYPE_VLAN: u16 = 0x8100;
         // SAFETY: the context of the running program; packet pointers are not used after it.
         unsafe { bpf_skb_vlan_push(self.context.skb.skb, ETHERTYPE_VLAN.to_be(), vlan) == 0 }
+    }
+
+    /// The context of the running program, for a tail call.
+    #[inline(always)]
+    pub fn context(&self) -> &TcContext {
+        &self.context
+    }
+
+    /// What the program before left.
+    #[inline(always)]
+    pub fn notes(&self) -> Notes {
+        // SAFETY: the context of the running program; the verifier turns these into reads of the kernel's fields.
+        unsafe { Notes { position: (*self.context.skb.skb).cb[0], made: (*self.context.skb.skb).cb[1] } }
+    }
+
+    /// Leaves this for the program behind the next tail call.
+    #[inline(always)]
+    pub fn set_notes(&mut self, notes: Notes) {
+        // SAFETY: as in `notes`.
+        unsafe {
+            (*self.context.skb.skb).cb[0] = notes.position;
+            (*self.context.skb.skb).cb[1] = notes.made;
+        }
+    }
+
+    /// Has at least `len` octets, or as many as the frame has, lie in the part that can be read.
+    #[inline(always)]
+    pub fn make_readable(&mut self, len: u32) -> bool {
+        let all = self.context.len();
+        let is_pulled = self.context.pull_data(if all < len { all } else { len }).is_ok();
+        (self.start, self.end) = bounds(&self.context);
+        is_pulled
+    }
+
+    /// Gives the frame a link-layer header of `len` octets, all zeros, in front of what can be seen of it.
+    #[inline(always)]
+    pub fn open_head(&mut self, len: u32) -> bool {
+        // SAFETY: the context of the running program; packet pointers are derived anew below.
+        let is_done = unsafe { bpf_skb_change_head(self.context.skb.skb, len, 0) == 0 };
+        (self.start, self.end) = bounds(&self.context);
+        is_done
+    }
+
+    /// Forgets a tag that the device took off on receipt and the kernel keeps beside the frame: it belongs to the link that
+    /// the frame came by, and would leave with every copy.
+    #[inline(always)]
+    pub fn forget_vlan(&mut self) -> bool {
+        let skb = self.context.skb.skb;
+        // SAFETY: the context of the running program; packet pointers are derived anew below.
+        let is_bare = unsafe { (*skb).vlan_present == 0 || bpf_skb_vlan_pop(skb) == 0 };
+        (self.start, self.end) = bounds(&self.context);
+        is_bare
+    }
+
+    /// Sends a copy of the frame by interface `ifindex`. The frame stays.
+    #[inline(always)]
+    pub fn send_copy(&mut self, ifindex: u32) -> bool {
+        let is_sent = self.context.clone_redirect(ifindex, 0).is_ok();
+        (self.start, self.end) = bounds(&self.context);
+        is_sent
+    }
+
+    /// Opens `bytes` octets behind the Ethernet header, or closes as many when negative, and tells the kernel nothing of
+    /// what for.
+    #[inline(always)]
+    pub fn adjust_room(&mut self, bytes: i32) -> bool {
+        let is_done = self.context.adjust_room(bytes, ROOM_MAC, 0).is_ok();
+        (self.start, self.end) = bounds(&self.context);
+        is_done
     }
 
     /// Makes a change of the MSS. The helpers know whether the checksum is whole or is yet to be finished by the device,

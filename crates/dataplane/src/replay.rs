@@ -17,12 +17,12 @@ use std::time::Duration;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
 use weir_dataplane_core::bytes::PoolValue;
-use weir_dataplane_core::{Action, Count, Outcome, Verdict, process};
+use weir_dataplane_core::{Action, Count, Outcome, Row, Verdict, clone, process};
 
 use crate::config::DataplaneConfig;
 use crate::dataplane::{Applied, ApplyError, Dataplane, FixRowsError, NextHops, OpenError};
 use crate::forwarding::ForwardingState;
-use crate::host::{HostPacket, HostTables};
+use crate::host::{HostCarrier, HostPacket, HostTables};
 use crate::kernel::clock::ClockError;
 use crate::kernel::cpu;
 use crate::kernel::link::AttachError;
@@ -95,6 +95,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The frame that would leave, when it is forwarded or answered.
     pub frame: Option<Vec<u8>>,
+    /// What became of each candidate's copy, of a frame that was handed over for copies.
+    pub copies: Vec<Copied>,
     /// The interface it would leave by: [`INGRESS`] or one of [`Setting::uplinks`]; 0 when it does not leave.
     pub egress: u32,
     /// The service it belongs to.
@@ -107,6 +109,19 @@ pub struct Decision {
     pub row: Option<RowAsked>,
     /// What the host made of it, if that is something else: a defect.
     pub difference: Option<String>,
+}
+
+/// A copy of a frame for one candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Pool and name of the backend it goes to; `None` when it goes nowhere.
+    pub backend: Option<(String, String)>,
+    /// The interface it would leave by, 0 when it does not leave.
+    pub egress: u32,
+    /// The frame that would leave.
+    pub frame: Option<Vec<u8>>,
 }
 
 /// A row of a pool, and where in it the backend stands.
@@ -221,9 +236,12 @@ impl Replay {
             self.dataplane.copy_flows(&self.host);
         }
         let backend = count.map_or(0, |count| count.backend);
+        let row = self.row_asked(backend);
+        let copies = if verdict == Verdict::PassToClone { self.copies(&ran.frame) } else { Vec::new() };
         Ok(Decision {
             verdict,
             frame: leaves.then_some(ran.frame),
+            copies,
             egress: match verdict.action() {
                 Action::Forward => outcome.egress_ifindex,
                 Action::Answer => INGRESS,
@@ -232,7 +250,7 @@ impl Replay {
             service: count.and_then(|count| self.services.get(&count.service).cloned()),
             backend: self.backends.get(&backend).cloned(),
             is_new_flow: count.is_some_and(|count| count.is_new_flow),
-            row: self.row_asked(backend),
+            row,
             difference,
         })
     }
@@ -250,6 +268,31 @@ impl Replay {
         let outcome = process(&mut packet, &self.host);
         let counted = *self.host.counted.lock().expect(UNPOISONED);
         (outcome, packet, counted)
+    }
+
+    /// The copies of a frame that was handed over. The host makes them: the kernel's program would send them.
+    fn copies(&mut self, handed: &[u8]) -> Vec<Copied> {
+        const UNPOISONED: &str = "nobody panics while holding it";
+        let mut carrier = HostCarrier::new(handed);
+        if !clone::receive(&mut carrier, &self.host) {
+            return Vec::new();
+        }
+        let mut copies = Vec::new();
+        for position in 0..Row::CANDIDATES {
+            *self.host.counted.lock().expect(UNPOISONED) = None;
+            clone::copy_to(&mut carrier, &self.host, position);
+            let to = self.host.counted.lock().expect(UNPOISONED).map_or(0, |count| count.backend);
+            copies.extend(carrier.left.drain(..).map(|left| {
+                let leaves = left.outcome.egress_ifindex != 0;
+                Copied {
+                    verdict: left.outcome.verdict,
+                    backend: self.backends.get(&to).cloned(),
+                    egress: left.outcome.egress_ifindex,
+                    frame: leaves.then_some(left.frame),
+                }
+            }));
+        }
+        copies
     }
 
     /// The verdict whose counter went up; most likely `expected`.

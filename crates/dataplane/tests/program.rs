@@ -10,6 +10,8 @@ mod program {
     mod attach;
     mod check_lab;
     mod checks;
+    mod clones;
+    mod clones_live;
     mod differential;
     mod fixtures;
     mod floods;

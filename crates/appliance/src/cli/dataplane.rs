@@ -210,9 +210,10 @@ impl From<weir_dataplane::kernel::pins::PinsError> for Misfit {
         use weir_dataplane::kernel::pins::PinsError;
         match error {
             PinsError::OtherVersion { .. } | PinsError::OtherShape { .. } => Self::Pins(error.into()),
-            PinsError::NotBpffs { .. } | PinsError::Io { .. } | PinsError::Map { .. } => {
-                Self::Other(error.into())
-            }
+            PinsError::NotBpffs { .. }
+            | PinsError::Io { .. }
+            | PinsError::Map { .. }
+            | PinsError::Standing(_) => Self::Other(error.into()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! plan.answer:  ECHO ────► echo     in place: addresses swapped, type, TTL and checksums brought along
+//!               CLONE ───► clone    handed to the program that sends copies: no answer, and the step with room for it
 //!               TOO_BIG ─► too_big  budget of the VIP ─► cut to what is quoted ─► ICMP and IP header in front
 //! ```
 //!
@@ -16,6 +17,7 @@ mod too_big;
 
 use crate::Packet;
 use crate::bytes::Address;
+use crate::clone;
 use crate::plan::{Answer, Plan, PlanFlags};
 use crate::process::{Count, Outcome, Step};
 use crate::tables::Tables;
@@ -56,6 +58,7 @@ fn answer_by<P: Packet, T: Tables>(packet: &mut P, tables: &T, plan: &Plan) -> V
                 Err(verdict) => verdict,
             }
         }
+        Answer::CLONE => clone::hand_over(packet, tables, plan),
         _ => Verdict::DropInternal,
     }
 }

@@ -31,6 +31,8 @@ const _: () = assert!(size_of::<Knobs>() == 40 && align_of::<Knobs>() == 8);
 impl Knobs {
     /// There are prefix VIPs: an address that is no VIP's may lie in one.
     pub const PREFIXES: u32 = 1;
+    /// On every uplink there is a program that sends copies (see [`crate::clone`]).
+    pub const CLONES: u32 = 2;
 }
 
 /// Where a budget lies: one word for each second's spending, five for each service or VIP id, and one for each CPU.

@@ -11,7 +11,7 @@
 //! An error comes from a router on the way from a backend to a client, or from the client. It quotes what the backend sent,
 //! so the flow is the quoted packet's turned round, and its backend's kernel knows what to do: the whole message goes there
 //! unchanged. Of the transport only the first octets need be there (RFC 792 promises eight), so only ports are read; what lies
-//! where flags would be is nobody's SYN. The flow table is asked and never written: what a stranger may make up must not change
+//! where flags would be is nobody's SYN. One about an unknown flow may go to all candidates ([`crate::clone`]). The flow table is asked and never written: what a stranger may make up must not change
 //! it.
 
 use super::select::Tuple;

@@ -19,9 +19,10 @@ pub mod vip;
 
 use crate::Packet;
 use crate::bytes::{ServiceFlags, ServiceValue};
+use crate::clone;
 use crate::flow::Kind;
 use crate::parse::{self, View, full, protocol};
-use crate::plan::{Plan, PlanFlags};
+use crate::plan::{Answer, Plan, PlanFlags};
 use crate::process::{Count, Exit, Step};
 use crate::steer::{self, Hashes, Part};
 use crate::tables::Tables;
@@ -115,15 +116,19 @@ fn send<P: Packet, T: Tables>(packet: &P, tables: &T, view: &View, asked: &Asked
         fragment::remember(tables, view, service, decision.id);
     }
     let plan = plan(packet, tables, view, &asked.flow);
+    let is_cloned = asked.is_told && clone::is_wanted(tables, service, &decision);
+    let verdict = if asked.is_told { Verdict::ForwardIcmp } else { decision.verdict };
     let plan = Plan {
         hash,
         service: service.id,
         backend: decision.id,
-        verdict: decision.verdict.number(),
+        verdict: verdict.number(),
         flags: plan.flags | flag,
+        answer: if is_cloned { Answer::CLONE } else { Answer::NONE },
         ..plan
     };
-    carried(tables, &plan)
+    let exit = carried(tables, &plan)?;
+    Ok(if is_cloned { Exit::Answer } else { exit })
 }
 
 /// The words of a packet that hashes are made of.

@@ -52,6 +52,10 @@ pub static EGRESS: DevMapHash = DevMapHash::with_max_entries(l::UPLINKS_MAX, 0);
 #[map]
 pub static STEPS: ProgramArray = ProgramArray::with_max_entries(STEP_NAMES.len() as u32, 0);
 
+/// The program that sends one copy. Written by user space.
+#[map]
+pub static COPIES: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
 /// Plans: the live one, the dry one. Written here.
 #[map]
 pub static PLANS: PerCpuArray<Plan> = PerCpuArray::with_max_entries(2, 0);

@@ -80,14 +80,21 @@ fn finish(packet: &KernelPacket, step: Step, frame_len: u32) -> u32 {
         };
         (action, outcome.verdict)
     };
+    count_verdict(verdict, frame_len);
+    action
+}
+
+/// Counts a frame of `frame_len` octets for `verdict`.
+#[inline(always)]
+pub fn count_verdict(verdict: Verdict, frame_len: u32) {
     if let Some(counter) = maps::VERDICTS.get_ptr_mut(verdict as u32) {
-        // SAFETY: a per-CPU value that the map gave; XDP runs to its end on this CPU, so nobody else writes it.
+        // SAFETY: a per-CPU value that the map gave; XDP and traffic control run to their end on this CPU with bottom halves
+        // off, so nobody else writes it.
         unsafe {
             (*counter).packets += 1;
             (*counter).bytes += frame_len as u64;
         }
     }
-    action
 }
 
 /// Runs the program of `step`, the steps of this kind of run beginning at index `first`. Comes back only if it is missing.

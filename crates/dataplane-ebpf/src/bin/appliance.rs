@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The appliance's kernel object: the program on the uplinks and the steps behind it, the same without effects, the one
-//! for health checks, those that count what the kernel loses, and a clock for the loader.
+//! that sends copies, the one for health checks, those that count what the kernel loses, and a clock for the loader.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -10,6 +10,8 @@
 mod appliance;
 #[path = "../checks.rs"]
 mod checks;
+#[path = "../clone.rs"]
+mod clone;
 #[path = "../dry.rs"]
 mod dry;
 #[path = "../losses.rs"]
@@ -51,6 +53,19 @@ pub fn weir_answer(context: XdpContext) -> u32 {
 #[classifier]
 pub fn weir_checks(context: TcContext) -> i32 {
     checks::egress(context)
+}
+
+/// Has a copy of each ICMP error that [`weir_ingress`] handed over sent to every candidate of its row; all else passes.
+/// On the ingress of the uplinks.
+#[classifier]
+pub fn weir_clone(context: TcContext) -> i32 {
+    clone::ingress(context)
+}
+
+/// One copy of what [`weir_clone`] took over.
+#[classifier]
+pub fn weir_copy(context: TcContext) -> i32 {
+    clone::copy(context)
 }
 
 /// Decides about its packet as a new flow's first, on the live tables, and encapsulates it, but counts and remembers

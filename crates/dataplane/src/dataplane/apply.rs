@@ -155,6 +155,8 @@ impl Dataplane {
             Ok(_) => {
                 self.settled = true;
                 self.tables.unfinished = Unfinished::default();
+                self.want_clones(wanted);
+                self.settle_clones();
             }
             // Should it never succeed, and others be asked for instead, all ids would be gone one day.
             Err(_) => self.let_go_of_unfinished(wanted),

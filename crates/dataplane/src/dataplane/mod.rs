@@ -8,6 +8,7 @@ mod adopt;
 mod apply;
 mod carriage;
 mod checks;
+mod clones;
 mod in_force;
 mod losses;
 mod private;
@@ -142,6 +143,7 @@ pub struct Dataplane {
     /// Uplinks that were warned of.
     warned: BTreeSet<String>,
     check_path: Option<checks::OpenPath>,
+    clones: clones::Clones,
     /// The sweep that has begun, if one has.
     sweep: Option<sweep::Begun>,
 }
@@ -172,6 +174,7 @@ impl Dataplane {
         for name in names::STEPS {
             load_program(&mut object, name)?;
         }
+        clones::load(&mut object)?;
         if config.checks.is_some() {
             checks::load(&mut object)?;
         }
@@ -180,6 +183,7 @@ impl Dataplane {
         }
         let mut maps = Maps::take(&mut object, &config.capacity)?;
         fill_steps(&mut object, &mut maps)?;
+        clones::fill(&mut object, &mut maps)?;
         let tables = adopt::tables(&maps, &config.capacity)?;
         tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
         Ok(Self {
@@ -195,6 +199,7 @@ impl Dataplane {
             is_program_pinned: false,
             warned: BTreeSet::new(),
             check_path: None,
+            clones: clones::Clones::default(),
             sweep: None,
         })
     }
@@ -255,7 +260,9 @@ impl Dataplane {
         self.forget_egress();
         self.warn_of_losses();
         self.pin_program()?;
-        self.detach_others()
+        self.detach_others()?;
+        self.settle_clones();
+        Ok(())
     }
 
     /// Takes interfaces out of the device map that are no uplinks. The kernel itself takes out those that vanish; what is left
@@ -439,8 +446,9 @@ impl Dataplane {
         if let Err(error) = self.close_check_path() {
             tracing::warn!(%error, cause = ?std::error::Error::source(&error), "check path not removed");
         }
-        let Self { pins, object, maps, .. } = self;
         // The links go first: they are pins like the others, and the program must stop before its tables vanish.
+        self.detach_clones();
+        let Self { pins, object, maps, .. } = self;
         let links = pins.names("link_")?;
         let mut failed = None;
         for name in &links {

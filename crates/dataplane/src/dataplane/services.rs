@@ -57,7 +57,9 @@ impl Dataplane {
             self.change_services(wanted, applied)?;
             self.tables.in_force.services = Some(ServicesInForce::of(wanted));
         }
-        let flags = if self.tables.prefixes.is_empty() { 0 } else { Knobs::PREFIXES };
+        // Who copies errors is not for this state alone to say (`super::clones`).
+        let clones = self.maps.knobs.read(0).flags & Knobs::CLONES;
+        let flags = clones | if self.tables.prefixes.is_empty() { 0 } else { Knobs::PREFIXES };
         self.write_knobs(&knobs(&wanted.limits, flags), applied);
         Ok(())
     }

@@ -77,6 +77,7 @@ pub fn shapes(capacity: &Capacity) -> [(&'static str, MapShape); names::PINNED_M
         // Device maps are read-only to programs, whatever the object says (kernel/bpf/devmap.c).
         (names::MAP_EGRESS, shape(4, 8, UPLINKS_MAX, 1 << 7)),
         (names::MAP_STEPS, array(4, size(names::STEPS.len()), 0)),
+        (names::MAP_COPIES, array(4, 1, 0)),
         (names::MAP_PLANS, array(size_of::<Plan>(), 2, 0)),
         (names::MAP_KNOBS, array(size_of::<Knobs>(), 1, MMAPABLE)),
         (
@@ -112,6 +113,8 @@ pub struct Maps {
     pub egress: DevMapHash<MapData>,
     /// The steps behind the first.
     pub steps: ProgramArray<MapData>,
+    /// The program that sends one copy.
+    pub copies: ProgramArray<MapData>,
     /// Settings for all packets.
     pub knobs: Mapped<Knobs>,
     /// Prefix VIPs.
@@ -146,6 +149,7 @@ impl Maps {
             flows: mapped(object, names::MAP_FLOWS, capacity.flow_sets())?,
             egress: typed(object, names::MAP_EGRESS)?,
             steps: typed(object, names::MAP_STEPS)?,
+            copies: typed(object, names::MAP_COPIES)?,
             knobs: mapped(object, names::MAP_KNOBS, 1)?,
             prefixes: typed(object, names::MAP_PREFIXES)?,
             budgets: mapped(object, names::MAP_BUDGETS, capacity.budgets())?,

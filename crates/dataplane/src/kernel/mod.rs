@@ -14,5 +14,6 @@ pub mod pinned_link;
 pub mod pins;
 pub mod probe;
 pub mod refusal;
+pub mod standing;
 pub mod test_run;
 pub mod unlink;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapData;
 use weir_dataplane_core::ABI_VERSION;
 
+use super::standing;
 use super::unlink::unlink;
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
@@ -58,6 +59,9 @@ pub enum PinsError {
         #[source]
         source: io::Error,
     },
+    /// What is on the ingress of an interface could not be taken off.
+    #[error(transparent)]
+    Standing(Box<standing::StandingError>),
     /// A pinned map could not be opened or read.
     #[error("open pinned map {path}")]
     Map {
@@ -223,6 +227,8 @@ pub fn remove_instance(instance: &Path) -> Result<usize, PinsError> {
             unlink(&path).map_err(io("detach", &path))?;
             links += 1;
         }
+        // After the programs that hand over to them.
+        standing::detach_others(&pins, &[]).map_err(|error| PinsError::Standing(Box::new(error)))?;
         for name in pins.names("")? {
             let path = pins.path(&name);
             std::fs::remove_file(&path).map_err(io("remove", &path))?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Running a loaded XDP program over one packet (`BPF_PROG_TEST_RUN`), attached or not.
+//! Running a loaded program over one packet (`BPF_PROG_TEST_RUN`), attached or not.
 
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, TestRun, TestRunOptions, TestRunResult};
 
 /// Room for what a program puts in front of a frame: it can be no more than the headroom (XDP_PACKET_HEADROOM).
 const GROWTH_MAX: usize = 256;
@@ -9,7 +9,7 @@ const GROWTH_MAX: usize = 256;
 /// What a run gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
-    /// XDP action: 0 aborted, 1 drop, 2 pass, 3 tx, 4 redirect.
+    /// What it returned. XDP actions: 0 aborted, 1 drop, 2 pass, 3 tx, 4 redirect.
     pub action: u32,
     /// The frame as the program left it.
     pub frame: Vec<u8>,
@@ -21,7 +21,10 @@ pub struct Ran {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<Ran, ProgramError> {
+pub fn test_run<P>(program: &P, frame: &[u8], repeat: u32) -> Result<Ran, ProgramError>
+where
+    P: for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
+{
     let mut out = vec![0; frame.len() + GROWTH_MAX];
     let result = {
         let mut options =

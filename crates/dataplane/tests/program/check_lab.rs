@@ -147,6 +147,26 @@ impl Backend {
         Self { holder, agent }
     }
 
+    /// Sends frames by its interface to the appliance's, from the namespace of the backend.
+    pub fn send(&self, frames: &[Vec<u8>]) {
+        within(&self.holder, || {
+            let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
+            // SAFETY: all zeros is an address of this kind.
+            let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+            to.sll_family = libc::AF_PACKET as u16;
+            to.sll_ifindex = weir_dataplane::kernel::link::ifindex("eth0").unwrap() as i32;
+            let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            for frame in frames {
+                // SAFETY: plain system call; frame and address live through it and their lengths are given.
+                let sent = unsafe {
+                    let (octets, at) = (frame.as_ptr().cast(), (&raw const to).cast());
+                    libc::sendto(socket.as_raw_fd(), octets, frame.len(), 0, at, size)
+                };
+                assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
+            }
+        });
+    }
+
     /// `ip` on the backend.
     pub fn ip(&self, line: &str) -> String {
         run(nsenter(&self.holder).arg("ip").args(line.split(' ')))
@@ -261,6 +281,12 @@ impl Sniffer {
 
     /// IP packets of the frames that left since the last call, with the interface's index.
     pub fn sent(&mut self) -> Vec<(u32, Vec<u8>)> {
+        let frames = self.frames().into_iter();
+        frames.map(|(by, frame)| (by, frame[14..].to_vec())).collect()
+    }
+
+    /// The same frames from their Ethernet header on.
+    pub fn frames(&mut self) -> Vec<(u32, Vec<u8>)> {
         let mut sent = Vec::new();
         let mut frame = vec![0_u8; 65_536];
         loop {
@@ -273,7 +299,7 @@ impl Sniffer {
             };
             let Ok(length) = usize::try_from(length) else { return sent };
             if address.sll_pkttype == libc::PACKET_OUTGOING && length > 14 {
-                sent.push((address.sll_ifindex as u32, frame[14..length].to_vec()));
+                sent.push((address.sll_ifindex as u32, frame[..length].to_vec()));
             }
         }
     }

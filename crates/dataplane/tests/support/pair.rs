@@ -6,10 +6,10 @@
 
 use std::sync::atomic::Ordering;
 
-use weir_dataplane::host::{HostPacket, HostTables};
+use weir_dataplane::host::{HostCarrier, HostPacket, HostTables, Left};
 use weir_dataplane::kernel::cpu::keep_to_one;
 use weir_dataplane::{ApplyError, Capacity, Counters, Dataplane};
-use weir_dataplane_core::{Action, Count, Verdict, process};
+use weir_dataplane_core::{Action, Count, Verdict, clone, process};
 
 use super::bed::{LOOPBACK, PinDir, State, capacity, config};
 use super::recorder::Recorder;
@@ -86,8 +86,10 @@ impl Pair {
         let result = self.compare(frame).unwrap_or_else(|difference| panic!("{difference}"));
         let after = self.kernel.counters().unwrap();
         check_counters(&before, &after, result.0.verdict, result.1, frame.len());
+        let is_handed = result.0.verdict == Verdict::PassToClone;
+        let copies = if is_handed { self.copies(&result.0.frame) } else { Vec::new() };
         if let Some(recorder) = &mut self.recorder {
-            recorder.frame(frame, &result.0);
+            recorder.frame(frame, &result.0, copies);
         }
         result.0
     }
@@ -118,6 +120,13 @@ impl Pair {
         }
         let counted = *self.host.counted.lock().unwrap();
         Ok((Result { verdict: outcome.verdict, frame: ran.frame }, counted))
+    }
+
+    /// The copies that are made of a frame that was handed over, as the host makes them.
+    pub fn copies(&self, handed: &[u8]) -> Vec<Left> {
+        let mut carrier = HostCarrier::new(handed);
+        assert!(clone::copies(&mut carrier, &self.host), "handed over");
+        carrier.left
     }
 
     /// Whether both flow tables hold the same.

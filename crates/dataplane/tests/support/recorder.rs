@@ -6,6 +6,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use weir_dataplane::host::Left;
 use weir_dataplane_core::Action;
 
 use super::bed::State;
@@ -28,7 +29,7 @@ pub static REPLAYED: AtomicU64 = AtomicU64::new(0);
 pub struct Recorder {
     second: u64,
     states: Vec<(u64, State)>,
-    frames: Vec<(u64, Vec<u8>, Result)>,
+    frames: Vec<(u64, Vec<u8>, Result, Vec<Left>)>,
 }
 
 impl Recorder {
@@ -51,8 +52,9 @@ impl Recorder {
         self.second += seconds;
     }
 
-    pub fn frame(&mut self, frame: &[u8], result: &Result) {
-        self.frames.push((self.now_ns(), frame.to_vec(), result.clone()));
+    /// What became of a frame, and of the copies of it.
+    pub fn frame(&mut self, frame: &[u8], result: &Result, copies: Vec<Left>) {
+        self.frames.push((self.now_ns(), frame.to_vec(), result.clone(), copies));
     }
 
     /// Replays all of it and demands what the pair saw.
@@ -66,7 +68,7 @@ impl Recorder {
         let folder = std::env::temp_dir().join(format!("replay-{}-{:p}", std::process::id(), &self));
         std::fs::create_dir_all(&folder).unwrap();
         let (input, output) = (folder.join("in.pcap"), folder.join("out.pcap"));
-        let packets = self.frames.iter().map(|(at, frame, _)| (START_S * 1_000_000_000 + at, &frame[..]));
+        let packets = self.frames.iter().map(|(at, frame, ..)| (START_S * 1_000_000_000 + at, &frame[..]));
         std::fs::write(&input, pcap(packets)).unwrap();
         let mut command = Command::new(weir);
         command.arg("replay").arg("--json");
@@ -95,11 +97,19 @@ impl Recorder {
             lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), self.frames.len() + 1, "a line a frame, and the sum");
         let mut left = left.iter();
-        for (line, (_, frame, expected)) in lines.iter().zip(&self.frames) {
+        for (line, (_, frame, expected, copies)) in lines.iter().zip(&self.frames) {
             let verdict = expected.verdict;
             assert_eq!(line["verdict"], verdict.name(), "{line} of {frame:02x?}");
             if matches!(verdict.action(), Action::Forward | Action::Answer) {
                 assert_eq!(left.next(), Some(&expected.frame), "{line} of {frame:02x?}");
+            }
+            for copy in copies.iter().filter(|copy| copy.outcome.egress_ifindex != 0) {
+                assert_eq!(left.next(), Some(&copy.frame), "a copy: {line} of {frame:02x?}");
+            }
+            let said: Vec<_> = line["copies"].as_array().into_iter().flatten().collect();
+            assert_eq!(said.len(), copies.len(), "{line} of {frame:02x?}");
+            for (said, copy) in said.into_iter().zip(copies) {
+                assert_eq!(said["verdict"], copy.outcome.verdict.name(), "{line} of {frame:02x?}");
             }
         }
         assert_eq!(left.next(), None, "more frames left than should");

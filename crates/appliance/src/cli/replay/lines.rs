@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
-use weir_dataplane::replay::Decision;
+use weir_dataplane::replay::{Copied, Decision};
 
 use crate::capture::Packet;
 
@@ -54,11 +54,11 @@ impl<'u, W: Write> Lines<'u, W> {
     pub(super) fn packet(&mut self, packet: &Packet, since: Duration, decision: &Decision) -> io::Result<()> {
         let verdict = decision.verdict.name();
         self.packets += 1;
-        self.left += u64::from(decision.frame.is_some());
+        let copies = decision.copies.iter().filter(|copy| copy.frame.is_some()).count() as u64;
+        self.left += u64::from(decision.frame.is_some()) + copies;
         self.differences += u64::from(decision.difference.is_some());
         *self.verdicts.entry(verdict).or_default() += 1;
-        let uplink = self.uplinks.iter().find(|(index, _)| *index == decision.egress);
-        let uplink = uplink.map(|(_, name)| name.as_str());
+        let uplink = self.uplink(decision.egress);
         if self.is_json {
             let (pool, backend) = decision.backend.clone().unzip();
             let line = json!({
@@ -75,6 +75,10 @@ impl<'u, W: Write> Lines<'u, W> {
                 "length_out": decision.frame.as_ref().map(Vec::len),
                 "difference": decision.difference,
             });
+            let mut line = line;
+            if !decision.copies.is_empty() {
+                line["copies"] = decision.copies.iter().map(|copy| self.copy(copy)).collect();
+            }
             return writeln!(self.output, "{line}");
         }
         let mut line = format!("{:>6}  {}  {verdict:<22}", self.packets, seconds(since));
@@ -95,10 +99,33 @@ impl<'u, W: Write> Lines<'u, W> {
         if let Some(frame) = &decision.frame {
             line += &format!(" -> {}", frame.len());
         }
+        if !decision.copies.is_empty() {
+            let to = decision.copies.iter().map(|copy| match &copy.backend {
+                Some((_, backend)) => backend.as_str(),
+                None => copy.verdict.name(),
+            });
+            line += &format!("  cloned to {copies}: {}", to.collect::<Vec<_>>().join(" "));
+        }
         if let Some(difference) = &decision.difference {
             line += &format!("  DIFFERENCE: {difference}");
         }
         writeln!(self.output, "{line}")
+    }
+
+    /// A copy, as JSON.
+    fn copy(&self, copy: &Copied) -> serde_json::Value {
+        let (pool, backend) = copy.backend.clone().unzip();
+        json!({
+            "verdict": copy.verdict.name(),
+            "pool": pool,
+            "backend": backend,
+            "uplink": self.uplink(copy.egress),
+            "length_out": copy.frame.as_ref().map(Vec::len),
+        })
+    }
+
+    fn uplink(&self, index: u32) -> Option<&str> {
+        self.uplinks.iter().find(|(known, _)| *known == index).map(|(_, name)| name.as_str())
     }
 
     /// A packet that was not run.

@@ -120,15 +120,18 @@ fn replay(args: &Args, form: Output) -> Result<Exit> {
         match decide(&mut replay, &packet)? {
             Ok(decision) => {
                 lines.packet(&packet, since, &decision)?;
-                if let Some(frame) = &decision.frame {
+                let copies = decision.copies.iter().map(|copy| (&copy.frame, copy.egress, copy.verdict));
+                let itself = (&decision.frame, decision.egress, decision.verdict);
+                for (frame, egress, verdict) in std::iter::once(itself).chain(copies) {
+                    let Some(frame) = frame else { continue };
                     let left = Packet {
                         time_ns: packet.time_ns,
                         wire_len: u32::try_from(frame.len()).context("a frame of 4 GiB")?,
                         octets: frame.clone(),
                     };
-                    let index = uplinks.iter().position(|(index, _)| *index == decision.egress);
+                    let index = uplinks.iter().position(|(index, _)| *index == egress);
                     let interface = u32::try_from(index.unwrap_or(0)).expect("a few uplinks");
-                    output.packet(&left, interface, decision.verdict.name()).with_context(writing)?;
+                    output.packet(&left, interface, verdict.name()).with_context(writing)?;
                 }
             }
             Err(why) => lines.passed_over(&packet, since, why)?,
