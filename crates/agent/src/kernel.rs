@@ -13,8 +13,10 @@ use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use ipnet::IpNet;
 use weir_dataplane::XdpMode;
+use weir_dataplane::kernel::egress::Hook;
 use weir_dataplane::kernel::link;
 use weir_dataplane::kernel::pins::{MapShape, Pins, PinsError};
+use weir_dataplane::kernel::standing::{self, Place, Side, StandingError};
 use weir_dataplane::kernel::test_run::{Ran, test_run};
 use weir_dataplane::{AttachError, object};
 use weir_dataplane_core::bytes::{Address, PacketCounter};
@@ -25,7 +27,6 @@ use weir_dataplane_core::mss::{MSS_VERDICTS, MssVerdict};
 use weir_dataplane_core::names::{PROGRAM_AGENT, PROGRAM_MSS};
 
 use crate::AgentConfig;
-use crate::clamp::{self, ClampError, Hold};
 use crate::config::Mss;
 use weir_dataplane::kernel::unlink::unlink;
 
@@ -33,6 +34,9 @@ use weir_dataplane::kernel::unlink::unlink;
 type Octets = [u32; 4];
 type Trie = LpmTrie<MapData, Octets, u32>;
 type Counters = PerCpuArray<MapData, PacketCounter>;
+
+/// Where the program for the MSS stands.
+const MSS_PLACE: Place = Place { side: Side::Egress, links: "mss_", filters: "mssfilter_", priority: 49_200 };
 
 /// `BPF_F_NO_PREALLOC`, which the kernel demands for tries.
 const NO_PREALLOC: u32 = 1;
@@ -79,9 +83,9 @@ pub enum KernelError {
     /// The program could not be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
-    /// The program for the MSS could not be attached.
+    /// The program for the MSS could not be attached, or taken off.
     #[error(transparent)]
-    Clamp(#[from] ClampError),
+    Standing(#[from] StandingError),
 }
 
 fn on(name: &'static str) -> impl Fn(MapError) -> KernelError {
@@ -97,8 +101,6 @@ pub struct Kernel {
     addresses: HashMap<MapData, Octets, u32>,
     ports: HashMap<MapData, u32, u32>,
     mss: Array<MapData, u32>,
-    /// What keeps the program for the MSS where the kernel has no links to pin.
-    filters: Vec<Hold>,
     counters: CounterMaps,
 }
 
@@ -150,7 +152,6 @@ impl Kernel {
             addresses: take(&mut object, names::MAP_ADDRESSES)?,
             ports: take(&mut object, names::MAP_GUE_PORTS)?,
             mss: take(&mut object, names::MAP_MSS)?,
-            filters: Vec::new(),
             counters: CounterMaps {
                 verdicts: take(&mut object, names::MAP_VERDICTS)?,
                 vips: take(&mut object, names::MAP_VIP_COUNTERS)?,
@@ -242,35 +243,30 @@ impl Kernel {
         Ok(())
     }
 
-    /// Lowers the MSS in SYN-ACKs of VIPs that leave by these interfaces, and by no others; `None`: by none.
+    /// Lowers the MSS in SYN-ACKs of VIPs that leave by these interfaces, and by no others; `None`: by none. The program is
+    /// attached by `hook` or, if that is left open, by the first that the kernel has.
     ///
     /// # Errors
-    /// [`KernelError::Clamp`] for the first interface that refuses.
+    /// [`KernelError::Standing`] for the first interface that refuses.
     pub fn set_mss<'i>(
         &mut self,
         mss: Option<Mss>,
         interfaces: impl Iterator<Item = &'i String>,
+        hook: Option<Hook>,
     ) -> Result<(), KernelError> {
         let values = mss.map_or([0, 0], |mss| [mss.v4(), mss.v6()]);
         for (index, value) in (0..).zip(values) {
             self.mss.set(index, u32::from(value), 0).map_err(on(names::MAP_MSS))?;
         }
-        let wanted: Vec<&String> = if mss.is_some() { interfaces.collect() } else { Vec::new() };
-        for name in self.pins.names(clamp::PIN_PREFIX)? {
-            if !wanted.iter().any(|interface| clamp::pin_name(interface) == name) {
-                remove_link(&self.pins, &name)?;
-                tracing::info!(link = name, "MSS left alone: not in the document any more");
-            }
+        let wanted: Vec<&str> =
+            if mss.is_some() { interfaces.map(String::as_str).collect() } else { Vec::new() };
+        for interface in standing::detach_others(&MSS_PLACE, &self.pins, &wanted)? {
+            tracing::info!(interface, "MSS left alone: not in the document any more");
         }
-        self.filters.clear();
         for interface in wanted {
-            match clamp::attach(mss_program(&mut self.object)?, interface, &self.pins)? {
-                Hold::Pinned { adopted } => tracing::info!(interface, adopted, "MSS is lowered"),
-                filter @ Hold::Filter(_) => {
-                    self.filters.push(filter);
-                    tracing::info!(interface, "MSS is lowered, by a filter");
-                }
-            }
+            let program = mss_program(&mut self.object)?;
+            let adopted = standing::attach(program, &MSS_PLACE, interface, hook, &self.pins)?;
+            tracing::info!(interface, adopted, "MSS is lowered");
         }
         Ok(())
     }
@@ -327,11 +323,10 @@ impl Kernel {
     /// # Errors
     /// When a pin could not be removed.
     pub fn detach(self) -> Result<(), KernelError> {
-        for prefix in ["link_", clamp::PIN_PREFIX] {
-            for name in self.pins.names(prefix)? {
-                remove_link(&self.pins, &name)?;
-            }
+        for name in self.pins.names("link_")? {
+            remove_link(&self.pins, &name)?;
         }
+        standing::detach_others(&MSS_PLACE, &self.pins, &[])?;
         Ok(self.pins.remove()?)
     }
 

@@ -13,7 +13,6 @@
 //! A stop on purpose detaches, as the last thing it does.
 
 mod addresses;
-mod clamp;
 pub mod config;
 pub mod kernel;
 mod metrics;
@@ -30,7 +29,6 @@ use tokio::sync::watch;
 use weir_dataplane::kernel::probe::{self, ProbeError};
 
 pub use addresses::AddressError;
-pub use clamp::ClampError;
 pub use config::{AgentConfig, ConfigErrors};
 pub use kernel::{AgentCounters, Count, Kernel, KernelError};
 
@@ -134,7 +132,7 @@ async fn start(
         .set_prefixes(&config.appliances, &config.vips)
         .and_then(|()| kernel.set_addresses(&addresses))
         .and_then(|()| kernel.set_gue_ports(&config.gue_ports))
-        .and_then(|()| kernel.set_mss(config.mss, config.interfaces.keys()))
+        .and_then(|()| kernel.set_mss(config.mss, config.interfaces.keys(), None))
         .and_then(|()| kernel.attach(&config.interfaces));
     if let Err(error) = filled {
         // What a former process left attached goes on; tables that nothing uses go away.

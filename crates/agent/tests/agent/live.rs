@@ -12,8 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use weir_agent::{AgentConfig, AgentError};
-use weir_dataplane::kernel::probe::{Feature, Report};
+use weir_agent::{AgentConfig, AgentError, Kernel};
+use weir_dataplane::kernel::egress::Hook;
 
 use crate::packet::{ethernet, ip, sum, tunnel, udp};
 use crate::setup::{APPLIANCE, CLIENT, HOST, VIP, addr, pin_dir};
@@ -339,21 +339,27 @@ impl Wire {
     }
 }
 
-#[test]
-#[ignore = "needs root and netns"]
-fn syn_acks_of_vips_announce_what_fits_also_after_a_kill() {
+/// [`network`] with a TCP service on each VIP whose SYN-ACKs reach the wire.
+fn answering_network() -> [std::net::TcpListener; 2] {
     network();
     // The neighbours of the way back, and a device that completes no checksum for the test to look at.
     run("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:02 dev host0");
     run("ip -6 neigh add 2001:db8:9::9 lladdr 02:00:00:00:00:02 dev host0");
     run("ethtool -K host0 tx off");
-    let _listeners =
-        [0, 1].map(|family| std::net::TcpListener::bind(SocketAddr::new(addr(VIP[family]), 80)).unwrap());
+    [0, 1].map(|family| std::net::TcpListener::bind(SocketAddr::new(addr(VIP[family]), 80)).unwrap())
+}
+
+fn clamping(pins: &Path) -> AgentConfig {
+    let mss = Some(weir_agent::config::Mss { path_mtu: 1_500, overhead: 56 });
+    AgentConfig { mss, ..config(pins) }
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn syn_acks_of_vips_announce_what_fits_also_after_a_kill() {
+    let _listeners = answering_network();
     let pins = pin_dir("mss");
-    let clamping = || AgentConfig {
-        mss: Some(weir_agent::config::Mss { path_mtu: 1_500, overhead: 56 }),
-        ..config(&pins)
-    };
+    let clamping = || clamping(&pins);
     let wire = Wire::new();
     let announced = |family: usize, port: u16| {
         send(&syn(family, port));
@@ -367,15 +373,10 @@ fn syn_acks_of_vips_announce_what_fits_also_after_a_kill() {
     let counted = |line: &str, least: f64| metric(line).is_some_and(|count| count >= least);
     until("counted", || counted(clamped, 2.0));
     agent.kill();
-    // A kill of this test is a drop. A link stays by its pin; a filter goes, which a process that is really killed leaves.
-    let (alone, least) = match Report::of_this_kernel().has(Feature::Tcx) {
-        true => (1_404, 3.0),
-        false => (1_460, 2.0),
-    };
-    assert_eq!(announced(0, 4_003), alone, "without a process");
+    assert_eq!(announced(0, 4_003), 1_404, "goes on without a process");
 
     let agent = Agent::start(clamping());
-    until("counted on", || counted(clamped, least));
+    until("counted on", || counted(clamped, 3.0));
     assert_eq!(announced(1, 4_004), 1_384, "adopted");
     agent.kill();
 
@@ -393,4 +394,78 @@ fn syn_acks_of_vips_announce_what_fits_also_after_a_kill() {
     stop.send(()).unwrap();
     thread.join().unwrap().unwrap();
     assert!(!pins.join("agent").exists(), "nothing is left");
+}
+
+/// In the environment of the process that is to be killed: where it pins.
+const TO_BE_KILLED: &str = "WEIR_TEST_TO_BE_KILLED";
+
+/// Decapsulates, lowers the MSS by a filter as kernels without links do, and waits until its standard input ends.
+fn be_killed(pins: &Path) {
+    let config = clamping(pins);
+    let mut kernel = Kernel::open(&config).unwrap();
+    kernel.set_prefixes(&config.appliances, &config.vips).unwrap();
+    kernel.set_addresses(&HOST.map(addr).into()).unwrap();
+    kernel.attach(&config.interfaces).unwrap();
+    kernel.set_mss(config.mss, config.interfaces.keys(), Some(Hook::Clsact)).unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// How many filters are on the egress of host0.
+fn filters() -> usize {
+    run("tc filter show dev host0 egress").matches("handle 0x5752").count()
+}
+
+#[test]
+#[ignore = "needs root and netns"]
+fn a_filter_that_a_killed_agent_left_is_taken_over_and_taken_off() {
+    if let Some(pins) = std::env::var_os(TO_BE_KILLED) {
+        return be_killed(Path::new(&pins));
+    }
+    let _listeners = answering_network();
+    let pins = pin_dir("killed");
+    let wire = Wire::new();
+    let announced = |family: usize, port: u16| {
+        send(&syn(family, port));
+        wire.mss(family, port)
+    };
+    let leave_filter = || {
+        let name = "live::a_filter_that_a_killed_agent_left_is_taken_over_and_taken_off";
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", name])
+            .env(TO_BE_KILLED, &pins)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the filter is there", || filters() == 1);
+        until("its pin is there", || {
+            let folders = std::fs::read_dir(pins.join("agent")).unwrap();
+            folders.flatten().any(|folder| {
+                let pins = std::fs::read_dir(folder.path()).unwrap();
+                pins.flatten().any(|pin| pin.file_name().to_string_lossy().starts_with("mssfilter_"))
+            })
+        });
+        process.kill().unwrap();
+        assert!(!process.wait().unwrap().success(), "it was killed");
+        assert_eq!(filters(), 1, "a filter needs no process");
+    };
+
+    leave_filter();
+    assert_eq!((announced(0, 5_001), announced(1, 5_002)), (1_404, 1_384), "goes on without a process");
+
+    // The next start finds the queueing discipline and the filter there.
+    let (stop, thread) = start_polite(clamping(&pins));
+    assert_eq!(filters(), 1, "replaced, not added");
+    assert_eq!((announced(0, 5_003), announced(1, 5_004)), (1_404, 1_384), "taken over");
+    stop.send(()).unwrap();
+    thread.join().unwrap().unwrap();
+    assert_eq!(filters(), 0, "a stop takes it off");
+    assert!(!pins.join("agent").exists(), "nothing is left");
+
+    // With the queueing discipline of somebody else there, and without `mss` in the document of the next start.
+    leave_filter();
+    let agent = Agent::start(config(&pins));
+    assert_eq!(filters(), 0, "not in the document any more");
+    assert_eq!((announced(0, 5_005), announced(1, 5_006)), (1_460, 1_440));
+    agent.kill();
 }

@@ -15,7 +15,7 @@ use crate::forwarding::{ForwardingState, GueVariant, Mode};
 use crate::kernel::egress::Hook;
 use crate::kernel::link;
 use crate::kernel::maps::Maps;
-use crate::kernel::standing::{self, StandingError};
+use crate::kernel::standing::{self, Place, StandingError};
 use crate::kernel::test_run::{Ran, test_run};
 
 /// What is known of the program on the uplinks.
@@ -89,7 +89,7 @@ impl Dataplane {
         let wanted: Vec<&str> =
             if is_ready { uplinks.iter().map(|(name, _)| name.as_str()).collect() } else { Vec::new() };
         self.clones.held.retain(|(name, _)| wanted.contains(&name.as_str()));
-        match standing::detach_others(&self.pins, &wanted) {
+        match standing::detach_others(&Place::CLONES, &self.pins, &wanted) {
             Ok(gone) => {
                 for interface in gone {
                     tracing::info!(interface, "copying program taken off");
@@ -103,11 +103,11 @@ impl Dataplane {
     fn attach_clones(&mut self, uplinks: &[(String, u32)]) -> Result<(), StandingError> {
         for uplink in uplinks {
             let (name, _) = uplink;
-            if self.clones.held.contains(uplink) && standing::is_attached(name, &self.pins) {
+            if self.clones.held.contains(uplink) && standing::is_attached(&Place::CLONES, name, &self.pins) {
                 continue;
             }
             let program = program(&mut self.object, PROGRAM_CLONE).expect("loaded when opened");
-            let adopted = standing::attach(program, name, self.clones.hook, &self.pins)?;
+            let adopted = standing::attach(program, &Place::CLONES, name, self.clones.hook, &self.pins)?;
             tracing::info!(interface = name, adopted, "copying program attached");
             self.clones.held.retain(|(held, _)| held != name);
             self.clones.held.push(uplink.clone());
@@ -119,7 +119,7 @@ impl Dataplane {
     pub(super) fn detach_clones(&mut self) {
         self.set_clones(false);
         self.clones.held.clear();
-        if let Err(error) = standing::detach_others(&self.pins, &[]) {
+        if let Err(error) = standing::detach_others(&Place::CLONES, &self.pins, &[]) {
             tracing::warn!(%error, "copying program left on an interface");
         }
     }

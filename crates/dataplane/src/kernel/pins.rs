@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapData;
 use weir_dataplane_core::ABI_VERSION;
 
-use super::standing;
+use super::standing::{self, Place};
 use super::unlink::unlink;
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
@@ -59,7 +59,7 @@ pub enum PinsError {
         #[source]
         source: io::Error,
     },
-    /// What is on the ingress of an interface could not be taken off.
+    /// What is on a side of an interface could not be taken off.
     #[error(transparent)]
     Standing(Box<standing::StandingError>),
     /// A pinned map could not be opened or read.
@@ -228,7 +228,8 @@ pub fn remove_instance(instance: &Path) -> Result<usize, PinsError> {
             links += 1;
         }
         // After the programs that hand over to them.
-        standing::detach_others(&pins, &[]).map_err(|error| PinsError::Standing(Box::new(error)))?;
+        standing::detach_others(&Place::CLONES, &pins, &[])
+            .map_err(|error| PinsError::Standing(Box::new(error)))?;
         for name in pins.names("")? {
             let path = pins.path(&name);
             std::fs::remove_file(&path).map_err(io("remove", &path))?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A traffic control program on the ingress of an interface, that stays when its process goes.
+//! A traffic control program on one side of an interface, that stays when its process goes.
 //!
 //! By a pinned link where there are such (TCX, kernel 6.6): adopted by the next start and taken off by its pin. Else by a filter
 //! under the `clsact` queueing discipline, at a priority and handle of its own, which a start replaces. Nothing in the kernel
-//! says whose filter that is, so the program is pinned beside, under a name that says where it is:
+//! says whose filter that is, so the program is pinned beside, under a name that says where it is. For [`Place::CLONES`]:
 //!
 //! | pin | stands for |
 //! |---|---|
@@ -26,18 +26,75 @@ use super::pinned_link;
 use super::pins::{Pins, PinsError};
 use super::unlink::unlink;
 
-const LINK_PREFIX: &str = "tcx_";
-const FILTER_PREFIX: &str = "filter_";
-/// Where our filter is: behind filters whose owners did not say where.
-const PRIORITY: u16 = 49_201;
+/// Handle of all our filters.
 const HANDLE: TcHandle = TcHandle::new(0, 0x5752);
+
+/// Where one program stands on every interface that has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// What it sees.
+    pub side: Side,
+    /// How the names of pinned links begin. Neither prefix is the beginning of the other, or of other names in the folder.
+    pub links: &'static str,
+    /// How the names of programs begin that are pinned for their filters.
+    pub filters: &'static str,
+    /// Of the filter: above 49,152, and so behind filters whose owners did not say where.
+    pub priority: u16,
+}
+
+impl Place {
+    /// The program that copies errors.
+    pub const CLONES: Self =
+        Self { side: Side::Ingress, links: "tcx_", filters: "filter_", priority: 49_201 };
+
+    fn link_pin(&self, interface: &str) -> String {
+        format!("{}{interface}", self.links)
+    }
+
+    fn filter_pin(&self, index: u32, interface: &str) -> String {
+        format!("{}{index}_{interface}", self.filters)
+    }
+
+    /// The filter, whether it is there or not.
+    fn filter(&self, interface: &str) -> io::Result<SchedClassifierLink> {
+        SchedClassifierLink::attached(interface, self.side.attach_type(), self.priority, HANDLE, None)
+    }
+}
+
+/// Side of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What comes in.
+    Ingress,
+    /// What goes out.
+    Egress,
+}
+
+impl Side {
+    /// The word in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
+    const fn attach_type(self) -> TcAttachType {
+        match self {
+            Self::Ingress => TcAttachType::Ingress,
+            Self::Egress => TcAttachType::Egress,
+        }
+    }
+}
 
 /// Why the program is not on an interface, or not off it.
 #[derive(Debug, thiserror::Error)]
 pub enum StandingError {
     /// The kernel refused.
-    #[error("attach to the ingress of `{interface}`")]
+    #[error("attach to the {side} of `{interface}`", side = side.name())]
     Attach {
+        /// Which side.
+        side: Side,
         /// The interface.
         interface: String,
         /// What the kernel said.
@@ -45,8 +102,10 @@ pub enum StandingError {
         source: Box<ProgramError>,
     },
     /// A pin could not be made or removed.
-    #[error("pin what is on the ingress of `{interface}`")]
+    #[error("pin what is on the {side} of `{interface}`", side = side.name())]
     Pin {
+        /// Which side.
+        side: Side,
         /// The interface.
         interface: String,
         /// Why not.
@@ -58,43 +117,44 @@ pub enum StandingError {
     Pins(#[from] PinsError),
 }
 
-/// Puts `program` (loaded) on the ingress of `interface`, or in the place of the one that a former process put there, by `hook`
-/// or, if that is left open, by the first that the kernel has. Tells whether there was one.
+/// Puts `program` (loaded) on `interface`, or in the place of the one that a former process put there, by `hook` or, if that is
+/// left open, by the first that the kernel has. Tells whether there was one.
 ///
 /// # Errors
 /// [`StandingError`]; nothing is attached then that was not before.
 pub fn attach(
     program: &mut SchedClassifier,
+    place: &Place,
     interface: &str,
     hook: Option<Hook>,
     pins: &Pins,
 ) -> Result<bool, StandingError> {
-    let refused =
-        |source| StandingError::Attach { interface: interface.to_owned(), source: Box::new(source) };
-    if let Some(adopted) = adopt(program, interface, pins)? {
+    let refused = refused(place, interface);
+    if let Some(adopted) = adopt(program, place, interface, pins)? {
         return Ok(adopted);
     }
     if hook != Some(Hook::Clsact) {
         let by_link = TcAttachOptions::TcxOrder(LinkOrder::default());
-        match program.attach_with_options(interface, TcAttachType::Ingress, by_link) {
+        match program.attach_with_options(interface, place.side.attach_type(), by_link) {
             Ok(id) => {
                 let link = program.take_link(id).map_err(refused)?;
-                return pin_link(link, interface, pins).map(|()| false);
+                return pin_link(link, place, interface, pins).map(|()| false);
             }
             Err(ProgramError::SyscallError(error))
                 if hook.is_none() && error.io_error.raw_os_error() == Some(libc::EINVAL) => {}
             Err(error) => return Err(refused(error)),
         }
     }
-    filter(program, interface, pins)
+    filter(program, place, interface, pins)
 }
 
 /// Whether the program is on the interface that has this name now, as far as the kernel tells: of a filter that somebody
 /// removed it does not.
-pub fn is_attached(interface: &str, pins: &Pins) -> bool {
+pub fn is_attached(place: &Place, interface: &str, pins: &Pins) -> bool {
     let Some(index) = ifindex(interface) else { return false };
-    pins.path(&filter_pin(index, interface)).exists()
-        || pinned_link::interface(&pins.path(&link_pin(interface))).is_ok_and(|found| found == Some(index))
+    pins.path(&place.filter_pin(index, interface)).exists()
+        || pinned_link::interface(&pins.path(&place.link_pin(interface)))
+            .is_ok_and(|found| found == Some(index))
 }
 
 /// Takes the program off every interface but those in `wanted`, and removes the pins of what is gone already. Gives the
@@ -102,51 +162,58 @@ pub fn is_attached(interface: &str, pins: &Pins) -> bool {
 ///
 /// # Errors
 /// [`StandingError`] for the first that could not be taken off; the others are.
-pub fn detach_others(pins: &Pins, wanted: &[&str]) -> Result<Vec<String>, StandingError> {
+pub fn detach_others(place: &Place, pins: &Pins, wanted: &[&str]) -> Result<Vec<String>, StandingError> {
     let mut gone = Vec::new();
     let mut first = None;
-    for name in pins.names(LINK_PREFIX)? {
-        let interface = &name[LINK_PREFIX.len()..];
+    for name in pins.names(place.links)? {
+        let interface = &name[place.links.len()..];
         if !wanted.contains(&interface) {
             match unlink(&pins.path(&name)) {
                 Ok(()) => gone.push(interface.to_owned()),
                 Err(source) => {
-                    first.get_or_insert(StandingError::Pin { interface: interface.to_owned(), source });
+                    first.get_or_insert(unpinned(place, interface)(source));
                 }
             }
         }
     }
-    for name in pins.names(FILTER_PREFIX)? {
-        let Some((index, interface)) = name[FILTER_PREFIX.len()..].split_once('_') else { continue };
+    for name in pins.names(place.filters)? {
+        let Some((index, interface)) = name[place.filters.len()..].split_once('_') else { continue };
         let is_there = ifindex(interface).is_some_and(|found| found.to_string() == index);
         if is_there && wanted.contains(&interface) {
             continue;
         }
         if is_there {
-            remove_filter(interface);
+            remove_filter(place, interface);
             gone.push(interface.to_owned());
         }
         if let Err(source) = std::fs::remove_file(pins.path(&name)) {
-            first.get_or_insert(StandingError::Pin { interface: interface.to_owned(), source });
+            first.get_or_insert(unpinned(place, interface)(source));
         }
     }
     first.map_or(Ok(gone), Err)
 }
 
-fn link_pin(interface: &str) -> String {
-    format!("{LINK_PREFIX}{interface}")
+fn refused(place: &Place, interface: &str) -> impl Fn(ProgramError) -> StandingError + use<> {
+    let (side, interface) = (place.side, interface.to_owned());
+    move |source| StandingError::Attach { side, interface: interface.clone(), source: Box::new(source) }
 }
 
-fn filter_pin(index: u32, interface: &str) -> String {
-    format!("{FILTER_PREFIX}{index}_{interface}")
+fn unpinned(place: &Place, interface: &str) -> impl Fn(io::Error) -> StandingError + use<> {
+    let (side, interface) = (place.side, interface.to_owned());
+    move |source| StandingError::Pin { side, interface: interface.clone(), source }
 }
 
 /// Puts `program` where a former process's is. `None`: there is none, and no pin any more that says so.
-fn adopt(program: &mut SchedClassifier, interface: &str, pins: &Pins) -> Result<Option<bool>, StandingError> {
-    let unpinned = |source| StandingError::Pin { interface: interface.to_owned(), source };
-    let path = pins.path(&link_pin(interface));
+fn adopt(
+    program: &mut SchedClassifier,
+    place: &Place,
+    interface: &str,
+    pins: &Pins,
+) -> Result<Option<bool>, StandingError> {
+    let unpinned = unpinned(place, interface);
+    let path = pins.path(&place.link_pin(interface));
     if path.exists() {
-        if is_attached(interface, pins)
+        if is_attached(place, interface, pins)
             && let Some(link) = put_on_link(program, &path)
         {
             drop(link);
@@ -156,8 +223,8 @@ fn adopt(program: &mut SchedClassifier, interface: &str, pins: &Pins) -> Result<
         unlink(&path).map_err(unpinned)?;
     }
     let index = ifindex(interface).unwrap_or(0);
-    if pins.path(&filter_pin(index, interface)).exists() {
-        return filter(program, interface, pins).map(|_| Some(true));
+    if pins.path(&place.filter_pin(index, interface)).exists() {
+        return filter(program, place, interface, pins).map(|_| Some(true));
     }
     Ok(None)
 }
@@ -168,41 +235,56 @@ fn put_on_link(program: &mut SchedClassifier, path: &Path) -> Option<SchedClassi
     program.take_link(id).ok()
 }
 
-fn pin_link(link: SchedClassifierLink, interface: &str, pins: &Pins) -> Result<(), StandingError> {
-    let unpinned = |source| StandingError::Pin { interface: interface.to_owned(), source };
+fn pin_link(
+    link: SchedClassifierLink,
+    place: &Place,
+    interface: &str,
+    pins: &Pins,
+) -> Result<(), StandingError> {
+    let unpinned = unpinned(place, interface);
     let link = FdLink::try_from(link)
         .map_err(|_: LinkError| unpinned(io::Error::from_raw_os_error(libc::EINVAL)))?;
-    link.pin(pins.path(&link_pin(interface))).map(drop).map_err(|error| unpinned(io::Error::other(error)))
+    link.pin(pins.path(&place.link_pin(interface)))
+        .map(drop)
+        .map_err(|error| unpinned(io::Error::other(error)))
 }
 
 /// Puts `program` under `clsact`, in the place of what is there, and pins it beside.
-fn filter(program: &mut SchedClassifier, interface: &str, pins: &Pins) -> Result<bool, StandingError> {
-    let refused =
-        |source| StandingError::Attach { interface: interface.to_owned(), source: Box::new(source) };
+fn filter(
+    program: &mut SchedClassifier,
+    place: &Place,
+    interface: &str,
+    pins: &Pins,
+) -> Result<bool, StandingError> {
+    let refused = refused(place, interface);
     // There already, as a rule; else the filter cannot be put there either, and says why.
     if let Err(error) = qdisc_add_clsact(interface) {
         tracing::debug!(interface, %error, "queueing discipline for filters not added");
     }
-    let left = SchedClassifierLink::attached(interface, TcAttachType::Ingress, PRIORITY, HANDLE, None)
-        .map_err(|error| refused(error.into()))?;
+    let left = place.filter(interface).map_err(|error| refused(error.into()))?;
     let id = match program.attach_to_link(left) {
         Ok(id) => id,
         Err(_) => {
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, ..NlOptions::default() };
+            let options = NlOptions { priority: place.priority, handle: HANDLE, ..NlOptions::default() };
             program
-                .attach_with_options(interface, TcAttachType::Ingress, TcAttachOptions::Netlink(options))
-                .map_err(refused)?
+                .attach_with_options(interface, place.side.attach_type(), TcAttachOptions::Netlink(options))
+                .map_err(&refused)?
         }
     };
     // It is to stay when this process goes; `detach_others` takes it off.
     std::mem::forget(program.take_link(id).map_err(refused)?);
-    pin_program(program, interface, pins)?;
+    pin_program(program, place, interface, pins)?;
     Ok(false)
 }
 
-fn pin_program(program: &mut SchedClassifier, interface: &str, pins: &Pins) -> Result<(), StandingError> {
-    let unpinned = |source| StandingError::Pin { interface: interface.to_owned(), source };
-    let path = pins.path(&filter_pin(ifindex(interface).unwrap_or(0), interface));
+fn pin_program(
+    program: &mut SchedClassifier,
+    place: &Place,
+    interface: &str,
+    pins: &Pins,
+) -> Result<(), StandingError> {
+    let unpinned = unpinned(place, interface);
+    let path = pins.path(&place.filter_pin(ifindex(interface).unwrap_or(0), interface));
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unpinned(error)),
         Ok(()) | Err(_) => {}
@@ -211,8 +293,8 @@ fn pin_program(program: &mut SchedClassifier, interface: &str, pins: &Pins) -> R
 }
 
 /// Nothing there is fine.
-fn remove_filter(interface: &str) {
-    if let Ok(link) = SchedClassifierLink::attached(interface, TcAttachType::Ingress, PRIORITY, HANDLE, None)
+fn remove_filter(place: &Place, interface: &str) {
+    if let Ok(link) = place.filter(interface)
         && let Err(error) = link.detach()
     {
         tracing::debug!(interface, %error, "no filter to remove");
