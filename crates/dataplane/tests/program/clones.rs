@@ -271,7 +271,7 @@ fn as_xdp_sends_them(name: &str, state: &State, family: usize) {
             let keep = |state: State, pool: &str| {
                 state.edit_pool(pool, |pool| pool.backends.retain(|name, _| name == only))
             };
-            let mut pair = Pair::new(&keep(keep(state.clone(), "web4"), "web6"));
+            pair.apply(&keep(keep(state.clone(), "web4"), "web6"));
             let result = pair.run(&message.octets());
             assert_eq!(result.verdict, ForwardIcmp, "{name}, {only} alone");
             result.frame
