@@ -118,7 +118,7 @@ metrics! {
     XDP_PACKETS = Counter "weir_xdp_packets_total" ["uplink", "verdict"]
         "Packets by the way they left the program; several uplinks are counted together and named in one label, with commas.";
     XDP_LOST = Counter "weir_xdp_lost_frames_total" ["reason"]
-        "Frames that the program sent and the kernel lost since the daemon started; driver and exception also count those of other XDP programs.";
+        "Frames that the program sent and the kernel lost since the daemon started, absent where the kernel does not let them be counted; driver and exception also count those of other XDP programs.";
     XDP_ATTACHED = Gauge "weir_xdp_attached" ["uplink", "mode"]
         "Whether the program runs on the uplink.";
     FLOW_SLOTS = Gauge "weir_flow_slots" []

@@ -144,6 +144,8 @@ pub struct Dataplane {
     warned: BTreeSet<String>,
     check_path: Option<checks::OpenPath>,
     clones: clones::Clones,
+    /// Whether frames that the kernel loses behind the program are counted.
+    counts_losses: bool,
     /// The sweep that has begun, if one has.
     sweep: Option<sweep::Begun>,
 }
@@ -178,9 +180,7 @@ impl Dataplane {
         if config.checks.is_some() {
             checks::load(&mut object)?;
         }
-        if !pins.is_nowhere() {
-            losses::watch(&mut object);
-        }
+        let counts_losses = !pins.is_nowhere() && losses::watch(&mut object);
         let mut maps = Maps::take(&mut object, &config.capacity)?;
         fill_steps(&mut object, &mut maps)?;
         clones::fill(&mut object, &mut maps)?;
@@ -200,6 +200,7 @@ impl Dataplane {
             warned: BTreeSet::new(),
             check_path: None,
             clones: clones::Clones::default(),
+            counts_losses,
             sweep: None,
         })
     }
