@@ -77,7 +77,7 @@ fn a_program_that_was_taken_off_is_missed_and_comes_back() {
     assert!(!dataplane.is_attached());
     dataplane.attach().unwrap();
     assert!(dataplane.is_attached());
-    let pin = pins.path().join("v2").join(pin_name(&veth.name, Mode::Native));
+    let pin = pins.folder().join(pin_name(&veth.name, Mode::Native));
 
     // With the pin goes the last reference, which the kernel drops from a work queue.
     std::fs::remove_file(&pin).unwrap();
@@ -118,7 +118,7 @@ fn the_program_outlives_its_process_and_is_replaced_on_the_same_link() {
     second.attach().unwrap();
     let after = veth.xdp().expect("still attached");
     assert_ne!(after, before, "the new process's program took over");
-    let pinned = ProgramInfo::from_pin(pins.path().join("v2").join(PROGRAM_INGRESS)).unwrap();
+    let pinned = ProgramInfo::from_pin(pins.folder().join(PROGRAM_INGRESS)).unwrap();
     assert_eq!(pinned.id(), second.program_facts().unwrap().id, "and is the one that is pinned");
     second.detach().unwrap();
     assert_eq!(veth.xdp(), None, "off at once");

@@ -107,6 +107,24 @@ impl Lab {
     }
 }
 
+/// Puts frames onto the link that the interface is one end of.
+pub fn send(interface: &str, frames: &[impl AsRef<[u8]>]) {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
+    // SAFETY: all zeros is an address of this kind.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    to.sll_family = libc::AF_PACKET as u16;
+    to.sll_ifindex = weir_dataplane::kernel::link::ifindex(interface).unwrap() as i32;
+    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    for frame in frames.iter().map(AsRef::as_ref) {
+        // SAFETY: plain system call; frame and address live through it and their lengths are given.
+        let sent = unsafe {
+            let (octets, at) = (frame.as_ptr().cast(), (&raw const to).cast());
+            libc::sendto(socket.as_raw_fd(), octets, frame.len(), 0, at, size)
+        };
+        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
+    }
+}
+
 impl Backend {
     fn new(number: u8) -> Self {
         // The namespace lives as long as this process, which waits for the end of its input.
@@ -149,22 +167,7 @@ impl Backend {
 
     /// Sends frames by its interface to the appliance's, from the namespace of the backend.
     pub fn send(&self, frames: &[Vec<u8>]) {
-        within(&self.holder, || {
-            let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
-            // SAFETY: all zeros is an address of this kind.
-            let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-            to.sll_family = libc::AF_PACKET as u16;
-            to.sll_ifindex = weir_dataplane::kernel::link::ifindex("eth0").unwrap() as i32;
-            let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-            for frame in frames {
-                // SAFETY: plain system call; frame and address live through it and their lengths are given.
-                let sent = unsafe {
-                    let (octets, at) = (frame.as_ptr().cast(), (&raw const to).cast());
-                    libc::sendto(socket.as_raw_fd(), octets, frame.len(), 0, at, size)
-                };
-                assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
-            }
-        });
+        within(&self.holder, || send("eth0", frames));
     }
 
     /// `ip` on the backend.

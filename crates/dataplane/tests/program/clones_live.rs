@@ -153,7 +153,7 @@ fn life(mode: Mode, hook: Hook) {
 
         // Somebody took it off: found with the next change.
         if hook == Hook::Tcx {
-            std::fs::remove_file(pins.path().join("v2").join("tcx_up1")).unwrap();
+            std::fs::remove_file(pins.folder().join("tcx_up1")).unwrap();
             // The kernel lets go of it a little later, and does not take the program twice.
             let deadline = Instant::now() + PATIENCE;
             Lab::state().apply(&mut second);
@@ -218,7 +218,7 @@ fn without_the_program_errors_go_to_the_first_candidate() {
         let (pins, lab) = (PinDir::new(), lab());
         // A pin that is none of a link's is in the way.
         let mut dataplane = open(&pins, Mode::Native, Hook::Tcx);
-        std::fs::create_dir(pins.path().join("v2").join("tcx_up2")).unwrap();
+        std::fs::create_dir(pins.folder().join("tcx_up2")).unwrap();
         Lab::state().apply(&mut dataplane);
         dataplane.attach().unwrap();
         assert!(!dataplane.clones());
@@ -229,7 +229,7 @@ fn without_the_program_errors_go_to_the_first_candidate() {
             std::thread::yield_now();
         }
         assert_eq!(counted(&dataplane, Verdict::PassToClone), 0);
-        std::fs::remove_dir(pins.path().join("v2").join("tcx_up2")).unwrap();
+        std::fs::remove_dir(pins.folder().join("tcx_up2")).unwrap();
         Lab::state().apply(&mut dataplane);
         assert!(dataplane.clones());
         copies_arrive(&lab, Some(&dataplane), 40_001);

@@ -86,7 +86,7 @@ fn no_flood_evicts_an_established_flow() {
         .edit_limits(|limits| limits.new_flows_per_cpu = None)
         .edit_service("http4", |s| s.idle = Duration::from_secs(2 * u64::from(HOUR_S)))
         .apply(&mut dataplane);
-    let map = MapData::from_pin(pins.path().join("v2").join(MAP_FLOWS)).unwrap();
+    let map = MapData::from_pin(pins.folder().join(MAP_FLOWS)).unwrap();
     let flows = Flows::new(&map, SETS).unwrap();
 
     let (mut syn, mut ack) = (Tuples::new(SYN), Tuples::new(ACK));

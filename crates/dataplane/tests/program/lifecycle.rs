@@ -57,7 +57,7 @@ fn pins_of_another_layout_version_are_refused() {
     let error = Dataplane::open(config(&pins, bed::capacity())).err().expect("refused");
     assert!(matches!(error, OpenError::Pins(_)), "{error:?}");
     assert!(error.to_string().contains("another layout version"), "{error}");
-    assert!(!pins.path().join("v2").exists(), "and nothing was made beside them");
+    assert!(!pins.folder().exists(), "and nothing was made beside them");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::support::build::{ACK, Frame};
 
 /// Lets the flows in the pinned table of `slots` have been silent for `seconds` more.
 fn make_older(pins: &PinDir, slots: u32, seconds: u16) {
-    let map = MapData::from_pin(pins.path().join("v2").join(MAP_FLOWS)).unwrap();
+    let map = MapData::from_pin(pins.folder().join(MAP_FLOWS)).unwrap();
     let sets = slots / 8;
     let flows = Mapped::<[u64; SLOTS_PER_SET]>::new(&map, sets).unwrap();
     for (set, index) in (0..sets).flat_map(|set| (0..SLOTS_PER_SET).map(move |index| (set, index))) {

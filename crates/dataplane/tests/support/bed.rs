@@ -12,6 +12,7 @@ use weir_dataplane::forwarding::{
 };
 use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane, DataplaneConfig, NextHops};
+use weir_dataplane_core::ABI_VERSION;
 
 pub use super::build::OWN_MAC;
 
@@ -34,6 +35,11 @@ impl PinDir {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Where pins of this build's layout version lie.
+    pub fn folder(&self) -> PathBuf {
+        self.0.join(format!("v{ABI_VERSION}"))
     }
 }
 
