@@ -283,15 +283,15 @@ fn remember<T: Tables>(
     }
     // The second line against floods, behind "no established flow is evicted": what it turns away goes by its row, which
     // is right for every flow whose row has not changed, and is spared the search for a slot and the write, half of its cost.
-    // The CPU's own budget is asked first, since others write the service's.
+    // The service's budget is asked first, so that what a flooded one is refused takes nothing from the others on this CPU.
+    if service.new_flows_max != 0 && !tables.take(budget::new_flows(service.id), service.new_flows_max) {
+        return Verdict::ForwardLimited;
+    }
     match tables.knobs() {
         Some(knobs) if knobs.learn_max != 0 && !tables.learn(knobs.learn_max) => {
             return Verdict::ForwardUnlearned;
         }
         _ => {}
-    }
-    if service.new_flows_max != 0 && !tables.take(budget::new_flows(service.id), service.new_flows_max) {
-        return Verdict::ForwardLimited;
     }
     let mut attempt = 0;
     while attempt < ATTEMPTS {

@@ -250,6 +250,21 @@ fn a_cpu_that_had_its_new_flows_of_the_second_remembers_no_more() {
 
 #[test]
 #[ignore = "needs root and a private bpffs"]
+fn what_a_service_is_refused_takes_nothing_from_the_others() {
+    let state = usual()
+        .edit_limits(|limits| limits.new_flows_per_cpu = NonZeroU32::new(2))
+        .edit_service("http4", |s| s.new_flows_per_second = NonZeroU32::new(1));
+    let mut pair = Pair::new(&state);
+    carries(&mut pair, &Frame::tcp(CLIENT, 1, VIP, 80, SYN), ForwardNew);
+    for port in 2..=4 {
+        carries(&mut pair, &Frame::tcp(CLIENT, port, VIP, 80, SYN), ForwardLimited);
+    }
+    carries(&mut pair, &Frame::udp(CLIENT, 1, VIP, 53), ForwardNew);
+    carries(&mut pair, &Frame::udp(CLIENT, 2, VIP, 53), ForwardUnlearned);
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
 fn a_service_that_had_its_new_flows_of_the_second_remembers_no_more() {
     let limit = NonZeroU32::new(5);
     let mut pair = Pair::new(&usual().edit_service("http4", |s| s.new_flows_per_second = limit));

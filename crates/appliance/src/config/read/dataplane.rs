@@ -26,7 +26,7 @@ const LIMITS: Shape = Shape {
     path: "dataplane.limits",
     title: "what the packet path does at most",
     about: "Rates are of this appliance, for each VIP by itself, in a second; 0 is none at all. What is beyond a rate is dropped and \
-            counted; only new flows beyond `new_flows_per_cpu` are forwarded all the same.",
+            counted. `new_flows_per_cpu` is of all services together on one processor, and what is beyond it is forwarded all the same.",
     change: Change::Reload,
     keys: &[
         Key::or("echo_per_second", Values::Number(limits::RATES), "1000", "Answers to pings"),
