@@ -106,6 +106,12 @@ impl Forwarder for KernelForwarder {
     fn open_check_path(&mut self) -> Result<(), PortError> {
         self.with(Dataplane::open_check_path)
     }
+
+    fn keep_clones(&mut self) {
+        if let Some(dataplane) = &mut self.dataplane {
+            block_in_place(|| dataplane.keep_clones());
+        }
+    }
 }
 
 fn count(counters: ServiceCounters) -> Count {

@@ -53,6 +53,8 @@ pub(super) struct World {
     /// Services in the kernel by name, each with the state that it was written from.
     pub(super) kernel: BTreeMap<String, (Service, Target)>,
     pub(super) is_attached: bool,
+    /// How often it was looked after the copying program.
+    pub(super) clones_kept: u64,
     pub(super) advertised: BTreeSet<Prefix>,
     /// The set is whole, it was told.
     pub(super) is_complete: bool,
@@ -279,6 +281,10 @@ impl Forwarder for Shared {
             Fate::Works => Ok(()),
             Fate::Fails | Fate::FailsHalfWay(_) | Fate::Gone => Err(failed()),
         }
+    }
+
+    fn keep_clones(&mut self) {
+        self.world().clones_kept += 1;
     }
 }
 

@@ -288,6 +288,7 @@ impl<F: Forwarder, C: Checker, A: Announcer> Reconciler<F, C, A> {
                 _ = sweep.tick() => {
                     // One that takes longer than the interval goes on.
                     next_slice = next_slice.or(Some(now()));
+                    self.forwarder.keep_clones();
                     let is_path_lost = self.is_check_path_lost();
                     if !is_path_lost && (!self.observed.is_attached || self.forwarder.is_attached()) {
                         continue;

@@ -35,6 +35,8 @@ pub trait Forwarder: Send {
     fn verify(&mut self, services: &BTreeMap<String, Service>) -> BTreeMap<String, Result<(), String>>;
     /// Makes the way that checks take into their tunnels; changes nothing where it is there already.
     fn open_check_path(&mut self) -> Result<(), PortError>;
+    /// Puts the program that copies ICMP errors back where somebody took it off. To be called every few seconds.
+    fn keep_clones(&mut self);
 }
 
 /// The health monitor.

@@ -23,12 +23,23 @@ use crate::kernel::test_run::{Ran, test_run};
 pub(super) struct Clones {
     /// A pool of the state in force needs it.
     wanted: bool,
+    /// Whether this kernel took the programs.
+    loaded: bool,
     /// Uplinks, by name and index, that have this process's program.
     held: Vec<(String, u32)>,
     /// Whether the last attempt failed and was told of.
     failed: bool,
+    /// Whether it could not be taken off an interface, which was told of.
+    left: bool,
     /// How it is to be attached; the first way that the kernel has, if left open.
     hook: Option<Hook>,
+}
+
+impl Clones {
+    /// At the start.
+    pub(super) fn new(loaded: bool) -> Self {
+        Self { loaded, ..Self::default() }
+    }
 }
 
 impl Dataplane {
@@ -59,13 +70,22 @@ impl Dataplane {
         });
     }
 
+    /// Looks whether the program still is where it was put, and puts it back: nobody is told when somebody takes it off, and
+    /// what XDP hands over meanwhile is lost. Tries again what failed. To be called every few seconds.
+    pub fn keep_clones(&mut self) {
+        if self.clones.wanted || self.clones.left {
+            self.settle_clones();
+        }
+    }
+
     /// Brings the program on the uplinks, or takes it off, and has XDP hand over or not. Does nothing to what is as it shall be.
     pub(super) fn settle_clones(&mut self) {
         if self.pins.is_nowhere() {
             // A private copy has no uplinks: whoever runs it takes what it hands over.
-            self.set_clones(self.clones.wanted);
+            self.set_clones(self.clones.wanted && self.clones.loaded);
             return;
         }
+        let is_wanted = self.clones.wanted && self.clones.loaded;
         let uplinks: Vec<(String, u32)> = self
             .config
             .uplinks
@@ -73,8 +93,8 @@ impl Dataplane {
             .filter(|uplink| link::is_attached(&uplink.name, uplink.mode, &self.pins))
             .filter_map(|uplink| Some((uplink.name.clone(), link::ifindex(&uplink.name)?)))
             .collect();
-        let outcome = if self.clones.wanted { self.attach_clones(&uplinks) } else { Ok(()) };
-        let is_ready = outcome.is_ok() && self.clones.wanted && !uplinks.is_empty();
+        let outcome = if is_wanted { self.attach_clones(&uplinks) } else { Ok(()) };
+        let is_ready = outcome.is_ok() && is_wanted && !uplinks.is_empty();
         self.set_clones(is_ready);
         if let Err(error) = &outcome {
             if !self.clones.failed {
@@ -91,22 +111,29 @@ impl Dataplane {
         self.clones.held.retain(|(name, _)| wanted.contains(&name.as_str()));
         match standing::detach_others(&Place::CLONES, &self.pins, &wanted) {
             Ok(gone) => {
+                self.clones.left = false;
                 for interface in gone {
                     tracing::info!(interface, "copying program taken off");
                 }
             }
             // It takes nothing, since nothing is handed over.
-            Err(error) => tracing::warn!(%error, "copying program left on an interface"),
+            Err(error) => {
+                if !std::mem::replace(&mut self.clones.left, true) {
+                    let cause = std::error::Error::source(&error);
+                    tracing::warn!(%error, ?cause, "copying program left on an interface");
+                }
+            }
         }
     }
 
     fn attach_clones(&mut self, uplinks: &[(String, u32)]) -> Result<(), StandingError> {
         for uplink in uplinks {
             let (name, _) = uplink;
-            if self.clones.held.contains(uplink) && standing::is_attached(&Place::CLONES, name, &self.pins) {
+            let program = program(&mut self.object, PROGRAM_CLONE).expect("loaded when opened");
+            if self.clones.held.contains(uplink) && standing::stays(program, &Place::CLONES, name, &self.pins)
+            {
                 continue;
             }
-            let program = program(&mut self.object, PROGRAM_CLONE).expect("loaded when opened");
             let adopted = standing::attach(program, &Place::CLONES, name, self.clones.hook, &self.pins)?;
             tracing::info!(interface = name, adopted, "copying program attached");
             self.clones.held.retain(|(held, _)| held != name);
@@ -134,16 +161,20 @@ impl Dataplane {
     }
 }
 
-/// Loads the programs, while the object still has all its maps.
-///
-/// # Errors
-/// [`OpenError::NoProgram`], [`OpenError::Program`].
-pub(super) fn load(object: &mut Ebpf) -> Result<(), OpenError> {
+/// Loads the programs, while the object still has all its maps. `false`: this kernel does not take them, which is told of; all
+/// else works without.
+pub(super) fn load(object: &mut Ebpf) -> bool {
     for name in [PROGRAM_CLONE, PROGRAM_COPY] {
-        let program = program(object, name).ok_or(OpenError::NoProgram { name })?;
-        program.load().map_err(|source| OpenError::Program { name, source: Box::new(source) })?;
+        let outcome = program(object, name).ok_or(OpenError::NoProgram { name }).and_then(|program| {
+            program.load().map_err(|source| OpenError::Program { name, source: Box::new(source) })
+        });
+        if let Err(error) = outcome {
+            let cause = std::error::Error::source(&error);
+            tracing::warn!(%error, ?cause, "ICMP errors of unknown flows go to one backend only");
+            return false;
+        }
     }
-    Ok(())
+    true
 }
 
 /// Writes the second program into its table; one of a former process that is attached goes on to it from then on.

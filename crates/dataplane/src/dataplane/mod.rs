@@ -176,14 +176,16 @@ impl Dataplane {
         for name in names::STEPS {
             load_program(&mut object, name)?;
         }
-        clones::load(&mut object)?;
+        let has_clones = clones::load(&mut object);
         if config.checks.is_some() {
             checks::load(&mut object)?;
         }
         let counts_losses = !pins.is_nowhere() && losses::watch(&mut object);
         let mut maps = Maps::take(&mut object, &config.capacity)?;
         fill_steps(&mut object, &mut maps)?;
-        clones::fill(&mut object, &mut maps)?;
+        if has_clones {
+            clones::fill(&mut object, &mut maps)?;
+        }
         let tables = adopt::tables(&maps, &config.capacity)?;
         tracing::info!(hz, adopted, pins = %config.instance_dir.display(), "dataplane opened");
         Ok(Self {
@@ -199,7 +201,7 @@ impl Dataplane {
             is_program_pinned: false,
             warned: BTreeSet::new(),
             check_path: None,
-            clones: clones::Clones::default(),
+            clones: clones::Clones::new(has_clones),
             counts_losses,
             sweep: None,
         })

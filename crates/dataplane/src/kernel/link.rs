@@ -183,6 +183,15 @@ pub fn ifindex(interface: &str) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
+/// The interface that has this index.
+pub fn interface(index: u32) -> Option<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the call asks for.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    let end = name.iter().position(|octet| *octet == 0)?;
+    if found.is_null() { None } else { String::from_utf8(name[..end].to_vec()).ok() }
+}
+
 /// Name of the pin of `interface` in `mode`.
 pub fn pin_name(interface: &str, mode: Mode) -> String {
     format!("link_{interface}_{}", mode.name())

@@ -15,13 +15,13 @@ use std::path::Path;
 
 use aya::programs::links::{FdLink, Link as _, LinkError, PinnedLink};
 use aya::programs::tc::{
-    NlOptions, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType, TcHandle,
-    qdisc_add_clsact,
+    NlOptions, SchedClassifier, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcAttachType,
+    TcHandle, qdisc_add_clsact,
 };
 use aya::programs::{LinkOrder, ProgramError};
 
 use super::egress::Hook;
-use super::link::ifindex;
+use super::link::{self, ifindex};
 use super::pinned_link;
 use super::pins::{Pins, PinsError};
 use super::unlink::unlink;
@@ -101,6 +101,17 @@ pub enum StandingError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// It could not be taken off.
+    #[error("take a program off the {side} of `{interface}`", side = side.name())]
+    Detach {
+        /// Which side.
+        side: Side,
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
     /// A pin could not be made or removed.
     #[error("pin what is on the {side} of `{interface}`", side = side.name())]
     Pin {
@@ -148,13 +159,21 @@ pub fn attach(
     filter(program, place, interface, pins)
 }
 
-/// Whether the program is on the interface that has this name now, as far as the kernel tells: of a filter that somebody
-/// removed it does not.
-pub fn is_attached(place: &Place, interface: &str, pins: &Pins) -> bool {
+/// Whether `program`, which [`attach`] put on the interface, still is there. A filter is put into its own place for that, since
+/// the kernel says nothing of whose filter is where: it refuses if the place is empty.
+pub fn stays(program: &mut SchedClassifier, place: &Place, interface: &str, pins: &Pins) -> bool {
     let Some(index) = ifindex(interface) else { return false };
-    pins.path(&place.filter_pin(index, interface)).exists()
-        || pinned_link::interface(&pins.path(&place.link_pin(interface)))
-            .is_ok_and(|found| found == Some(index))
+    if pins.path(&place.filter_pin(index, interface)).exists() {
+        return place.filter(interface).is_ok_and(|left| put_in_place(program, left).is_ok());
+    }
+    is_linked(place, interface, pins)
+}
+
+/// Whether the pinned link is on the interface that has this name now.
+fn is_linked(place: &Place, interface: &str, pins: &Pins) -> bool {
+    ifindex(interface).is_some_and(|index| {
+        pinned_link::interface(&pins.path(&place.link_pin(interface))).is_ok_and(|found| found == Some(index))
+    })
 }
 
 /// Takes the program off every interface but those in `wanted`, and removes the pins of what is gone already. Gives the
@@ -178,13 +197,23 @@ pub fn detach_others(place: &Place, pins: &Pins, wanted: &[&str]) -> Result<Vec<
     }
     for name in pins.names(place.filters)? {
         let Some((index, interface)) = name[place.filters.len()..].split_once('_') else { continue };
-        let is_there = ifindex(interface).is_some_and(|found| found.to_string() == index);
-        if is_there && wanted.contains(&interface) {
-            continue;
-        }
-        if is_there {
-            remove_filter(place, interface);
-            gone.push(interface.to_owned());
+        // It may have another name by now.
+        let now = index.parse().ok().and_then(link::interface);
+        if let Some(now) = &now {
+            let is_wanted = wanted.contains(&now.as_str());
+            if is_wanted && now == interface {
+                continue;
+            }
+            // Else there is a filter in the same place by a pin of the new name, which stays.
+            let is_anothers = is_wanted && pins.path(&format!("{}{index}_{now}", place.filters)).exists();
+            if !is_anothers {
+                // Without the pin nobody would know of it any more.
+                if let Err(error) = remove_filter(place, now) {
+                    first.get_or_insert(error);
+                    continue;
+                }
+                gone.push(now.clone());
+            }
         }
         if let Err(source) = std::fs::remove_file(pins.path(&name)) {
             first.get_or_insert(unpinned(place, interface)(source));
@@ -213,7 +242,7 @@ fn adopt(
     let unpinned = unpinned(place, interface);
     let path = pins.path(&place.link_pin(interface));
     if path.exists() {
-        if is_attached(place, interface, pins)
+        if is_linked(place, interface, pins)
             && let Some(link) = put_on_link(program, &path)
         {
             drop(link);
@@ -262,19 +291,35 @@ fn filter(
         tracing::debug!(interface, %error, "queueing discipline for filters not added");
     }
     let left = place.filter(interface).map_err(|error| refused(error.into()))?;
-    let id = match program.attach_to_link(left) {
-        Ok(id) => id,
-        Err(_) => {
-            let options = NlOptions { priority: place.priority, handle: HANDLE, ..NlOptions::default() };
-            program
-                .attach_with_options(interface, place.side.attach_type(), TcAttachOptions::Netlink(options))
-                .map_err(&refused)?
+    if put_in_place(program, left).is_err() {
+        let options = NlOptions { priority: place.priority, handle: HANDLE, ..NlOptions::default() };
+        let id = program
+            .attach_with_options(interface, place.side.attach_type(), TcAttachOptions::Netlink(options))
+            .map_err(&refused)?;
+        keep(program, id).map_err(refused)?;
+    }
+    pin_program(program, place, interface, pins).inspect_err(|_| {
+        // Nobody would know of it.
+        if let Err(error) = remove_filter(place, interface) {
+            tracing::warn!(%error, "filter left");
         }
-    };
-    // It is to stay when this process goes; `detach_others` takes it off.
-    std::mem::forget(program.take_link(id).map_err(refused)?);
-    pin_program(program, place, interface, pins)?;
+    })?;
     Ok(false)
+}
+
+/// Puts `program` in the place of the filter `left`.
+///
+/// # Errors
+/// There is none.
+fn put_in_place(program: &mut SchedClassifier, left: SchedClassifierLink) -> Result<(), ProgramError> {
+    let id = program.attach_to_link(left)?;
+    keep(program, id)
+}
+
+/// Has a filter stay when this process goes; `detach_others` takes it off.
+fn keep(program: &mut SchedClassifier, id: SchedClassifierLinkId) -> Result<(), ProgramError> {
+    std::mem::forget(program.take_link(id)?);
+    Ok(())
 }
 
 fn pin_program(
@@ -292,11 +337,21 @@ fn pin_program(
     program.pin(&path).map_err(|error| unpinned(io::Error::other(error)))
 }
 
-/// Nothing there is fine.
-fn remove_filter(place: &Place, interface: &str) {
-    if let Ok(link) = place.filter(interface)
-        && let Err(error) = link.detach()
-    {
-        tracing::debug!(interface, %error, "no filter to remove");
+/// Nothing there is fine: no filter (`ENOENT`), no queueing discipline (`EINVAL`), no interface (`ENODEV`).
+fn remove_filter(place: &Place, interface: &str) -> Result<(), StandingError> {
+    const NOTHING_THERE: [i32; 3] = [libc::ENOENT, libc::EINVAL, libc::ENODEV];
+    let Ok(link) = place.filter(interface) else { return Ok(()) };
+    match link.detach() {
+        Err(ProgramError::NetlinkError(error))
+            if error.raw_os_error().is_some_and(|code| NOTHING_THERE.contains(&code)) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(StandingError::Detach {
+            side: place.side,
+            interface: interface.to_owned(),
+            source: Box::new(source),
+        }),
+        Ok(()) => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use weir_dataplane::kernel::egress::Hook;
 use weir_dataplane::kernel::link::Mode;
 use weir_dataplane::kernel::probe::{Feature, Report};
 use weir_dataplane::{Dataplane, Uplink};
-use weir_dataplane_core::Verdict;
+use weir_dataplane_core::{ABI_VERSION, Verdict};
 
 use super::check_lab::{Lab, Sniffer, VIP4, VIP6, in_own_namespace, ip, run};
 use crate::support::bed::{PinDir, State, capacity, config};
@@ -185,6 +185,67 @@ fn copies_live_on_by_link() {
 fn copies_live_on_by_filter() {
     life(Mode::Native, Hook::Clsact);
     life(Mode::Generic, Hook::Clsact);
+}
+
+/// Somebody takes it off, nothing else changes: one look later the copies go on.
+fn comes_back(hook: Hook, take_off: impl Fn(&PinDir) + Send + Sync) {
+    in_own_namespace(|| {
+        let (pins, lab) = (PinDir::new(), lab());
+        let mut dataplane = open(&pins, Mode::Native, hook);
+        Lab::state().apply(&mut dataplane);
+        dataplane.attach().unwrap();
+        copies_arrive(&lab, Some(&dataplane), 40_000);
+        dataplane.keep_clones();
+        copies_arrive(&lab, Some(&dataplane), 40_001);
+        let before = remains(&pins);
+
+        take_off(&pins);
+        assert_ne!(remains(&pins), before);
+        let deadline = Instant::now() + PATIENCE;
+        dataplane.keep_clones();
+        // The kernel lets go of a link a little later than of its pin, and does not take the program twice.
+        while !dataplane.clones() {
+            assert!(Instant::now() < deadline, "it did not come back");
+            dataplane.keep_clones();
+        }
+        copies_arrive(&lab, Some(&dataplane), 40_002);
+        dataplane.detach().unwrap();
+        assert_eq!(remains(&pins), "");
+    });
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn clones_taken_off_behind_our_back_come_back() {
+    comes_back(Hook::Clsact, |_| {
+        run(Command::new("tc").args(["qdisc", "del", "dev", "up1", "clsact"]));
+    });
+    comes_back(Hook::Clsact, |_| {
+        run(Command::new("tc").args(["filter", "del", "dev", "up2", "ingress"]));
+    });
+    if has_links() {
+        comes_back(Hook::Tcx, |pins| {
+            std::fs::remove_file(pins.path().join(format!("v{ABI_VERSION}")).join("tcx_up1")).unwrap();
+        });
+    }
+}
+
+/// The filter goes with the last name that its interface has.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn clones_leave_an_interface_that_was_renamed() {
+    in_own_namespace(|| {
+        let (pins, _lab) = (PinDir::new(), lab());
+        let mut dataplane = open(&pins, Mode::Native, Hook::Clsact);
+        Lab::state().apply(&mut dataplane);
+        dataplane.attach().unwrap();
+        ip("link set up2 down");
+        ip("link set up2 name other");
+        let filters = || run(Command::new("tc").args(["filter", "show", "dev", "other", "ingress"]));
+        assert_ne!(filters(), "");
+        dataplane.detach().unwrap();
+        assert_eq!(filters(), "");
+    });
 }
 
 #[test]

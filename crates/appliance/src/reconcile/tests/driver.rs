@@ -18,7 +18,7 @@ use crate::reconcile::fake::{Fate, SLICES, Shared};
 use crate::reconcile::plan::StepKind;
 use crate::reconcile::ports::PortError;
 use crate::reconcile::status::ReconcileStatus;
-use crate::reconcile::{Command, Inputs, Reconciler, retry_wait};
+use crate::reconcile::{Command, Inputs, Reconciler, SWEEP_INTERVAL, retry_wait};
 use crate::store::Accepted;
 
 /// Longest wait for anything in these tests.
@@ -203,6 +203,20 @@ async fn an_uplink_that_loses_its_program_is_attached_again() {
     running.shared.world().attach_fate = Fate::Works;
     running.until("announced again", |status| is_v1_told(status) && status.is_attached).await;
     assert!(running.shared.world().is_attached);
+}
+
+#[tokio::test]
+async fn the_copying_program_is_looked_after_while_nothing_changes() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    let before = running.shared.world().clones_kept;
+    let deadline = tokio::time::Instant::now() + 3 * SWEEP_INTERVAL;
+    // One look may be that of the start.
+    while running.shared.world().clones_kept < before + 2 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,8 @@ impl Forwarder for Nothing {
     fn open_check_path(&mut self) -> Result<(), PortError> {
         Ok(())
     }
+
+    fn keep_clones(&mut self) {}
 }
 
 impl Checker for Nothing {
