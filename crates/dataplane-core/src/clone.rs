@@ -111,12 +111,21 @@ pub fn is_tagged<P: Packet>(packet: &P, off: usize) -> bool {
     }
 }
 
+/// Whether the tag at `off` is ours.
+#[inline(always)]
+pub fn is_sealed<P: Packet, T: Tables>(packet: &P, tables: &T, off: usize) -> bool {
+    match packet.read::<Tag>(off) {
+        Some(tag) => tag.seal == seal(tables, &tag.plan),
+        None => false,
+    }
+}
+
 /// Takes the tag off a frame that [`is_tagged`], of which [`HEAD_LEN`] octets can be read where it has so many, and leaves its
-/// plan for [`copy_to`]. `false`: the tag is not ours, nothing was changed.
+/// plan for [`copy_to`]. `false`: the tag is not ours, the frame was not changed.
 #[inline(always)]
 pub fn receive<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> bool {
     let Some(tag) = packet.read::<Tag>(ETHERNET_HEADER) else { return false };
-    tag.seal == seal(tables, &tag.plan) && packet.shrink_front(TAG_LEN) && tables.set_plan(&tag.plan)
+    tag.seal == seal(tables, &tag.plan) && tables.set_plan(&tag.plan) && packet.shrink_front(TAG_LEN)
 }
 
 /// Sends a copy of the packet that was received to the candidate at `position` of its row, if it may receive something;

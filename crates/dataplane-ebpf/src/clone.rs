@@ -3,7 +3,7 @@
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::programs::TcContext;
-use weir_dataplane_core::clone::{Carrier, HEAD_LEN, copy_to, is_tagged, nobody, receive};
+use weir_dataplane_core::clone::{Carrier, HEAD_LEN, copy_to, is_sealed, is_tagged, nobody, receive};
 use weir_dataplane_core::parse::ETHERNET_HEADER;
 use weir_dataplane_core::{Outcome, Packet, Row, Verdict};
 use weir_dataplane_ebpf::{KernelSkb, Notes};
@@ -26,13 +26,25 @@ pub fn ingress(context: TcContext) -> i32 {
     }
     // Behind generic XDP the kernel (6.18) has forgotten where the Ethernet header of a frame is that it had to copy for want
     // of headroom: what can be seen begins behind it. The place is given back; what stands there is written for each copy.
-    let is_ours = is_tagged(&packet, ETHERNET_HEADER)
-        || is_tagged(&packet, 0) && packet.0.open_head(ETHERNET_HEADER as u32);
-    if !is_ours || !packet.0.make_readable(HEAD_LEN as u32) || !packet.0.forget_vlan() {
+    let is_in_place = is_tagged(&packet, ETHERNET_HEADER);
+    if !is_in_place && !is_tagged(&packet, 0) || !packet.0.make_readable(HEAD_LEN as u32) {
+        return TC_ACT_UNSPEC;
+    }
+    // Anybody can send the octets that were looked at so far. Until the seal is known to be right nothing is changed: a frame
+    // of a VLAN that lost its tag here would go on as one of the link's own.
+    if !is_in_place
+        && (!is_sealed(&packet, &KernelTables, 0)
+            || !packet.0.open_head(ETHERNET_HEADER as u32)
+            || !packet.0.make_readable(HEAD_LEN as u32))
+    {
         return TC_ACT_UNSPEC;
     }
     if !receive(&mut packet, &KernelTables) {
         return TC_ACT_UNSPEC;
+    }
+    if !packet.0.forget_vlan() {
+        count_verdict(Verdict::DropInternal, packet.total_len());
+        return TC_ACT_SHOT;
     }
     packet.0.set_notes(Notes { position: 0, made: 0 });
     go_on(&mut packet)

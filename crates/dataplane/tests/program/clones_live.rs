@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use weir_dataplane::forwarding::{GueVariant, Mode as Carriage};
 use weir_dataplane::kernel::egress::Hook;
 use weir_dataplane::kernel::link::Mode;
@@ -246,6 +247,53 @@ fn clones_leave_an_interface_that_was_renamed() {
         dataplane.detach().unwrap();
         assert_eq!(filters(), "");
     });
+}
+
+/// Whether the next frame that the host's stack is given belongs to the link itself, and not to one of its VLANs. Sockets of
+/// one protocol are behind traffic control, and a frame with a tag that nobody asked for is not the host's there.
+fn is_the_links_own(socket: &Socket) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut frame = [std::mem::MaybeUninit::uninit(); 2_048];
+        if let Ok((_, from)) = socket.recv_from(&mut frame) {
+            // SAFETY: an address of a packet socket is of this kind, and at least as long.
+            let from = unsafe { *from.as_ptr().cast::<libc::sockaddr_ll>() };
+            return from.sll_pkttype == libc::PACKET_HOST;
+        }
+        assert!(Instant::now() < deadline, "the frame did not go on");
+        std::thread::yield_now();
+    }
+}
+
+/// Eight octets that anybody can send do not take a frame out of its VLAN.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn clones_leave_forged_frames_in_their_vlan() {
+    for hook in [Hook::Tcx, Hook::Clsact] {
+        if hook == Hook::Tcx && !has_links() {
+            continue;
+        }
+        in_own_namespace(|| {
+            let (pins, lab) = (PinDir::new(), lab());
+            let mut dataplane = open(&pins, Mode::Native, hook);
+            Lab::state().apply(&mut dataplane);
+            dataplane.attach().unwrap();
+            assert!(dataplane.clones());
+            const IPV4: i32 = (libc::ETH_P_IP as u16).to_be() as i32;
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(IPV4.into())).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let mut untagged = errors(40_000).swap_remove(0);
+            untagged.splice(12.., [8, 0, 0, b'W', b'R', b'C', 0, 0, 59, 1]);
+            untagged.resize(200, 0);
+            let mut forged = untagged.clone();
+            forged.splice(12..12, [0x81, 0, 0, 5]);
+            lab.b1.send(&[untagged]);
+            assert!(is_the_links_own(&socket));
+            lab.b1.send(&[forged]);
+            assert!(!is_the_links_own(&socket), "it left its VLAN");
+            dataplane.detach().unwrap();
+        });
+    }
 }
 
 #[test]
