@@ -15,9 +15,9 @@
 //! is not taken for one of ours. To the host a tag is an IP header of version 0: should the second program be missing,
 //! the host drops the frame as malformed and never answers, routes or delivers it.
 
-use crate::bytes::{BackendFlags, BackendMode, BackendValue, Knobs, PoolValue, ServiceFlags, ServiceValue};
-use crate::encap::{self, Carried};
-use crate::hash::{self, row_index};
+use crate::bytes::{BackendFlags, BackendMode, BackendValue, Knobs, ServiceFlags, ServiceValue};
+use crate::encap::{self, Carried, gue};
+use crate::hash;
 use crate::packet::Packet;
 use crate::parse::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_OFFSET};
 use crate::plan::{Plan, PlanFlags};
@@ -176,12 +176,7 @@ pub fn copies<P: Carrier, T: Tables>(packet: &mut P, tables: &T) -> bool {
 #[inline(always)]
 fn row<T: Tables>(tables: &T, plan: &Plan) -> Row {
     let Some(chosen) = tables.backend(plan.backend) else { return Row::EMPTY };
-    let Some(descriptor) = tables.pool_rows(chosen.pool) else { return Row::EMPTY };
-    let (first, count) = PoolValue::region(descriptor);
-    if count == 0 {
-        return Row::EMPTY;
-    }
-    tables.row(first.wrapping_add(row_index(plan.hash, count))).unwrap_or(Row::EMPTY)
+    gue::row(tables, plan.hash, chosen.pool)
 }
 
 /// The backend `id`, if it may receive what is about a flow: one that drains, or failed and keeps its flows, may as well be

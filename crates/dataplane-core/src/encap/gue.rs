@@ -95,7 +95,7 @@ pub(super) fn others<T: Tables>(tables: &T, hash: u64, id: u16, backend: &Backen
 
 /// The row of `hash`.
 #[inline(always)]
-fn row<T: Tables>(tables: &T, hash: u64, pool: u32) -> Row {
+pub(crate) fn row<T: Tables>(tables: &T, hash: u64, pool: u32) -> Row {
     let Some(descriptor) = tables.pool_rows(pool) else { return Row::EMPTY };
     let (first, count) = PoolValue::region(descriptor);
     if count == 0 {
