@@ -89,12 +89,7 @@ pub fn candidates_v4<P: Packet, T: Tables>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Exit> {
-    let others = gue::others(tables, hash, id, backend);
-    if let Some(first) = gue::hop(tables, others.candidate(0), backend)
-        && let Some(second) = gue::hop(tables, others.candidate(1), backend)
-        && let Some(third) = gue::hop(tables, others.candidate(2), backend)
-        && others.candidate(3) == 0
-    {
+    if let Some([first, second, third]) = three(tables, hash, id, backend) {
         open_v4(packet, CANDIDATES_V4)?;
         let [a, b, c, d, e] = outer_v4(segment, PROTOCOL_UDP, outer_len, backend);
         let [ports, length] = udp(backend, hash, outer_len - IPV4_LEN);
@@ -122,12 +117,7 @@ pub fn candidates_v6<P: Packet, T: Tables>(
     backend: &BackendValue,
     next_hop: &NextHopValue,
 ) -> Result<(), Exit> {
-    let others = gue::others(tables, hash, id, backend);
-    if let Some(first) = gue::hop(tables, others.candidate(0), backend)
-        && let Some(second) = gue::hop(tables, others.candidate(1), backend)
-        && let Some(third) = gue::hop(tables, others.candidate(2), backend)
-        && others.candidate(3) == 0
-    {
+    if let Some([first, second, third]) = three(tables, hash, id, backend) {
         open_v6(packet, segment, CANDIDATES_V6)?;
         let len = outer_len - IPV6_LEN;
         let [a, b, c, d, e, f, g, h, i, j] = outer_v6(segment, PROTOCOL_UDP, len, hash, backend);
@@ -141,6 +131,24 @@ pub fn candidates_v6<P: Packet, T: Tables>(
         return headers(packet, next_hop, ETHERTYPE_IPV6, header).ok_or(Verdict::DropNoRoom.into());
     }
     Err(Exit::Encap)
+}
+
+/// The other candidates of the row of `hash`, if they are just three and all may have the packet.
+#[inline(always)]
+fn three<'t, T: Tables>(
+    tables: &'t T,
+    hash: u64,
+    id: u16,
+    backend: &BackendValue,
+) -> Option<[&'t BackendValue; HOPS as usize]> {
+    let others = gue::others(tables, hash, id, backend);
+    if others.candidate(3) != 0 {
+        return None;
+    }
+    let first = gue::hop(tables, others.candidate(0), backend)?;
+    let second = gue::hop(tables, others.candidate(1), backend)?;
+    let third = gue::hop(tables, others.candidate(2), backend)?;
+    Some([first, second, third])
 }
 
 /// Takes one from the TTL, and opens room for an IPv4 header and `shim` octets.

@@ -137,7 +137,7 @@ fn what_is_not_for_a_vip_leaves_soon() {
 fn modes_have_their_price() {
     for (name, mode, added, most) in [
         ("GUE", BackendMode::GUE, 32, 427),
-        ("GUE with candidates", BackendMode::GUE_CANDIDATES, 56, 564),
+        ("GUE with candidates", BackendMode::GUE_CANDIDATES, 56, 561),
         ("GUE variant 1", BackendMode::GUE_DIRECT, 28, 762),
         ("L2", BackendMode::L2, 0, 567),
     ] {
