@@ -159,6 +159,27 @@ async fn what_begins_to_fail_is_tried_again_soon_whatever_has_failed_for_long() 
 }
 
 #[tokio::test]
+async fn a_pass_without_news_makes_nothing_anew_and_still_sees_what_was_taken_away() {
+    let (hops, truth) = truth();
+    let mut running = start(hops, &truth);
+    running.until("announced", is_v1_told).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let passes = running.status.borrow().passes;
+        running.health.send_replace(Arc::default());
+        running.until("a look at the verdicts", |status| status.passes > passes).await;
+        seen.push((Arc::clone(&running.status.borrow().vips), running.shared.world().log.len()));
+    }
+    assert!(Arc::ptr_eq(&seen[1].0, &seen[3].0), "the status was made anew");
+    assert_eq!(seen[1].1, seen[3].1, "{:?}", running.shared.world().log);
+    running.shared.world().is_attached = false;
+    running.health.send_replace(Arc::default());
+    let shared = running.shared.clone();
+    running.until("attached again", |_| shared.world().is_attached).await;
+    assert_eq!(running.shared.world().log.last().map(String::as_str), Some("attach"));
+}
+
+#[tokio::test]
 async fn questions_are_answered_and_detach_ends_the_loop() {
     let (hops, truth) = truth();
     let mut running = start(hops, &truth);

@@ -7,14 +7,15 @@ use weir_dataplane::forwarding::BackendState;
 use weir_health::{Adopted, CheckKey, Route, Verdict};
 
 use super::model::{
-    Bench, DRAIN_WAIT, backend_address, no_route, one_vip, vip_address, vip_prefix, with_check, with_pool,
-    with_service, with_vip,
+    Bench, DRAIN_WAIT, backend_address, empty_document, no_route, one_vip, vip_address, vip_prefix,
+    with_check, with_pool, with_service, with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
-use crate::model::OnAllDown;
+use crate::model::{Document, OnAllDown};
 use crate::overrides::{OverrideState, Target};
 use crate::reconcile::checks;
 use crate::reconcile::fake::Fate;
+use crate::reconcile::memory::Made;
 use crate::reconcile::plan::StepKind;
 
 const HTTP: &str = "198.51.100.1:80";
@@ -39,6 +40,40 @@ impl Bench {
         let (_, target) = world.kernel.values().next().expect("a service");
         target.state.pools["p1"].backends[name].state
     }
+}
+
+/// Three VIPs, each over a checked pool of its own.
+fn three_pools() -> Document {
+    (1..=3).fold(empty_document(), |document, n| {
+        with_check(with_service(with_pool(with_vip(document, n), n, &[Active, Active]), n, 80, n), n)
+    })
+}
+
+/// The comparison with what would be made from nothing is in [`Bench::desired`].
+#[tokio::test]
+async fn a_verdict_makes_its_pool_anew_and_no_other() {
+    let mut bench = Bench::new(three_pools());
+    bench.calls().await;
+    assert_eq!(bench.made, Some(Made::All));
+    bench.all_checks(Verdict::Up);
+    bench.calls().await;
+    let of = |pools: &[&str]| Some(Made::Of(pools.iter().map(|name| (*name).to_owned()).collect()));
+    assert_eq!(bench.made, of(&["p1", "p2", "p3"]));
+    bench.calls().await;
+    assert_eq!(bench.made, of(&[]), "nothing was heard");
+    bench.one_check("p2", "b1", "198.51.100.2:80", Verdict::Down);
+    bench.calls().await;
+    assert_eq!((bench.made.clone(), bench.condition("p2", "b1")), (of(&["p2"]), "failed"));
+    // What all pools may hang on makes all anew.
+    bench.set_override(backend("b0"), Some(OverrideState::Drain));
+    bench.calls().await;
+    assert_eq!(bench.made, Some(Made::All));
+    bench.hops.insert(backend_address(3, 1), Err(no_route()));
+    bench.calls().await;
+    assert_eq!((bench.made.clone(), bench.condition("p3", "b1")), (Some(Made::All), "unresolved"));
+    bench.document.vips.get_mut("v3").expect("there").announce.on_all_down = OnAllDown::Keep;
+    bench.calls().await;
+    assert_eq!(bench.made, Some(Made::All));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
 use crate::reconcile::fake::Shared;
 use crate::reconcile::first_results::FirstResults;
 use crate::reconcile::gate::{Gates, Outcome};
-use crate::reconcile::memory::{Memory, World};
+use crate::reconcile::memory::{Made, Memory, World};
 use crate::reconcile::plan::{self, Observed, StepKind};
 use crate::reconcile::ports::PortError;
 use crate::reconcile::{apply, checks};
@@ -200,6 +200,8 @@ pub(super) struct Bench {
     pub(super) gates: Gates,
     pub(super) first_results: FirstResults,
     pub(super) now: Instant,
+    /// What was made anew by the last [`Self::desired`].
+    pub(super) made: Option<Made>,
     wake_at: Option<Instant>,
     world: Option<World>,
     memory: Memory,
@@ -218,6 +220,7 @@ impl Bench {
             gates: Gates::default(),
             first_results: FirstResults::default(),
             now: Instant::now(),
+            made: None,
             wake_at: None,
             world: None,
             memory: Memory::default(),
@@ -263,7 +266,8 @@ impl Bench {
             admin: self.admin,
         });
         from_nothing.decide(&mut self.gates.clone(), self.now);
-        let (mut desired, _) = self.memory.desired(world, readings, &self.first_results);
+        let (mut desired, made) = self.memory.desired(world, readings, &self.first_results);
+        self.made = Some(made);
         let gates = desired.decide(&mut self.gates, self.now);
         self.wake_at = [gates, self.first_results.wake_at()].into_iter().flatten().min();
         assert_eq!(desired, from_nothing);
