@@ -26,6 +26,7 @@ mod agents_open_only_our_tunnels;
 mod all_backends_down;
 mod an_agent_is_killed_and_stopped;
 mod an_interrupt_leaves_nothing_behind;
+mod an_mtu_that_shrinks_is_learnt;
 mod an_uplink_flap_comes_back;
 mod backends_that_misbehave_are_named_by_code;
 mod bad_input_attaches_nothing;
