@@ -81,5 +81,5 @@ pub use tap::Tap;
 pub use tor::{Daemon, Learnt, Notice, Tor, TorSession, Transport};
 pub use tunnel::TunnelSyn;
 pub use two_switches::{SWITCH_MACS, TwoSwitches};
-pub use wait::{fair, wait_until};
+pub use wait::{fair, slowness, wait_until};
 pub use xdp_pass::XdpPass;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Waiting for a condition: polled until it holds or the deadline passes, never slept for.
 
+use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,10 +21,24 @@ impl std::fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// `limit`, or more on a machine that says it is slow (`WEIR_SLOWNESS`, a factor): an emulated one.
+/// How much slower than the metal the machine says it is (`WEIR_SLOWNESS`, a factor): an emulated one.
+///
+/// # Panics
+/// If it says something else than a whole number from 1: limits that fit nothing would be held to for hours.
+pub fn slowness() -> u32 {
+    std::env::var_os("WEIR_SLOWNESS").map_or(1, |text| {
+        factor(&text)
+            .unwrap_or_else(|| panic!("WEIR_SLOWNESS is a whole number from 1, found {}", text.display()))
+    })
+}
+
+fn factor(text: &OsStr) -> Option<u32> {
+    text.to_str()?.parse().ok().filter(|factor| *factor > 0)
+}
+
+/// `limit`, or more on a machine of some [`slowness`].
 pub fn fair(limit: Duration) -> Duration {
-    let factor = std::env::var("WEIR_SLOWNESS").ok().and_then(|factor| factor.parse().ok());
-    limit * factor.unwrap_or(1)
+    limit * slowness()
 }
 
 /// Asks until `look` succeeds; its error says why not yet. After `limit`, made [`fair`], the last such error is returned.
@@ -68,6 +83,15 @@ mod tests {
             wait_until::<()>("it", Duration::from_secs(60), || Err(Ended("weir ended".into()).into()));
         assert_eq!(format!("{:#}", error.expect_err("it never holds")), "waited for it: weir ended");
         assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_factor_is_a_whole_number_from_1() {
+        let factor = |text: &str| factor(OsStr::new(text));
+        assert_eq!((factor("1"), factor("10")), (Some(1), Some(10)));
+        for text in ["", "0", "-1", "1.5", "ten", "10 "] {
+            assert_eq!(factor(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::Report;
 type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const RULES: &[Rule] = &[
-    ("weir-agent", &["weir-dataplane", "weir-dataplane-core"], &[]),
+    ("weir-agent", &["weir-dataplane", "weir-dataplane-core"], &["weir-lab"]),
     ("weir-api", &[], &[]),
     (
         "weir-appliance",

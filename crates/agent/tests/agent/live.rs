@@ -121,9 +121,7 @@ fn metric(line: &str) -> Option<f64> {
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    // An emulated machine says how slow it is.
-    let slowness = std::env::var("WEIR_SLOWNESS").map_or(1, |factor| factor.parse().unwrap());
-    let deadline = Instant::now() + PATIENCE * slowness;
+    let deadline = Instant::now() + weir_lab::fair(PATIENCE);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(1));

@@ -10,6 +10,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use weir_lab::{fair, slowness};
+
 use super::*;
 
 /// Longest wait for anything the kernel does in these tests (a neighbour fails after 3 s).
@@ -113,16 +115,6 @@ fn start(destinations: &[&str]) -> (NextHopHandle, watch::Receiver<Arc<NextHops>
     handle.set_destinations(destinations.iter().map(|text| addr(text)).collect());
     let published = handle.watch();
     (handle, published)
-}
-
-/// How much slower than the metal the machine says it is: an emulated one.
-fn slowness() -> u32 {
-    std::env::var("WEIR_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
-}
-
-/// `limit`, or more on a slow machine.
-fn fair(limit: Duration) -> Duration {
-    limit * slowness()
 }
 
 fn took(what: &str, since: Instant, limit: Duration) {
