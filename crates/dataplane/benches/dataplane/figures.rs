@@ -31,6 +31,12 @@ impl Spread {
     }
 }
 
+/// The median over the rounds of `above` / `below`.
+pub fn paired(above: &[f64], below: &[f64]) -> f64 {
+    let ratios: Vec<f64> = above.iter().zip(below).map(|(above, below)| above / below).collect();
+    Spread::of(&ratios).median
+}
+
 /// A goal of the project and what was measured.
 #[derive(Debug, Clone)]
 pub struct Goal {
@@ -40,6 +46,8 @@ pub struct Goal {
     pub measure: String,
     /// What came out; less is better.
     pub value: f64,
+    /// Of a ratio of least times: the median of the rounds' ratios, which tells how steady it is.
+    pub paired: Option<f64>,
     /// Must, target, stretch.
     pub limits: [f64; 3],
     /// Whether the bench fails when it is missed.
@@ -49,7 +57,13 @@ pub struct Goal {
 impl Goal {
     /// A goal that is told and does not fail the bench.
     pub fn told(number: &str, measure: &str, value: f64, limits: [f64; 3]) -> Self {
-        Self { number: number.to_owned(), measure: measure.to_owned(), value, limits, gates: false }
+        let (number, measure) = (number.to_owned(), measure.to_owned());
+        Self { number, measure, value, paired: None, limits, gates: false }
+    }
+
+    /// With the median of the rounds' ratios beside it.
+    pub fn beside(self, paired: f64) -> Self {
+        Self { paired: Some(paired), ..self }
     }
 
     /// A goal that fails the bench when it is missed.
@@ -65,15 +79,18 @@ impl Goal {
     /// As it stands in a report.
     pub fn json(&self) -> Value {
         let [must, target, stretch] = self.limits;
-        json!({"number": self.number, "measure": self.measure, "value": hundredths(self.value), "must": must,
-            "target": target, "stretch": stretch, "held": self.held()})
+        json!({"number": self.number, "measure": self.measure, "value": hundredths(self.value),
+            "paired_median": self.paired.map(hundredths), "must": must, "target": target, "stretch": stretch,
+            "held": self.held()})
     }
 
     /// From a report.
     fn of_json(goal: &Value) -> Option<Self> {
         let limit = |key: &str| goal[key].as_f64();
         let limits = [limit("must")?, limit("target")?, limit("stretch")?];
-        Some(Self::told(goal["number"].as_str()?, goal["measure"].as_str()?, goal["value"].as_f64()?, limits))
+        let read =
+            Self::told(goal["number"].as_str()?, goal["measure"].as_str()?, goal["value"].as_f64()?, limits);
+        Some(Self { paired: goal["paired_median"].as_f64(), ..read })
     }
 
     fn word(&self) -> &'static str {
@@ -90,15 +107,16 @@ impl Goal {
 /// The table of goals.
 pub fn print_goals<'g>(goals: impl IntoIterator<Item = &'g Goal>) {
     println!(
-        "{:<4} {:<58} {:>9} {:>9} {:>9} {:>9}  result",
-        "goal", "measure", "value", "must", "target", "stretch"
+        "{:<4} {:<58} {:>9} {:>9} {:>9} {:>9} {:>9}  result",
+        "goal", "measure", "value", "paired", "must", "target", "stretch"
     );
     for goal in goals {
         let [must, target, stretch] = goal.limits;
         let gate = if goal.gates { " (gate)" } else { "" };
         let digits = if must > 1000.0 { 0 } else { 2 };
+        let paired = goal.paired.map_or_else(String::new, |paired| format!("{paired:.2}"));
         println!(
-            "{:<4} {:<58} {:>9.digits$} {must:>9.digits$} {target:>9.digits$} {stretch:>9.digits$}  {}{gate}",
+            "{:<4} {:<58} {:>9.digits$} {paired:>9} {must:>9.digits$} {target:>9.digits$} {stretch:>9.digits$}  {}{gate}",
             goal.number,
             goal.measure,
             goal.value,
