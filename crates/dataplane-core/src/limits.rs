@@ -13,7 +13,7 @@ pub const BYTES_PER_FLOW_SLOT: u64 = 8;
 /// Bytes of the kernel's maps for each row.
 pub const BYTES_PER_ROW: u64 = 8;
 /// Bytes of the kernel's maps whatever the capacities.
-pub const BYTES_FIXED: u64 = 7 << 19;
+pub const BYTES_FIXED: u64 = 4 << 20;
 /// Bytes of the kernel's maps for each CPU, whatever the capacities.
 pub const BYTES_PER_CPU: u64 = 64 << 10;
 
@@ -27,8 +27,9 @@ pub const BACKENDS_DEFAULT: u32 = 16_384;
 pub const BACKENDS_HARD_MAX: u32 = 65_535;
 /// Pools; never more than services are useful. 16 bytes each.
 pub const POOLS_DEFAULT: u32 = 16_384;
-/// Distinct next hops. 24 bytes each.
-pub const NEXT_HOPS_MAX: u32 = 4_096;
+/// Distinct next hops: one for each backend where all are on the link, and as many that changed and may still be read. 24
+/// bytes each.
+pub const NEXT_HOPS_MAX: u32 = 32_768;
 /// Next hops of one backend.
 pub const NEXT_HOPS_PER_BACKEND: usize = 4;
 /// Flow slots, a power of two: 8 bytes each, so 4,194,304 take 32 MiB.

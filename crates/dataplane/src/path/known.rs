@@ -22,7 +22,7 @@ pub const MTU_MIN: u16 = 1_280 + 112;
 /// Told MTUs that are news in one second; what is told beyond is told again, since packets go on being too large.
 ///
 /// Each new MTU of a path is another entry of the table of next hops, and the one before it is in grace for a second:
-/// without a bound, whoever invents messages fills that table (4,096) and keeps next hops that are needed out of it.
+/// without a bound, whoever invents messages fills that table (`NEXT_HOPS_MAX`) and keeps next hops that are needed out of it.
 pub const NEWS_PER_SECOND: u32 = 512;
 const NEWS_WINDOW: Duration = Duration::from_secs(1);
 const _: () = assert!(NEWS_PER_SECOND * 4 <= weir_dataplane_core::limits::NEXT_HOPS_MAX);

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::MapData;
 use weir_dataplane::forwarding::{Algorithm, Backend, BackendState, Protocol};
+use weir_dataplane::next_hop::NextHop;
 use weir_dataplane::{Capacity, Dataplane};
 use weir_dataplane_core::limits::{
     BACKENDS_DEFAULT, BYTES_FIXED, BYTES_PER_BACKEND, BYTES_PER_CPU, BYTES_PER_FLOW_SLOT, BYTES_PER_ROW,
@@ -14,7 +15,7 @@ use weir_dataplane_core::limits::{
 };
 use weir_dataplane_core::{Verdict, names};
 
-use crate::support::bed::{PinDir, State, capacity, config};
+use crate::support::bed::{PinDir, State, capacity, config, hop};
 use crate::support::build::{ACK, Frame, SYN};
 use crate::support::pair::Pair;
 
@@ -128,7 +129,8 @@ fn pools_beyond_the_limits_are_refused_before_any_work() {
     dataplane.detach().unwrap();
 }
 
-/// 16,384 services, each with its own VIP, and 16,384 backends at once: the last of each is served like the first.
+/// 16,384 services, each with its own VIP, and 16,384 backends, each on the link, at once: the last of each is served like the
+/// first.
 #[test]
 #[ignore = "needs root and a private bpffs"]
 fn full_tables_forward_to_the_last() {
@@ -147,6 +149,11 @@ fn full_tables_forward_to_the_last() {
         let backends: Vec<_> = (0..8).map(|n| (format!("b{n}"), address(128, 8 * pool + n))).collect();
         let backends: Vec<_> = backends.iter().map(|(name, at)| (name.as_str(), at.as_str())).collect();
         state = state.pool(&format!("p{pool}"), &backends);
+        for (number, (_, at)) in (8 * pool..).zip(&backends) {
+            let [_, _, high, low] = number.to_be_bytes();
+            let hop = NextHop { destination_mac: [2, 0, 0, 2, high, low], ..hop(1_500) };
+            state = state.next_hop(at, Some(hop));
+        }
         for service in 8 * pool..8 * (pool + 1) {
             let vip = address(0, service);
             state = state.service(&format!("s{service}"), &vip, Protocol::Tcp, 443, &format!("p{pool}"));
@@ -161,6 +168,7 @@ fn full_tables_forward_to_the_last() {
         assert_eq!(ran.action, 3, "service {service}");
         let [_, network, high, low] = outer_destination(&ran.frame).octets();
         assert_eq!(network, 128);
+        assert_eq!(ran.frame[..6], [2, 0, 0, 2, high, low], "by its own next hop");
         u32::from(high) << 8 | u32::from(low)
     };
     for service in (0..16_384).step_by(61).chain([16_383]) {

@@ -168,22 +168,32 @@ fn applies_that_fail_for_long_use_up_no_ids() {
 #[test]
 #[ignore = "needs root and a private bpffs"]
 fn next_hops_do_not_run_out_by_change() {
+    /// Backends whose paths change together.
+    const TOGETHER: u16 = 128;
     let pins = PinDir::new();
-    let mut dataplane = Dataplane::open(without_v6(&pins, capacity())).unwrap();
-    let usual = many(1);
+    let sizes = Capacity { rows: 262_144, ..capacity() };
+    let mut dataplane = Dataplane::open(without_v6(&pins, sizes)).unwrap();
+    let backends: Vec<(String, String)> =
+        (0..TOGETHER).map(|n| (format!("c{n}"), format!("10.2.0.{n}"))).collect();
+    let backends: Vec<(&str, &str)> =
+        backends.iter().map(|(name, at)| (name.as_str(), at.as_str())).collect();
+    let usual = many(1).pool("c", &backends).edit_pool("c", |pool| pool.max_backends = TOGETHER.into());
     let bad = usual.clone().pool("z", &[("b", "2001:db8::1")]);
     let with = |state: &State, number: u32| {
-        let [_, _, high, low] = number.to_be_bytes();
-        let hop =
-            weir_dataplane::next_hop::NextHop { destination_mac: [2, 0, 0, 1, high, low], ..hop(1_500) };
-        state.clone().next_hop("10.1.0.1", Some(hop))
+        let mut state = state.clone();
+        for (place, (_, address)) in (0..).zip(&backends) {
+            let [_, a, b, c] = (number * u32::from(TOGETHER) + place).to_be_bytes();
+            let hop = weir_dataplane::next_hop::NextHop { destination_mac: [2, 0, 0, a, b, c], ..hop(1_500) };
+            state = state.next_hop(address, Some(hop));
+        }
+        state
     };
     let mut waited = 0;
-    for number in 0..3 * NEXT_HOPS_MAX {
+    for number in 0..3 * NEXT_HOPS_MAX / u32::from(TOGETHER) {
         waited += with(&usual, number).apply(&mut dataplane).graces_waited;
     }
     println!("{} changes, packets under way waited for {waited} times", 3 * NEXT_HOPS_MAX);
-    for number in 0..2 * NEXT_HOPS_MAX {
+    for number in 0..2 * NEXT_HOPS_MAX / u32::from(TOGETHER) {
         let error = refused(&mut dataplane, &with(&bad, number));
         assert!(matches!(error, ApplyError::NoSource { .. }), "{error}");
     }
