@@ -35,9 +35,14 @@ pub(crate) fn registry(kernel: SharedKernel, addresses: IntGauge) -> Result<Regi
     Ok(registry)
 }
 
+/// Name and help of the gauge of addresses.
+const ADDRESSES: (&str, &str) =
+    ("weir_agent_addresses", "Addresses of this host that tunnel packets may be for.");
+
 /// Number of addresses that tunnel packets may be for.
 pub(crate) fn addresses_gauge() -> Result<IntGauge, prometheus::Error> {
-    IntGauge::new("weir_agent_addresses", "Addresses of this host that tunnel packets may be for.")
+    let (name, help) = ADDRESSES;
+    IntGauge::new(name, help)
 }
 
 /// The counters of the program.
@@ -126,5 +131,51 @@ impl Collector for KernelCollector {
             mss_packets.filled(mss.iter().map(|(verdict, count)| (verdict.name(), count.packets))),
         ]
         .concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use weir_dataplane_core::decap::AgentVerdict;
+    use weir_dataplane_core::mss::MssVerdict;
+
+    use super::*;
+
+    fn page(path: &str) -> String {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(path);
+        std::fs::read_to_string(file).unwrap()
+    }
+
+    /// First cells of a page's tables, of those that are code.
+    fn firsts(page: &str) -> BTreeSet<&str> {
+        let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect()
+    }
+
+    #[test]
+    fn the_reference_has_every_metric_and_no_other() {
+        let page = page("reference/agent.md");
+        let (name, help) = ADDRESSES;
+        let counters =
+            FAMILIES.map(|Family { name, help, label }| (name, format!("counter | `{label}` | {help}")));
+        let all = counters.into_iter().chain([(name, format!("gauge | | {help}"))]);
+        for (name, row) in all.clone() {
+            assert!(page.contains(&format!("| `{name}` | {row} |\n")), "{name}: {row}");
+        }
+        let listed = firsts(&page).into_iter().filter(|name| name.starts_with("weir_agent_"));
+        assert_eq!(listed.collect::<BTreeSet<_>>(), all.map(|(name, _)| name).collect());
+    }
+
+    #[test]
+    fn values_of_labels_are_explained() {
+        let (reference, troubleshoot) = (page("reference/agent.md"), page("operating/troubleshoot.md"));
+        let (_, results) = reference.split_once("| result |").unwrap();
+        assert_eq!(firsts(results), MssVerdict::ALL.iter().map(|verdict| verdict.name()).collect());
+        let (_, verdicts) = troubleshoot.split_once("weir_agent_packets_total").unwrap();
+        let (verdicts, _) = verdicts.split_once("\n`tcpdump`").unwrap();
+        assert_eq!(firsts(verdicts), AgentVerdict::ALL.iter().map(|verdict| verdict.name()).collect());
     }
 }

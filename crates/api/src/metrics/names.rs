@@ -114,7 +114,7 @@ metrics! {
     HEALTHCHECK_OVERLOADED = Gauge "weir_healthcheck_overloaded" []
         "Whether the checker cannot keep its times; no backend goes down meanwhile.";
     HEALTHCHECK_PATH_PACKETS = Counter "weir_healthcheck_path_packets_total" ["outcome"]
-        "Packets of checks by what the path into the tunnel did with them.";
+        "Packets of checks by what the path into the tunnel did with them: encapsulated, or dropped as stray, unknown_backend, unresolved, not_ip, failed.";
     XDP_PACKETS = Counter "weir_xdp_packets_total" ["uplink", "verdict"]
         "Packets by the way they left the program; several uplinks are counted together and named in one label, with commas.";
     XDP_LOST = Counter "weir_xdp_lost_frames_total" ["reason"]

@@ -46,8 +46,8 @@ pub(super) const ANNOUNCE: Shape = Shape {
             "on_all_down",
             Values::Words(|| words(ON_ALL_DOWN)),
             "\"withdraw\"",
-            "With no usable backend: other sites take over, or the VIP stays with the least preference (GRACEFUL_SHUTDOWN, RFC 8326), \
-             or it stays as it is",
+            "With no usable backend, or less than `low` for `down_hold`: other sites take over, or the VIP stays with the least preference \
+             (GRACEFUL_SHUTDOWN, RFC 8326), or it stays as it is. None of them announces a VIP that was not announced",
         ),
         Key::or(
             "require",

@@ -71,13 +71,13 @@ const CAPACITY: Shape = Shape {
             "services",
             Values::Number(1..=limits::SERVICES_HARD_MAX),
             "16384",
-            "Services; as many VIPs and as many pools. About 250 bytes each, and 24 bytes per CPU",
+            "Services; as many VIPs and as many pools. At most 416 bytes for all three, and 24 bytes per CPU",
         ),
         Key::or(
             "backends",
             Values::Number(1..=limits::BACKENDS_HARD_MAX),
             "16384",
-            "Backends over all pools; 64 bytes each, and 16 bytes per CPU",
+            "Backends over all pools; at most 72 bytes each, and 24 bytes per CPU",
         ),
         Key::or(
             "flow_slots",

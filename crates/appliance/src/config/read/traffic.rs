@@ -73,8 +73,8 @@ const SERVICE: Shape = Shape {
             "affinity",
             Values::Words(|| words(AFFINITIES)),
             "\"flow\"",
-            "What goes to one backend: a flow; `source`: all that a client sends to the VIP; `source-port`: all that it sends to this \
-             port",
+            "What goes to one backend: a flow; `source`: all that a client sends to one address of the VIP, to services with this affinity \
+             and the same pool; `source-port`: all that it sends to this port",
         ),
         Key::or(
             "fragments",
