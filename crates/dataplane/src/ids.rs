@@ -54,9 +54,9 @@ impl Ids {
         Ok((id, true))
     }
 
-    /// Whether somebody wants `identity`.
-    pub(crate) fn is_in_use(&self, identity: Identity) -> bool {
-        self.by_identity.get(&identity).is_some_and(|id| !self.retired.contains(id))
+    /// The id of `identity`, if somebody wants it.
+    pub(crate) fn in_use(&self, identity: Identity) -> Option<u32> {
+        self.by_identity.get(&identity).copied().filter(|id| !self.retired.contains(id))
     }
 
     /// Retires every id in use that is not `wanted`; gives those newly retired.
@@ -119,9 +119,9 @@ mod tests {
         assert_eq!(ids.retain(|_| false), vec![1]);
         assert_eq!(ids.want(20), Ok((2, true)));
         assert_eq!(ids.want(30), Err(NoneFree));
-        assert_eq!((ids.is_in_use(10), ids.is_in_use(20), ids.is_in_use(30)), (false, true, false));
+        assert_eq!([10, 20, 30].map(|identity| ids.in_use(identity)), [None, Some(2), None]);
         assert_eq!(ids.want(10), Ok((1, false)));
-        assert!(ids.is_in_use(10));
+        assert_eq!(ids.in_use(10), Some(1));
     }
 
     #[test]

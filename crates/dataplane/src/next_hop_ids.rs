@@ -12,7 +12,9 @@ use crate::regions::GRACE;
 
 /// More distinct next hops than the table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {NEXT_HOPS_MAX} distinct next hops")]
+#[error(
+    "more than {NEXT_HOPS_MAX} distinct next hops: reach backends by routers instead of directly, or spread them over more appliances"
+)]
 pub struct TooMany;
 
 /// What lies in the next-hop table.

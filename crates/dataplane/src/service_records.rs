@@ -45,7 +45,7 @@ pub(crate) struct VipRecord {
 /// them it is for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "services `{first}` and `{second}` both send fragments to {vip} by source, but not alike: give them one pool, one affinity and one idle time"
+    "services `{first}` and `{second}` both send fragments to {vip} by source, but not alike: give them one pool, affinity, idle time and `flow_table`"
 )]
 pub struct AmbiguousFragments {
     /// The VIP.

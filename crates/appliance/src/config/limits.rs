@@ -7,8 +7,8 @@ use std::time::Duration;
 pub(super) use weir_dataplane::rows::row_count;
 use weir_dataplane::rows::{ROWS_MAX, ROWS_MIN, SCORES_MAX};
 pub(super) use weir_dataplane_core::limits::{
-    BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX, ROWS_DEFAULT,
-    SERVICES_DEFAULT,
+    BACKENDS_DEFAULT, BACKENDS_HARD_MAX, FLOW_SLOTS_DEFAULT, FLOW_SLOTS_HARD_MAX, IDLE_S_MAX,
+    PREFIXES_MAX as VIP_PREFIXES_MAX, ROWS_DEFAULT, SERVICES_DEFAULT,
 };
 use weir_health::Timing;
 

@@ -8,6 +8,9 @@
 //!
 //! Pools that are wanted as they are in force, and services likewise, are not looked at (`in_force`). Each step compares before
 //! it writes, so an apply that failed half-way is finished by the next, and applying the same state twice writes nothing.
+//!
+//! What stands against one pool holds up nobody else: the other pools are brought to what is wanted, and so are the services, as
+//! far as their pools have rows, if need be those of before. Only the last step waits until nothing stands against any.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,14 +19,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::maps::MapError;
-use weir_dataplane_core::limits::IDLE_S_MAX;
+use weir_dataplane_core::limits::{IDLE_S_MAX, PREFIXES_MAX};
 use weir_dataplane_core::rendezvous::PoolSeed;
 use weir_dataplane_core::{BackendFlags, BackendValue, PoolValue};
 
 use super::in_force::{self, PoolInForce};
 use super::tables::{RowsOf, Unfinished};
 use super::{Dataplane, carriage};
-use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool, Service};
+use crate::forwarding::{Backend, BackendState, ForwardingState, OnFailed, Pool};
 use crate::identity;
 use crate::ids::NoneFree;
 use crate::kernel::grace;
@@ -47,7 +50,14 @@ pub struct Applied {
     pub examined: u32,
     /// Times that packets under way were waited for, since rows or next hops changed faster than their grace times end.
     pub graces_waited: u32,
+    /// Such a wait gave no next hop back: further pools do not try again.
+    waits_in_vain: bool,
 }
+
+/// What gives room, as documents call it.
+pub(super) const SERVICES_KEY: &str = "capacity.services";
+const BACKENDS_KEY: &str = "capacity.backends";
+const ROWS_KEY: &str = "capacity.rows";
 
 /// Times that one apply waits for packets under way so that next hops can be reused, at most; each takes milliseconds. What is
 /// not done then is an error, and done by the next apply.
@@ -65,18 +75,28 @@ pub enum ApplyError {
         pool: String,
     },
     /// A table is full.
-    #[error("no room for another {what} (`{name}`): raise its capacity")]
+    #[error("no room for another {what} (`{name}`): raise `{key}` and restart")]
     Full {
         /// Kind of object.
         what: &'static str,
         /// Which one did not fit.
         name: String,
+        /// What gives it room, as documents call it.
+        key: &'static str,
+    },
+    /// There are more VIPs that are prefixes than their table holds.
+    #[error(
+        "{found} VIPs are prefixes, {PREFIXES_MAX} are possible: give VIPs that lie side by side one prefix, or single addresses"
+    )]
+    TooManyPrefixes {
+        /// How many there are.
+        found: usize,
     },
     /// The next-hop table is full.
     #[error(transparent)]
     NextHops(#[from] TooMany),
     /// The row table is full.
-    #[error("rows of pool `{pool}`")]
+    #[error("no room for the rows of pool `{pool}`: raise `{ROWS_KEY}` and restart, or lower `max_backends`")]
     RowsFull {
         /// The pool.
         pool: String,
@@ -94,7 +114,9 @@ pub enum ApplyError {
         source: RowsError,
     },
     /// The mode names a pool's backends to each other, and they are not of one address family.
-    #[error("pool `{pool}` has backends of both address families: mode gue with candidates needs one")]
+    #[error(
+        "pool `{pool}` has backends of both address families: mode gue with candidates needs one, make a pool for each"
+    )]
     MixedFamilies {
         /// The pool.
         pool: String,
@@ -137,11 +159,18 @@ pub enum ApplyError {
 /// is unresolved.
 pub type NextHops = BTreeMap<IpAddr, Vec<NextHop>>;
 
+impl Applied {
+    fn may_wait(&self) -> bool {
+        self.graces_waited < GRACES_MAX && !self.waits_in_vain
+    }
+}
+
 impl Dataplane {
     /// Puts the whole of `wanted` in force. What equals the part of it that is in force already is not looked at again.
     ///
     /// # Errors
-    /// [`ApplyError`]. Nothing is taken away before everything new is in place.
+    /// The first [`ApplyError`]. All that it does not concern is in force then, but nothing is taken away before everything new
+    /// is in place.
     pub fn set_forwarding(
         &mut self,
         wanted: &ForwardingState,
@@ -179,19 +208,16 @@ impl Dataplane {
             .filter(|(name, pool)| held.pools.get(*name).is_none_or(|held| !held.is(pool, next_hops)))
             .collect();
         let is_same_set = was_settled && held.pools.keys().eq(wanted.pools.keys());
-        if !has_services || !is_same_set {
-            for (name, service) in &wanted.services {
-                check_pool(name, service, wanted)?;
-            }
-        }
-        if let Some((pool, _)) = changed.iter().find(|(_, pool)| carriage::mixes_families(pool)) {
-            return Err(ApplyError::MixedFamilies { pool: (*pool).clone() });
-        }
         self.apply_limits(&wanted.limits, &mut applied);
+        // A backend that fails or moves is not to wait until somebody has mended another pool.
+        let mut outcome = Ok(());
         for (name, pool) in &changed {
-            self.apply_pool(name, pool, next_hops, &mut applied)?;
+            outcome = outcome.and(self.apply_pool(name, pool, next_hops, &mut applied));
         }
-        self.apply_services(wanted, has_services, &mut applied)?;
+        let are_pools_there = if has_services && is_same_set { Ok(()) } else { check_pools(wanted) };
+        let services = are_pools_there.and_then(|()| self.apply_services(wanted, has_services, &mut applied));
+        outcome.and(services)?;
+        self.settle_limits(&wanted.limits, &mut applied);
         if !is_same_set || !changed.is_empty() {
             self.retire(wanted, &mut applied);
         }
@@ -226,12 +252,9 @@ impl Dataplane {
         next_hops: &NextHops,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
-        // Until all is written, nothing is known of it.
-        let before = self.tables.in_force.pools.remove(name);
-        let was_named = self.tables.unnamed.insert(name.to_owned());
         let identity = identity::pool(name);
-        let full = |_: NoneFree| ApplyError::Full { what: "pool", name: name.to_owned() };
-        let was_in_use = self.tables.pools.is_in_use(identity);
+        let full = |_: NoneFree| ApplyError::Full { what: "pool", name: name.to_owned(), key: SERVICES_KEY };
+        let was_in_use = self.tables.pools.in_use(identity).is_some();
         let (id, new) = self.tables.pools.want(identity).map_err(full)?;
         if new {
             self.maps.pools.write(id, &PoolValue { rows: 0, identity });
@@ -239,6 +262,12 @@ impl Dataplane {
         if !was_in_use {
             self.tables.unfinished.pools.insert(id, name.to_owned());
         }
+        if carriage::mixes_families(pool) {
+            return Err(ApplyError::MixedFamilies { pool: name.to_owned() });
+        }
+        // Until all is written, nothing is known of it.
+        let before = self.tables.in_force.pools.remove(name);
+        let was_named = self.tables.unnamed.insert(name.to_owned());
         applied.examined += 1;
         let mut members = Vec::with_capacity(pool.backends.len());
         let mut held = PoolInForce {
@@ -283,8 +312,11 @@ impl Dataplane {
         applied: &mut Applied,
     ) -> Result<(u16, Vec<u16>), ApplyError> {
         let identity = identity::backend(pool_name, name, backend.address, pool.mode);
-        let full = |_: NoneFree| ApplyError::Full { what: "backend", name: format!("{pool_name}.{name}") };
-        let was_in_use = self.tables.backends.is_in_use(identity);
+        let full = |_: NoneFree| {
+            let name = format!("{pool_name}.{name}");
+            ApplyError::Full { what: "backend", name, key: BACKENDS_KEY }
+        };
+        let was_in_use = self.tables.backends.in_use(identity).is_some();
         let (id, new) = self.tables.backends.want(identity).map_err(full)?;
         self.tables.backend_pools.insert(id, pool_id);
         if !was_in_use {
@@ -322,10 +354,12 @@ impl Dataplane {
         let mut ids = Vec::with_capacity(hops.len());
         for value in hops.iter().map(next_hop_ids::value) {
             let (id, new) = match self.tables.next_hops.want(value, Self::now()) {
-                Err(TooMany) if applied.graces_waited < GRACES_MAX => {
+                Err(TooMany) if applied.may_wait() => {
                     applied.graces_waited += 1;
                     self.free_next_hops(&ids);
-                    self.tables.next_hops.want(value, Self::now())
+                    let outcome = self.tables.next_hops.want(value, Self::now());
+                    applied.waits_in_vain = outcome.is_err();
+                    outcome
                 }
                 outcome => outcome,
             }?;
@@ -547,12 +581,14 @@ impl Dataplane {
     }
 }
 
-/// That the service's pool is there.
-fn check_pool(name: &str, service: &Service, wanted: &ForwardingState) -> Result<(), ApplyError> {
-    if wanted.pools.contains_key(&service.pool) {
-        return Ok(());
+/// That the services' pools exist.
+fn check_pools(wanted: &ForwardingState) -> Result<(), ApplyError> {
+    match wanted.services.iter().find(|(_, service)| !wanted.pools.contains_key(&service.pool)) {
+        None => Ok(()),
+        Some((name, service)) => {
+            Err(ApplyError::UnknownPool { service: name.clone(), pool: service.pool.clone() })
+        }
     }
-    Err(ApplyError::UnknownPool { service: name.to_owned(), pool: service.pool.clone() })
 }
 
 /// What a backend in this state may receive, as bits.

@@ -7,7 +7,7 @@
 //! 2. prefixes that go: their addresses are the host's from then on,
 //! 3. services, markers and records of fragments, what goes first,
 //! 4. prefixes that come: all that they lead to is there,
-//! 5. the knobs as they shall be, with the word that makes programs ask for prefixes at all.
+//! 5. the word that makes programs ask for prefixes at all, and when all else is in force the limits as they shall be.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use weir_dataplane_core::limits::{IDLE_S_MAX, PREFIXES_MAX};
 use weir_dataplane_core::{Knobs, ServiceKey, ServiceValue};
 
 use super::Dataplane;
-use super::apply::{Applied, ApplyError, map_error};
+use super::apply::{Applied, ApplyError, SERVICES_KEY, map_error};
 use super::in_force::ServicesInForce;
 use crate::forwarding::{ForwardingState, Limits, Service, VipPrefix};
 use crate::identity;
@@ -45,23 +45,52 @@ impl Dataplane {
         }
     }
 
+    /// Limits as they shall be: nothing in force uses others any more.
+    pub(super) fn settle_limits(&mut self, limits: &Limits, applied: &mut Applied) {
+        let flags = self.maps.knobs.read(0).flags;
+        self.write_knobs(&knobs(limits, flags), applied);
+    }
+
     /// Services and what belongs to their VIPs; if `has_services`, all of them are as they are in force.
+    ///
+    /// One whose pool has no rows, because something stands against the pool, is left out; were it in force already, on
+    /// another pool, then all services stay as they are.
     pub(super) fn apply_services(
         &mut self,
         wanted: &ForwardingState,
         has_services: bool,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
-        if !has_services {
+        if has_services {
+            return Ok(());
+        }
+        let leads = |service: &&Service| self.pool_id(&service.pool).is_some();
+        let is_held = |service: &Service| self.tables.service_map.contains_key(&service_key(service));
+        let mut left_out = wanted.services.values().filter(|service| !leads(service)).peekable();
+        if left_out.peek().is_none() {
             self.tables.in_force.services = None;
             self.change_services(wanted, applied)?;
             self.tables.in_force.services = Some(ServicesInForce::of(wanted));
+        } else if !left_out.any(is_held) {
+            let services = wanted.services.iter().filter(|(_, service)| leads(service));
+            let services = services.map(|(name, service)| (name.clone(), service.clone())).collect();
+            let rest = ForwardingState { services, vips: wanted.vips.clone(), ..ForwardingState::default() };
+            self.tables.in_force.services = None;
+            self.change_services(&rest, applied)?;
         }
         // Who copies errors is not for this state alone to say (`super::clones`).
-        let clones = self.maps.knobs.read(0).flags & Knobs::CLONES;
-        let flags = clones | if self.tables.prefixes.is_empty() { 0 } else { Knobs::PREFIXES };
-        self.write_knobs(&knobs(&wanted.limits, flags), applied);
+        let old = self.maps.knobs.read(0);
+        let prefixes = if self.tables.prefixes.is_empty() { 0 } else { Knobs::PREFIXES };
+        self.write_knobs(&Knobs { flags: old.flags & Knobs::CLONES | prefixes, ..old }, applied);
         Ok(())
+    }
+
+    /// Id of a pool that services may be led to: it is in force, or something stands against it and it has rows of before.
+    fn pool_id(&self, name: &str) -> Option<u32> {
+        match self.tables.in_force.pools.get(name) {
+            Some(held) => Some(held.id),
+            None => self.tables.pools.in_use(identity::pool(name)).filter(|id| self.has_rows(*id)),
+        }
     }
 
     fn change_services(&mut self, wanted: &ForwardingState, applied: &mut Applied) -> Result<(), ApplyError> {
@@ -74,9 +103,7 @@ impl Dataplane {
         let mut idles: BTreeMap<u32, u16> = BTreeMap::new();
         for (name, service) in &wanted.services {
             let id = self.service_id(name, service)?;
-            let held = self.tables.in_force.pools.get(&service.pool);
-            let pool =
-                held.expect("every service's pool was checked at the start, and is in force by now").id;
+            let pool = self.pool_id(&service.pool).expect("services without such a pool are left out");
             let idle = idle(name, service)?;
             let longest = idles.entry(pool).or_default();
             *longest = idle.max(*longest);
@@ -93,8 +120,7 @@ impl Dataplane {
         let prefixes: BTreeSet<_> =
             vips.keys().filter_map(|vip| service_records::prefix(&marker_key(*vip))).collect();
         if prefixes.len() > PREFIXES_MAX as usize {
-            let name = vips.keys().rfind(|vip| !vip.is_host()).map(|vip| vip.address.to_string());
-            return Err(ApplyError::Full { what: "prefix VIP", name: name.unwrap_or_default() });
+            return Err(ApplyError::TooManyPrefixes { found: prefixes.len() });
         }
         self.retire_prefixes(&prefixes, applied)?;
         self.switch_services(records, applied)?;
@@ -115,7 +141,10 @@ impl Dataplane {
         self.tables.vips.free_all_but(&identities.collect());
         let mut records = BTreeMap::new();
         for vip in vips {
-            let full = |_: NoneFree| ApplyError::Full { what: "VIP", name: vip.address.to_string() };
+            let full = |_: NoneFree| {
+                let name = vip.address.to_string();
+                ApplyError::Full { what: "VIP", name, key: SERVICES_KEY }
+            };
             let (id, _) = self.tables.vips.want(identity::vip(&marker_key(vip))).map_err(full)?;
             let answers_echo = wanted.vips.get(&vip).copied().unwrap_or_default().answers_echo;
             records.insert(vip, VipRecord { id, answers_echo });
@@ -124,7 +153,8 @@ impl Dataplane {
     }
 
     fn service_id(&mut self, name: &str, service: &Service) -> Result<u32, ApplyError> {
-        let full = |_: NoneFree| ApplyError::Full { what: "service", name: name.to_owned() };
+        let full =
+            |_: NoneFree| ApplyError::Full { what: "service", name: name.to_owned(), key: SERVICES_KEY };
         let (id, new) = self.tables.services.want(identity::service(&service_key(service))).map_err(full)?;
         if new {
             Self::reset_counter(&mut self.maps.service_counters, id).map_err(map_error("SERVICE_COUNTS"))?;

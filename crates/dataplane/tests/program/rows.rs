@@ -118,7 +118,11 @@ fn pools_beyond_the_limits_are_refused_before_any_work() {
             "1048576 rows of 2049 members need 2148532224 scores, more than 2147483648",
         ),
         (with(9, 8), "rows of pool `z`", "9 members in a pool of at most 8"),
-        (with(1, 128), "rows of pool `z`", "no 65536 rows in one piece are free of 65536"),
+        (
+            with(1, 128),
+            "no room for the rows of pool `z`: raise `capacity.rows` and restart, or lower `max_backends`",
+            "no 65536 rows in one piece are free of 65536",
+        ),
     ] {
         let error = dataplane.set_forwarding(&state.forwarding, &state.next_hops).expect_err("refused");
         let source = std::error::Error::source(&error).map(ToString::to_string);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Work is bounded by what changes, and what fails for long uses nothing up.
 
-use weir_dataplane::forwarding::{BackendState, Protocol};
+use weir_dataplane::forwarding::{BackendState, GueVariant, Mode, Protocol};
 use weir_dataplane::{ApplyError, Capacity, Dataplane, DataplaneConfig};
 use weir_dataplane_core::limits::NEXT_HOPS_MAX;
 
@@ -101,6 +101,59 @@ fn what_is_half_done_is_done_again() {
     };
     let expected = [of("p0", &["b0", "b1", "b2", "b3"]), of("p1", &["b0", "b9"]), of("p2", &["b0", "b9"])];
     assert_eq!(names, expected.concat());
+    dataplane.detach().unwrap();
+}
+
+/// What stands against a pool holds up no other pool and no service that can be led somewhere, and nothing is asked for twice.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn what_stands_against_one_pool_holds_up_no_other() {
+    let pins = PinDir::new();
+    let mut dataplane = Dataplane::open(config(&pins, capacity())).unwrap();
+    let good = many(3);
+    good.apply(&mut dataplane);
+    let action = |dataplane: &mut Dataplane, vip: &str| {
+        dataplane.run(&Frame::tcp("203.0.113.7", 5, vip, 80, SYN).octets()).unwrap().action
+    };
+    let mixed = |state: State, name: &str| {
+        state.pool(name, &[("b0", "10.9.0.1"), ("b6", "2001:db8::6")]).edit_pool(name, |pool| {
+            pool.mode = Mode::Gue { port: 6_080, variant: GueVariant::Candidates };
+        })
+    };
+
+    // A failed backend and another next hop in pools around one that cannot be, and a service of that one.
+    let mended = good
+        .clone()
+        .backend_state("p0", "b1", BackendState::Failed)
+        .next_hop("10.1.2.0", Some(hop(1_400)))
+        .service("new", "198.18.9.1", Protocol::Tcp, 80, "p2")
+        .service("more", "198.18.9.2", Protocol::Tcp, 80, "p1");
+    let bad = mixed(mended.clone(), "p1");
+    for _ in 0..2 {
+        let error = refused(&mut dataplane, &bad);
+        assert!(matches!(&error, ApplyError::MixedFamilies { pool } if pool == "p1"), "{error}");
+        for vip in ["198.18.0.0", "198.18.1.0", "198.18.9.1", "198.18.9.2"] {
+            assert_eq!(action(&mut dataplane, vip), 3, "{vip}");
+        }
+    }
+    let applied = mended.apply(&mut dataplane);
+    assert_eq!((applied.examined, applied.writes), (0, 0), "all but the bad pool was in force");
+
+    // A service of a pool that never had rows is left out; were it another's before, it stays so.
+    let next = mended.clone().service("next", "198.18.9.3", Protocol::Tcp, 80, "p0");
+    let bad = mixed(next.clone(), "z").service("lost", "198.18.9.4", Protocol::Tcp, 80, "z");
+    assert!(matches!(refused(&mut dataplane, &bad), ApplyError::MixedFamilies { .. }));
+    assert_eq!(["198.18.9.3", "198.18.9.4"].map(|vip| action(&mut dataplane, vip)), [3, 2]);
+    let moved = bad.clone().edit_service("new", |service| service.pool = "z".to_owned());
+    let moved = moved.service("later", "198.18.9.5", Protocol::Tcp, 80, "p0");
+    assert!(matches!(refused(&mut dataplane, &moved), ApplyError::MixedFamilies { .. }));
+    let vips = ["198.18.9.1", "198.18.9.3", "198.18.9.4", "198.18.9.5"];
+    assert_eq!(vips.map(|vip| action(&mut dataplane, vip)), [3, 3, 2, 2]);
+    let mended = moved.edit_pool("z", |pool| {
+        pool.backends.remove("b6");
+    });
+    mended.apply(&mut dataplane);
+    assert_eq!(vips.map(|vip| action(&mut dataplane, vip)), [3; 4]);
     dataplane.detach().unwrap();
 }
 

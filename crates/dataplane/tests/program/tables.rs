@@ -37,9 +37,32 @@ fn what_cannot_be_put_in_force_is_refused_in_words() {
         ),
         (
             one.clone().pool("c", &[("1", "10.2.0.1"), ("2", "10.2.0.2"), ("3", "10.2.0.3")]),
-            "no room for another backend (`c.3`): raise its capacity",
+            "no room for another backend (`c.3`): raise `capacity.backends` and restart",
         ),
-        (one.clone().pool("c", &[]).pool("d", &[]), "no room for another pool (`d`): raise its capacity"),
+        (
+            one.clone().pool("c", &[]).pool("d", &[]),
+            "no room for another pool (`d`): raise `capacity.services` and restart",
+        ),
+        (
+            one.clone().service("t", "198.51.100.11", Protocol::Tcp, 80, "a").service(
+                "u",
+                "198.51.100.12",
+                Protocol::Tcp,
+                80,
+                "a",
+            ),
+            "no room for another VIP (`198.51.100.12`): raise `capacity.services` and restart",
+        ),
+        (
+            one.clone().service("t", "198.51.100.10", Protocol::Tcp, 81, "a").service(
+                "u",
+                "198.51.100.10",
+                Protocol::Tcp,
+                82,
+                "a",
+            ),
+            "no room for another service (`u`): raise `capacity.services` and restart",
+        ),
         (
             one.clone().edit_service("s", |s| s.idle = Duration::from_secs(20_000)),
             "service `s` has an idle time of 20000s; 1 s to 10800 s are possible",
@@ -48,7 +71,10 @@ fn what_cannot_be_put_in_force_is_refused_in_words() {
             one.clone().edit_service("s", |s| s.idle = Duration::ZERO),
             "service `s` has an idle time of 0ns; 1 s to 10800 s are possible",
         ),
-        (one.clone().edit_pool("a", |p| p.max_backends = 16), "rows of pool `a`"),
+        (
+            one.clone().edit_pool("a", |p| p.max_backends = 16),
+            "no room for the rows of pool `a`: raise `capacity.rows` and restart, or lower `max_backends`",
+        ),
     ];
     let frame = Frame::tcp("203.0.113.7", 1, "198.51.100.10", 80, SYN).octets();
     for (state, message) in &cases {

@@ -26,7 +26,7 @@ pub(super) use self::bootstrap::BootstrapDraft;
 pub(super) use self::check::{CheckDraft, Kind};
 pub(super) use self::dataplane::LimitsDraft;
 pub(super) use self::peer::{ImportDefault, PeerDraft};
-pub(super) use self::pools::{ModeWord, PoolDraft};
+pub(super) use self::pools::{BackendDraft, ModeWord, PoolDraft};
 pub(super) use self::routing::ApplianceDraft;
 pub(super) use self::traffic::{ServiceDraft, VipDraft};
 use super::report::Report;

@@ -69,8 +69,8 @@ const GUE: Shape = Shape {
             "variant",
             Values::Words(|| words(VARIANTS)),
             "\"header\"",
-            "`header`: variant 0, 4 octets of GUE header. `candidates`: that, and the row's other backends in private data. `direct`: \
-             variant 1, the inner packet right behind UDP",
+            "`header`: variant 0, 4 octets of GUE header. `candidates`: that, and the row's other backends in private data; they must \
+             be of one address family. `direct`: variant 1, the inner packet right behind UDP",
         ),
         Key::or(
             "udp_checksum",

@@ -26,7 +26,7 @@ const VIP: Shape = Shape {
             "address",
             Values::Text("address, or prefix: IPv4 from /8, IPv6 from /16 on"),
             "Announced while its services can be served, a single address as /32 or /128. Unique; holds no address of a peer, of a \
-             backend or of this host. A VIP may lie in another one: the longest prefix that has the port serves",
+             backend or of this host. At most 4,096 are prefixes. A VIP may lie in another one: the longest prefix that has the port serves",
         ),
         Key::or(
             "echo",
@@ -80,7 +80,8 @@ const SERVICE: Shape = Shape {
             "fragments",
             Values::Words(|| words(FRAGMENTS)),
             "\"drop\"",
-            "`by-source`: client, VIP and protocol decide for every packet of the service, so fragments go along. `first-fragment`: \
+            "`by-source`: client, VIP and protocol decide for every packet of the service, so fragments go along; \
+             services of one VIP and protocol that say so have one pool, affinity, idle time and `flow_table`. `first-fragment`: \
              they follow the first one of their datagram; what comes before it is dropped",
         ),
         Key::optional(
@@ -174,18 +175,22 @@ impl VipDraft {
 }
 
 impl ServiceDraft {
-    pub(super) fn finish(self) -> Option<Service> {
-        let protocol = self.protocol?;
-        let idle_default = match protocol {
+    /// The idle time, written or not.
+    pub(in crate::config) fn idle(&self) -> Option<Duration> {
+        let idle_default = match self.protocol? {
             Protocol::Tcp => limits::IDLE_TCP_DEFAULT,
             Protocol::Udp => limits::IDLE_UDP_DEFAULT,
         };
+        Some(self.idle?.unwrap_or(idle_default))
+    }
+
+    pub(super) fn finish(self) -> Option<Service> {
         Some(Service {
+            idle: self.idle()?,
             vip: self.vip?,
-            protocol,
+            protocol: self.protocol?,
             port: self.port?,
             pool: self.pool?,
-            idle: self.idle?.unwrap_or(idle_default),
             flow_table: self.flow_table?,
             affinity: self.affinity?,
             fragments: self.fragments?,

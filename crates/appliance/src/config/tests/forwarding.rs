@@ -104,3 +104,17 @@ fn families_may_cross_where_there_is_a_source_of_the_backends_family() {
     // Without an outer header nothing needs a source.
     good(&crossed.replace("mode = \"ipip\"", "mode = \"l2\""));
 }
+
+#[test]
+fn prefixes_beyond_their_table_are_refused() {
+    let with = |count: u32| {
+        let vip = |n| format!("[vips.v{n}]\naddress = \"100.{}.{}.0/24\"\n", n / 256, n % 256);
+        LEAST.to_owned() + &(0..count).map(vip).collect::<String>()
+    };
+    // Its own VIP is an address, which takes no room there.
+    good(&with(4_096));
+    let problems = parse("weir.toml", &with(4_097)).unwrap_err().problems;
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(problem.path, "vips");
+    assert_eq!(problem.message, "found 4097 VIPs that are prefixes, there is room for 4096");
+}

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Rules about size: what the document asks for must fit the tables of `[bootstrap.capacity]`.
+//! Rules about size: what the document asks for must fit the tables, most of which `[bootstrap.capacity]` makes.
+
+use weir_bgp::Prefix;
 
 use crate::config::limits;
 use crate::config::read::Draft;
@@ -13,7 +15,21 @@ pub(super) fn validate(report: &mut Report, draft: &Draft) {
     fits(report, ("vips", "VIPs"), draft.vips.len(), ("services", capacity.services));
     fits(report, ("pools", "pools"), draft.pools.len(), ("services", capacity.services));
     fits(report, ("pools", "backends"), backends, ("backends", capacity.backends));
+    prefixes(report, draft);
     rows(report, draft);
+}
+
+/// The table of prefixes has one size.
+fn prefixes(report: &mut Report, draft: &Draft) {
+    let prefixes = draft.vips.values().filter_map(|vip| vip.prefix);
+    let found = prefixes.filter(|prefix| *prefix != Prefix::host(prefix.address())).count();
+    if found > limits::VIP_PREFIXES_MAX as usize {
+        report.at(
+            "vips",
+            format!("found {found} VIPs that are prefixes, there is room for {}", limits::VIP_PREFIXES_MAX),
+            "give VIPs that lie side by side one prefix, or write single addresses",
+        );
+    }
 }
 
 /// Checks a number of things at `path` against the room that a key gives.

@@ -8,6 +8,7 @@ mod announce;
 mod capacity;
 mod checks;
 mod communities;
+mod fragments;
 mod outer;
 mod peers;
 mod pools;
@@ -30,6 +31,7 @@ pub(super) fn validate(report: &mut Report, draft: &Draft) {
     vips(report, draft);
     services(report, draft);
     selection(report, draft);
+    fragments::validate(report, draft);
     announce::validate(report, draft);
     pools::validate(report, draft);
     outer::validate(report, draft);

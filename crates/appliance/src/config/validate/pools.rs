@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Rules about pools: how many backends, whom they can be, and the sources that their tunnels need.
+//! Rules about pools: how many backends, whom they can be, of which families, and the sources that their tunnels need.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use weir_bgp::Prefix;
 
 use super::{own_source, parent};
-use crate::config::read::{Draft, ModeWord, PoolDraft};
+use crate::config::read::{BackendDraft, Draft, ModeWord, PoolDraft};
 use crate::config::report::Report;
-use crate::model::contains;
+use crate::model::{GueVariant, contains};
 
 pub(super) fn validate(report: &mut Report, draft: &Draft) {
     let vips = Vips::of(draft);
@@ -17,6 +17,7 @@ pub(super) fn validate(report: &mut Report, draft: &Draft) {
         size(report, name, pool);
         weights(report, name, pool);
         addresses(report, draft, &vips, name, pool);
+        families(report, name, pool);
     }
     sources(report, draft);
 }
@@ -41,6 +42,24 @@ fn weights(report: &mut Report, name: &str, pool: &PoolDraft) {
             &format!("pools.{name}.backends"),
             "all weights are 0, expected at least one above 0",
             "give a backend a weight, or leave `weight` out for 100",
+        );
+    }
+}
+
+/// A backend is told the others of its row so that it can hand a packet on by the header that it came with.
+fn families(report: &mut Report, name: &str, pool: &PoolDraft) {
+    if pool.mode != Some(ModeWord::Gue) || pool.gue.variant != Some(GueVariant::Candidates) {
+        return;
+    }
+    let of_family = |is_ipv4: bool| {
+        let is_one = |backend: &BackendDraft| backend.address.is_some_and(|one| one.is_ipv4() == is_ipv4);
+        pool.backends.iter().find(|(_, backend)| is_one(backend)).map(|(name, _)| name)
+    };
+    if let (Some(v4), Some(v6)) = (of_family(true), of_family(false)) {
+        report.at(
+            &format!("pools.{name}.gue.variant"),
+            format!("`candidates` needs backends of one address family, `{v4}` has IPv4 and `{v6}` has IPv6"),
+            "make a pool for each family, or write `variant = \"header\"`",
         );
     }
 }
