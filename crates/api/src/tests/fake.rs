@@ -160,6 +160,7 @@ pub(crate) fn sample() -> Status {
     let backend = |address: &str, state: BackendState, detail: &str| BackendStatus {
         address: address.parse().expect("an address"),
         weight: 100,
+        cap_ratio: 1.0,
         state,
         since: Some(at),
         check: CheckStatus { verdict: CheckVerdict::Up, ..CheckStatus::default() },

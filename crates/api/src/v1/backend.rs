@@ -41,6 +41,9 @@ pub struct BackendStatus {
     pub address: IpAddr,
     /// Base weight.
     pub weight: u32,
+    /// How much of the weight counts when new flows are shared out, above 0 to 1.
+    #[serde(default = "whole")]
+    pub cap_ratio: f64,
     /// What it may receive, all things considered.
     pub state: BackendState,
     /// Since when it is in that state.
@@ -72,6 +75,11 @@ pub struct BackendStatus {
     pub bytes_total: Counter,
     /// Flows that began on it.
     pub flows_created_total: Counter,
+}
+
+/// Of daemons that know no caps.
+fn whole() -> f64 {
+    1.0
 }
 
 /// What a backend may receive, all things considered.

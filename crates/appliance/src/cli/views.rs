@@ -110,7 +110,7 @@ pub(super) fn backends<'a>(
         table.row([
             format!("{pool}/{name}").into(),
             backend.address.to_string().into(),
-            backend.weight.to_string().into(),
+            weight(backend).into(),
             match backend.state {
                 BackendState::Usable => Cell::toned(Tone::Good, state),
                 BackendState::Draining
@@ -126,6 +126,14 @@ pub(super) fn backends<'a>(
         ]);
     }
     table
+}
+
+/// `100`, `100 at 50%`.
+fn weight(backend: &BackendStatus) -> String {
+    match (backend.cap_ratio * 100.0).round() {
+        100.0 => backend.weight.to_string(),
+        percent => format!("{} at {percent:.0}%", backend.weight),
+    }
 }
 
 /// `up`, `down: timeout`, or nothing when there is no check.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::nearest::nearest;
-use crate::model::Asn;
+use crate::model::{Asn, Percent};
 
 /// How names of objects are written.
 pub(super) const NAME_RULE: &str =
@@ -176,6 +176,13 @@ fn alternatives<'w>(words: impl Iterator<Item = &'w str>) -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
+}
+
+/// A share like `"30%"`; `None`: something else.
+pub(super) fn percent(value: &DeValue<'_>) -> Option<Percent> {
+    let digits = value.as_str()?.strip_suffix('%')?;
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number).and_then(Percent::new)
 }
 
 /// A time span like `"2s"`, in a range.

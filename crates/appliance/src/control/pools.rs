@@ -145,6 +145,7 @@ fn backend(
     BackendStatus {
         address: backend.address,
         weight: backend.weight,
+        cap_ratio: f64::from(backend.cap.get()) / 100.0,
         state,
         since: outcome.map(|outcome| Timestamp(outcome.since)),
         check: outcome.map(|outcome| check(&outcome.check)).unwrap_or_default(),

@@ -33,7 +33,9 @@ pub use self::check::{CheckKind, HttpCheck, HttpMethod, PoolCheck};
 pub use self::dataplane::Limits;
 pub use self::generation::{DocumentHash, Generation};
 pub use self::peer::{Bfd, Families, LinkBandwidth, Peer, Remote, RemoteAs};
-pub use self::pool::{AdminState, Algorithm, Backend, Gue, GueVariant, Mode, OnFailed, OuterHeader, Pool};
+pub use self::pool::{
+    AdminState, Algorithm, Backend, Gue, GueVariant, Mode, OnFailed, OuterHeader, Percent, Pool,
+};
 pub use self::service::{Affinity, Fragments, Protocol, Service, Vip, address_text, contains};
 
 /// The whole desired state, valid as a whole.

@@ -102,6 +102,8 @@ pub struct Backend {
     pub address: IpAddr,
     /// Base weight. 0: no new flows, as if draining; some backend of the pool has more.
     pub weight: u32,
+    /// How much of the weight counts when new flows are shared out; lowering it moves only rows that this backend gives up.
+    pub cap: Percent,
     /// What the operator allows it to receive.
     pub state: AdminState,
     /// Failure domain, for display and later use.
@@ -117,4 +119,34 @@ pub enum AdminState {
     Draining,
     /// Nothing.
     Disabled,
+}
+
+/// A share of a whole, 1 to 100 in a hundred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// All of it.
+    pub const ALL: Self = Self(100);
+
+    /// `None`: nothing, or more than all.
+    pub const fn new(percent: u8) -> Option<Self> {
+        if 1 <= percent && percent <= 100 { Some(Self(percent)) } else { None }
+    }
+
+    /// In a hundred.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// In a thousand.
+    pub const fn permille(self) -> u16 {
+        self.0 as u16 * 10
+    }
+}
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}%", self.0)
+    }
 }

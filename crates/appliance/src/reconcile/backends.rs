@@ -101,8 +101,9 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
     // Weight 0 means "no new flows": the dataplane hears a draining backend of the least weight.
     let backend = |(name, one): (&String, &model::Backend)| {
         let state = wishes.get(name).map_or(forwarding::BackendState::Disabled, |(_, state)| *state);
+        let model::Backend { address, cap, .. } = *one;
         let weight = one.weight.max(1);
-        (name.clone(), forwarding::Backend { address: one.address, weight, cap_permille: 1000, state })
+        (name.clone(), forwarding::Backend { address, weight, cap_permille: cap.permille(), state })
     };
     forwarding::Pool {
         mode: match &pool.mode {

@@ -8,7 +8,7 @@ use super::{map, object};
 use crate::config::value::duration_text;
 use crate::model::{
     AdminState, Affinity, Algorithm, Backend, Fragments, Gue, GueVariant, Limits, Mode, OnFailed,
-    OuterHeader, Pool, Protocol, Service,
+    OuterHeader, Percent, Pool, Protocol, Service,
 };
 
 pub(super) fn limits(limits: &Limits) -> Value {
@@ -114,6 +114,8 @@ fn backend(backend: &Backend) -> Value {
     object([
         ("address", Some(json!(backend.address.to_string()))),
         ("weight", Some(json!(backend.weight))),
+        // Left out where it says nothing: documents from before it have the hash they had.
+        ("cap", (backend.cap != Percent::ALL).then(|| json!(backend.cap.to_string()))),
         ("state", Some(json!(state))),
         ("zone", backend.zone.as_ref().map(|zone| json!(zone))),
     ])

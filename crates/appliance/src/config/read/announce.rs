@@ -126,12 +126,7 @@ fn mark(value: &DeValue<'_>) -> Result<Mark, Wrong> {
             _ => Err(wrong()),
         };
     }
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%'));
-    let percent = percent.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
-    match percent.and_then(|digits| digits.parse().ok()) {
-        Some(percent @ 1..=100) => Ok(Mark::Percent(percent)),
-        Some(_) | None => Err(wrong()),
-    }
+    value::percent(value).map(|percent| Mark::Percent(percent.get())).ok_or_else(wrong)
 }
 
 /// `"all"`, `"any"`, or a list of services.

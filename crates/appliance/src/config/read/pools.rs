@@ -12,7 +12,9 @@ use crate::config::report::Report;
 use crate::config::section::{Section, object_names};
 use crate::config::shape::{Change, Key, Shape, Values, words};
 use crate::config::value::{self, Wrong};
-use crate::model::{AdminState, Algorithm, Backend, Gue, GueVariant, Mode, OnFailed, OuterHeader, Pool};
+use crate::model::{
+    AdminState, Algorithm, Backend, Gue, GueVariant, Mode, OnFailed, OuterHeader, Percent, Pool,
+};
 
 const POOL: Shape = Shape {
     path: "pools.NAME",
@@ -132,6 +134,13 @@ const BACKEND: Shape = Shape {
             "100",
             "Share of new flows; 0: no new flows, as if draining. Some backend of a pool has more than 0",
         ),
+        Key::optional(
+            "cap",
+            Values::Text("`\"1%\"` to `\"100%\"`"),
+            "`\"100%\"`",
+            "How much of `weight` counts when new flows are shared out. Lowering it moves only what this backend gives up, where \
+             another `weight` also moves rows between others; it has no say in `low` and `high` of VIPs",
+        ),
         Key::or(
             "state",
             Values::Words(|| words(STATES)),
@@ -140,7 +149,7 @@ const BACKEND: Shape = Shape {
         ),
         Key::optional("zone", Values::Text("1 to 63 printable characters"), "none", "For display"),
     ],
-    later: &["check", "mac", "port", "cap"],
+    later: &["check", "mac", "port"],
 };
 
 const MODES: &[(&str, ModeWord)] = &[("ipip", ModeWord::Ipip), ("gue", ModeWord::Gue), ("l2", ModeWord::L2)];
@@ -202,6 +211,7 @@ pub(in crate::config) struct PoolDraft {
 pub(in crate::config) struct BackendDraft {
     pub(in crate::config) address: Option<IpAddr>,
     pub(in crate::config) weight: Option<u32>,
+    cap: Option<Percent>,
     state: Option<AdminState>,
     zone: Option<Option<String>>,
 }
@@ -258,6 +268,7 @@ fn read_backends(report: &mut Report, pool: &Section<'_>) -> BTreeMap<String, Ba
         let backend = BackendDraft {
             address: section.required(report, "address", value::address),
             weight: section.or(report, "weight", limits::WEIGHT_DEFAULT, weight),
+            cap: section.or(report, "cap", Percent::ALL, cap),
             state: section.or(report, "state", AdminState::Active, value::choice(STATES, &[])),
             zone: section.optional(report, "zone", zone),
         };
@@ -310,8 +321,24 @@ impl OuterDraft {
 
 impl BackendDraft {
     fn finish(self) -> Option<Backend> {
-        Some(Backend { address: self.address?, weight: self.weight?, state: self.state?, zone: self.zone? })
+        Some(Backend {
+            address: self.address?,
+            weight: self.weight?,
+            cap: self.cap?,
+            state: self.state?,
+            zone: self.zone?,
+        })
     }
+}
+
+fn cap(value: &DeValue<'_>) -> Result<Percent, Wrong> {
+    value::percent(value).ok_or_else(|| {
+        let message = format!("found {}, expected `\"1%\"` to `\"100%\"`", value::found(value));
+        Wrong::new(
+            message,
+            "write a share of `weight` like `\"50%\"`; for no new flows write `state = \"draining\"`",
+        )
+    })
 }
 
 fn zone(value: &DeValue<'_>) -> Result<String, Wrong> {

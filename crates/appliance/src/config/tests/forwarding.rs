@@ -118,3 +118,17 @@ fn prefixes_beyond_their_table_are_refused() {
     assert_eq!(problem.path, "vips");
     assert_eq!(problem.message, "found 4097 VIPs that are prefixes, there is room for 4096");
 }
+
+#[test]
+fn a_cap_is_a_share_of_the_weight_and_said_only_where_there_is_one() {
+    let with = |cap: &str| {
+        LEAST.replace("address = \"10.1.0.2\"", &format!("address = \"10.1.0.2\"\ncap = \"{cap}\""))
+    };
+    let document = good(&with("30%"));
+    let caps: Vec<u16> = document.pools["web"].backends.values().map(|one| one.cap.permille()).collect();
+    assert_eq!(caps, [1_000, 300]);
+    assert_eq!(to_json(&document)["pools"]["web"]["backends"]["b2"]["cap"], "30%");
+    assert_eq!(good(&toml::to_string(&to_json(&document)).unwrap()), document);
+    assert_ne!(document.hash, good(LEAST).hash);
+    assert_eq!(good(&with("100%")).hash, good(LEAST).hash);
+}

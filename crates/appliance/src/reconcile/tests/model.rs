@@ -14,8 +14,8 @@ use weir_health::{CheckHealth, CheckKey, Failure, HealthSnapshot, Verdict};
 use crate::model::{
     AdminState, Affinity, Algorithm, AnnouncePolicy, Appliance, Asn, Backend, Bgp, Bootstrap, Capacity,
     CheckKind, CheckPath, Document, DocumentHash, Drain, Fragments, Generation, Import, Limits, Log,
-    LogFormat, LogLevel, Mode, OnFailed, OuterHeader, Owner, Pool, PoolCheck, Protocol, Service, Uplink, Vip,
-    XdpMode,
+    LogFormat, LogLevel, Mode, OnFailed, OuterHeader, Owner, Percent, Pool, PoolCheck, Protocol, Service,
+    Uplink, Vip, XdpMode,
 };
 use crate::overrides::{self, Override, OverrideState, Overrides};
 use crate::reconcile::desired::{Admin, Desired, Snapshot, desired};
@@ -132,7 +132,13 @@ pub(super) fn with_service(mut document: Document, vip: u8, port: u16, pool: u8)
 /// Adds pool `p<pool>` with backends `b0`, `b1` … of these states.
 pub(super) fn with_pool(mut document: Document, pool: u8, states: &[AdminState]) -> Document {
     let backends = states.iter().zip(0..).map(|(state, n)| {
-        let backend = Backend { address: backend_address(pool, n), weight: 100, state: *state, zone: None };
+        let backend = Backend {
+            address: backend_address(pool, n),
+            weight: 100,
+            cap: Percent::ALL,
+            state: *state,
+            zone: None,
+        };
         (format!("b{n}"), backend)
     });
     let backends = backends.collect();

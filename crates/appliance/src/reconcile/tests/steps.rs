@@ -12,8 +12,8 @@ use super::model::{
     one_vip, vip_address, vip_prefix, with_pool, with_service, with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
-use crate::model::{Attributes, Community, Drain};
-use crate::reconcile::desired::Condition;
+use crate::model::{Attributes, Community, Drain, Percent};
+use crate::reconcile::desired::{Condition, Desired};
 use crate::reconcile::fake::Fate;
 use crate::reconcile::plan::StepKind;
 
@@ -288,6 +288,25 @@ async fn a_vip_needs_every_service_and_at_least_one() {
     document.services.remove("v1-443");
     bench.document = document;
     assert_eq!(bench.calls().await, ["forward v1-80", "advertise 192.0.2.1 198.51.100.1"]);
+}
+
+#[tokio::test]
+async fn a_cap_reaches_the_tables_and_nothing_else() {
+    let mut document = one_vip();
+    let mut bench = Bench::new(document.clone());
+    bench.calls().await;
+    let before = bench.desired();
+    let backends = &mut document.pools.get_mut("p1").expect("it is there").backends;
+    backends.get_mut("b0").expect("there").cap = Percent::new(30).expect("in range");
+    bench.document = document;
+    let after = bench.desired();
+    let caps = |desired: &Desired| -> Vec<(u32, u16)> {
+        desired.target.state.pools["p1"].backends.values().map(|one| (one.weight, one.cap_permille)).collect()
+    };
+    assert_eq!((caps(&before), caps(&after)), (vec![(100, 1_000); 2], vec![(100, 300), (100, 1_000)]));
+    // Marks go by the weight.
+    assert_eq!(after.pools, before.pools);
+    assert_eq!(bench.calls().await, ["forward v1-80", "verify v1-80"]);
 }
 
 #[tokio::test]
