@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use weir_dataplane_core::Protocol;
 use weir_dataplane_core::bytes::BackendMode;
 
+use crate::next_hop::NextHop;
 pub use crate::rows::Algorithm;
 
 /// Everything the dataplane shall do. Applying the same state twice changes nothing.
@@ -233,6 +234,11 @@ impl Default for OuterHeader {
 }
 
 impl Mode {
+    /// Whether packets of this mode may go by `hop`: without an outer header only the backend itself may get the frame.
+    pub fn can_use(self, hop: &NextHop) -> bool {
+        self != Self::L2 || hop.is_on_link
+    }
+
     /// The number in the backend table.
     pub const fn number(self) -> u8 {
         match self {

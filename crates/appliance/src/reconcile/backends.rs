@@ -20,7 +20,7 @@ use crate::overrides::{self, Override, OverrideState};
 pub struct BackendWish {
     /// What it may receive.
     pub condition: Condition,
-    /// Its next hops, or why it has none; `None` while the resolver has not been asked.
+    /// The next hops that its pool's mode can use, or why there are none; `None` while the resolver has not been asked.
     pub next_hop: Option<Result<Vec<NextHop>, Unresolved>>,
     /// What its checks say.
     pub check: CheckSummary,
@@ -106,11 +106,7 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
         (name.clone(), forwarding::Backend { address, weight, cap_permille: cap.permille(), state })
     };
     forwarding::Pool {
-        mode: match &pool.mode {
-            model::Mode::Ipip => forwarding::Mode::Ipip,
-            model::Mode::Gue(gue) => forwarding::Mode::Gue { port: gue.port, variant: variant(gue.variant) },
-            model::Mode::L2 => forwarding::Mode::L2,
-        },
+        mode: mode(&pool.mode),
         outer: outer_header(pool),
         algorithm: match pool.algorithm {
             model::Algorithm::Rendezvous => forwarding::Algorithm::BoundedRendezvous,
@@ -123,6 +119,25 @@ pub(super) fn forwarding_pool(pool: &model::Pool, wishes: &Wishes<'_>) -> forwar
         },
         backends: pool.backends.iter().map(backend).collect(),
     }
+}
+
+/// The mode in the dataplane's words.
+pub(crate) fn mode(mode: &model::Mode) -> forwarding::Mode {
+    match mode {
+        model::Mode::Ipip => forwarding::Mode::Ipip,
+        model::Mode::Gue(gue) => forwarding::Mode::Gue { port: gue.port, variant: variant(gue.variant) },
+        model::Mode::L2 => forwarding::Mode::L2,
+    }
+}
+
+/// What of an answer of the resolver `mode` can use.
+fn usable(
+    mode: forwarding::Mode,
+    found: &Result<Vec<NextHop>, Unresolved>,
+) -> Result<Vec<NextHop>, Unresolved> {
+    let hops = found.as_ref().map_err(Clone::clone)?;
+    let hops: Vec<NextHop> = hops.iter().filter(|hop| mode.can_use(hop)).copied().collect();
+    if hops.is_empty() { Err(Unresolved::NotOnLink) } else { Ok(hops) }
 }
 
 fn variant(variant: model::GueVariant) -> forwarding::GueVariant {
@@ -170,7 +185,7 @@ pub(super) fn backend_wishes<'a>(
     pool_name: &str,
     pool: &'a model::Pool,
 ) -> Wishes<'a> {
-    let reading = snapshot.readings.get(pool_name);
+    let (reading, mode) = (snapshot.readings.get(pool_name), mode(&pool.mode));
     let is_known: Vec<bool> = reading
         .into_iter()
         .flat_map(|reading| &reading.targets)
@@ -184,7 +199,7 @@ pub(super) fn backend_wishes<'a>(
         } else {
             snapshot.overrides.backend(pool_name, name)
         };
-        let next_hop = snapshot.next_hops.get(&backend.address).cloned();
+        let next_hop = snapshot.next_hops.get(&backend.address).map(|found| usable(mode, found));
         let (admin, by) = admin_state(backend, set);
         let (condition, state) = effective(admin, next_hop.as_ref(), verdict);
         let wish = BackendWish {

@@ -111,7 +111,8 @@ pub fn checks(
         };
         let Some(backend) = pool.backends.get(backend_name) else { continue };
         // Packets of checks go by the first.
-        let hop = next_hops.get(&backend.address).and_then(|hops| hops.first());
+        let hops = next_hops.get(&backend.address);
+        let hop = hops.and_then(|hops| hops.iter().find(|hop| pool.mode.can_use(hop)));
         let overhead = overhead_max(pool.mode.number(), backend.address.is_ipv6());
         let (pool_name, backend_name): (Arc<str>, Arc<str>) =
             (pool_name.as_str().into(), backend_name.as_str().into());

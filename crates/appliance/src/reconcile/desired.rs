@@ -65,12 +65,15 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether packets for `service` would reach some backend: usable, and with next hops that `holds` agrees to.
+    /// Whether packets for `service` would reach some backend: usable, with a next hop for the pool's mode, and next hops that
+    /// `holds` agrees to.
     pub fn carries(&self, service: &forwarding::Service, holds: impl Fn(IpAddr, &[NextHop]) -> bool) -> bool {
         self.state.pools.get(&service.pool).is_some_and(|pool| {
             pool.backends.values().any(|backend| {
                 backend.state == forwarding::BackendState::Usable
-                    && self.next_hops.get(&backend.address).is_some_and(|hops| holds(backend.address, hops))
+                    && self.next_hops.get(&backend.address).is_some_and(|hops| {
+                        hops.iter().any(|hop| pool.mode.can_use(hop)) && holds(backend.address, hops)
+                    })
             })
         })
     }

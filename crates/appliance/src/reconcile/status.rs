@@ -86,7 +86,7 @@ pub struct Why {
 pub struct BackendOutcome {
     /// What it may receive.
     pub condition: Condition,
-    /// Its next hop, or why it has none; `None` while the resolver has not been asked.
+    /// The next hops that its pool's mode can use, or why there are none; `None` while the resolver has not been asked.
     pub next_hop: Option<Result<Vec<NextHop>, Unresolved>>,
     /// What its checks say.
     pub check: CheckSummary,

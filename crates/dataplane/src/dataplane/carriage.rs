@@ -53,9 +53,9 @@ pub(super) fn options(outer: &OuterHeader) -> u16 {
     bits.iter().filter(|(is_set, _)| *is_set).map(|(_, bit)| bit).sum()
 }
 
-/// Those of `hops` that `mode` can use: without an outer header only the backend itself may get the frame.
+/// Those of `hops` that `mode` can use.
 pub(super) fn usable_hops(mode: Mode, hops: &[NextHop]) -> Vec<NextHop> {
-    hops.iter().filter(|hop| mode != Mode::L2 || hop.is_on_link).copied().collect()
+    hops.iter().filter(|hop| mode.can_use(hop)).copied().collect()
 }
 
 /// Whether the pool's packets name other backends of it, which must then be of one address family: an agent hands a packet

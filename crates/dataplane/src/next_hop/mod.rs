@@ -126,6 +126,11 @@ pub enum Unresolved {
         /// The route's interface.
         interface: String,
     },
+    /// Its route goes by a router, and whoever asks puts no outer header on. The resolver itself never says so.
+    #[error(
+        "behind a router, and mode `l2` reaches only backends on the link: use `ipip` or `gue`, or an address on the link"
+    )]
+    NotOnLink,
     /// The neighbour has not answered yet.
     #[error("neighbour {gateway} on `{interface}` not resolved yet")]
     NoNeighbour {

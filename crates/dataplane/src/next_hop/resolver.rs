@@ -214,6 +214,7 @@ fn progress(reason: &Unresolved) -> u8 {
         Unresolved::LinkDown { .. } => 5,
         Unresolved::NoNeighbour { .. } => 6,
         Unresolved::NeighbourFailed { .. } => 7,
+        Unresolved::NotOnLink => 8,
     }
 }
 

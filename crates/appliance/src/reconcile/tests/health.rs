@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use weir_dataplane::forwarding::BackendState;
+use weir_dataplane::next_hop::{NextHop, Unresolved};
 use weir_health::{Adopted, CheckKey, Route, Verdict};
 
 use super::model::{
-    Bench, DRAIN_WAIT, backend_address, empty_document, no_route, one_vip, vip_address, vip_prefix,
+    Bench, DRAIN_WAIT, backend_address, empty_document, hop, no_route, one_vip, vip_address, vip_prefix,
     with_check, with_pool, with_service, with_vip,
 };
 use crate::model::AdminState::{Active, Disabled, Draining};
-use crate::model::{Document, OnAllDown};
+use crate::model::{Document, Mode, OnAllDown};
 use crate::overrides::{OverrideState, Target};
 use crate::reconcile::checks;
 use crate::reconcile::fake::Fate;
@@ -111,6 +112,38 @@ async fn a_check_says_where_from_and_through_which_backend() {
     assert_eq!(b0.socket.source, Some([192, 0, 2, 1].into()));
     assert_eq!((b0.socket.mark, b1.socket.mark), (Some(0x5765_0001), Some(0x5765_0002)));
     assert_eq!((b0.socket.max_segment, b1.route), (Some(1_440), Route::NoNextHop));
+}
+
+#[tokio::test]
+async fn a_backend_behind_a_router_is_unresolved_where_no_header_is_put_on() {
+    let mut bench = checked().await;
+    let key = |name: &str| ("p1".to_owned(), name.to_owned());
+    bench.document.pools.get_mut("p1").expect("there").mode = Mode::L2;
+    // The first has a path of both kinds, the second one by a router alone.
+    let router = hop(1)[0];
+    let itself = NextHop { is_on_link: true, ..hop(2)[0] };
+    bench.hops.insert(backend_address(1, 0), Ok(vec![router, itself]));
+    bench.calls().await;
+    let desired = bench.desired();
+    assert_eq!(desired.backends[&key("b0")].next_hop, Some(Ok(vec![itself])));
+    assert_eq!(desired.backends[&key("b1")].next_hop, Some(Err(Unresolved::NotOnLink)));
+    assert_eq!((desired.pools["p1"].usable, desired.pools["p1"].active), (1, 2));
+    assert!(!desired.pools["p1"].is_link_down);
+    assert_eq!((bench.condition("p1", "b0"), bench.condition("p1", "b1")), ("usable", "unresolved"));
+    let route = |bench: &Bench, name: &str| {
+        let world = bench.shared.world();
+        world.checks.iter().find(|(key, _)| &*key.backend == name).expect("checked").1.route
+    };
+    assert_eq!((route(&bench, "b0"), route(&bench, "b1")), (Route::Ready, Route::NoNextHop));
+    assert_eq!(bench.withheld("v1"), [""; 0]);
+    // With a router on every way nothing is left that could get a packet.
+    bench.hops.insert(backend_address(1, 0), Ok(vec![router]));
+    bench.calls().await;
+    assert_eq!(bench.withheld("v1"), ["backends"]);
+    assert!(bench.observed.advertised.iter().all(|one| one.prefix.address() != vip_address(1)));
+    // A header on makes the same ways good.
+    bench.document.pools.get_mut("p1").expect("there").mode = Mode::Ipip;
+    assert_eq!((bench.condition("p1", "b0"), bench.condition("p1", "b1")), ("usable", "usable"));
 }
 
 #[tokio::test]
