@@ -3,18 +3,21 @@
 //!
 //! ```text
 //! next_hop resolver ─► path listener ─► reconciler
-//!                        └─ what is known ─► conditions
+//!                        └─ what is known ─► conditions ◄─ links whose MTU is too small
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use weir_dataplane::next_hop::{NextHopHandle, NextHopResolver, NextHops, StartError};
+use weir_dataplane::path::known::IPV6_MTU_MIN;
 use weir_dataplane::path::{PathListener, PathStatus};
+use weir_dataplane_core::encap::overhead_max;
 
-use crate::model::{Document, Mode};
+use crate::model::{Document, Mode, Service};
+use crate::reconcile::backends::mode;
 use crate::state::{Conditions, Severity};
 use crate::store::Accepted;
 
@@ -22,6 +25,8 @@ use crate::store::Accepted;
 pub const PATHS_UNHEARD: &str = "paths-unheard";
 /// Paths to backends have a smaller MTU than the links they begin with; clients are told what fits.
 pub const PATH_MTU_LOW: &str = "path-mtu-low";
+/// Links towards backends have so little that IPv6 clients cannot be told what fits: too large packets of theirs are lost.
+pub const LINK_MTU_LOW: &str = "link-mtu-low";
 /// Routers or backends say that encapsulated packets do not arrive.
 pub const PATH_REFUSED: &str = "path-refused";
 
@@ -50,6 +55,7 @@ impl Ways {
             (accepted.document.uplinks.keys().cloned().collect(), v4.into_iter().chain(v6).collect())
         };
         let resolver = NextHopResolver::start(uplinks)?;
+        tokio::spawn(follow_links(resolver.watch(), documents.clone(), conditions.clone()));
         let answers = match PathListener::start(sources, resolver.watch()) {
             Ok(listener) => {
                 let answers = listener.next_hops();
@@ -103,6 +109,52 @@ async fn follow(
     }
 }
 
+/// Keeps the condition about links what next hops and document say. Ends with either.
+async fn follow_links(
+    mut next_hops: watch::Receiver<Arc<NextHops>>,
+    mut documents: watch::Receiver<Arc<Accepted>>,
+    conditions: Conditions,
+) {
+    loop {
+        let short = short_links(&documents.borrow_and_update().document, &next_hops.borrow_and_update());
+        set(&conditions, LINK_MTU_LOW, "IPv6 clients cannot be told what fits on the way to", short);
+        // CANCEL: a change that was not seen is seen by the next turn.
+        let changed = tokio::select! {
+            changed = documents.changed() => changed,
+            changed = next_hops.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Backends of IPv6 VIPs over whose links not even the least packet fits that every IPv6 client may send.
+fn short_links(document: &Document, hops: &NextHops) -> Vec<String> {
+    let serves_v6 = |service: &&Service| {
+        document.vips.get(&service.vip).is_some_and(|vip| vip.prefix.address().is_ipv6())
+    };
+    let pools: BTreeSet<&String> =
+        document.services.values().filter(serves_v6).map(|one| &one.pool).collect();
+    let mut short = BTreeMap::new();
+    for pool in pools.into_iter().filter_map(|name| document.pools.get(name)) {
+        let mode = mode(&pool.mode);
+        for address in pool.backends.values().map(|backend| backend.address) {
+            let Some(Ok(hops)) = hops.get(&address) else { continue };
+            let mtus = hops.iter().filter(|hop| mode.can_use(hop)).map(|hop| hop.mtu);
+            let Some(mtu) = mtus.min() else { continue };
+            let needed = u32::from(IPV6_MTU_MIN) + overhead_max(mode.number(), address.is_ipv6());
+            if u32::from(mtu) < needed {
+                let known = short.entry(address).or_insert((mtu, needed));
+                known.1 = needed.max(known.1);
+            }
+        }
+    }
+    let words =
+        |(address, (mtu, needed))| format!("{address}: the link has {mtu} bytes, {needed} are needed");
+    short.into_iter().map(words).collect()
+}
+
 /// UDP destination ports of outer headers.
 fn ports(document: &Document) -> BTreeSet<u16> {
     let port = |mode: &Mode| match mode {
@@ -139,8 +191,81 @@ fn set(conditions: &Conditions, code: &'static str, what: &str, backends: Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_dataplane::next_hop::NextHop;
     use weir_dataplane::path::known::PathState;
     use weir_dataplane::path::message::Refusal;
+
+    #[test]
+    fn links_are_told_where_an_ipv6_client_could_not_be() {
+        let text = r#"
+            [appliance]
+            name = "lb1"
+            router_id = "192.0.2.1"
+            source_v4 = "192.0.2.1"
+            source_v6 = "2001:db8:ffff::1"
+            hash_seed_file = "/etc/weir/hash-seed"
+            [uplinks.eth0]
+            xdp = "native"
+            [bgp]
+            asn = 65010
+            [vips.four]
+            address = "198.51.100.10"
+            [vips.six]
+            address = "2001:db8:100::10"
+            [services.four]
+            vip = "four"
+            protocol = "tcp"
+            port = 80
+            pool = "ipip"
+            [services.six]
+            vip = "six"
+            protocol = "tcp"
+            port = 80
+            pool = "gue"
+            [pools.ipip]
+            mode = "ipip"
+            [pools.ipip.backends.b1]
+            address = "10.1.0.1"
+            [pools.gue]
+            mode = "gue"
+            [pools.gue.backends.b1]
+            address = "10.1.0.1"
+            [pools.gue.backends.b2]
+            address = "2001:db8:1::2"
+            [pools.gue.backends.b3]
+            address = "10.1.0.3"
+        "#;
+        let document = crate::config::parse("weir.toml", text).expect("a good document");
+        let hop = |mtu| NextHop {
+            ifindex: 2,
+            source_mac: [2; 6],
+            destination_mac: [4; 6],
+            mtu,
+            vlan: None,
+            is_on_link: true,
+        };
+        let hops = |v4, v6| -> NextHops {
+            [
+                ("10.1.0.1".parse().unwrap(), Ok(vec![hop(1500), hop(v4)])),
+                ("2001:db8:1::2".parse().unwrap(), Ok(vec![hop(v6)])),
+                ("10.1.0.3".parse().unwrap(), Err(weir_dataplane::next_hop::Unresolved::NoRoute)),
+            ]
+            .into()
+        };
+        // 1,280 and 32 or 52 octets.
+        assert_eq!(short_links(&document, &hops(1_312, 1_332)), [""; 0]);
+        assert_eq!(
+            short_links(&document, &hops(1_311, 1_331)),
+            [
+                "10.1.0.1: the link has 1311 bytes, 1312 are needed",
+                "2001:db8:1::2: the link has 1331 bytes, 1332 are needed"
+            ]
+        );
+        // IPv4 clients can be told of any link.
+        let mut of_four = document;
+        of_four.services.remove("six");
+        assert_eq!(short_links(&of_four, &hops(600, 600)), [""; 0]);
+    }
 
     #[test]
     fn paths_are_told_as_conditions_and_cleared() {
@@ -158,10 +283,10 @@ mod tests {
             "packets do not reach 10.1.0.4: it does not listen on the tunnel's port, says 172.16.0.9";
         assert_eq!(words(PATH_REFUSED).unwrap(), refused);
         for last in 10..20 {
-            status.insert([10, 1, 0, last].into(), PathState { mtu: Some(1392), refused: None });
+            status.insert([10, 1, 0, last].into(), PathState { mtu: Some(1408), refused: None });
         }
         show(&status, &conditions);
-        assert!(words(PATH_MTU_LOW).unwrap().ends_with("10.1.0.16 1392 bytes; and 3 more"));
+        assert!(words(PATH_MTU_LOW).unwrap().ends_with("10.1.0.16 1408 bytes; and 3 more"));
         show(&PathStatus::new(), &conditions);
         assert_eq!((words(PATH_MTU_LOW), words(PATH_REFUSED)), (None, None));
     }

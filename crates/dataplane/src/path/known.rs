@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use weir_dataplane_core::bytes::BackendMode;
+use weir_dataplane_core::encap::overhead_max;
+
 use super::message::{Refusal, Report, Told, Tunnel};
 use crate::next_hop::NextHops;
 
@@ -16,8 +19,14 @@ pub const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
 /// Least MTU that is believed of a path.
 ///
 /// What is told here is told on to clients, less the outer header. An IPv6 client cannot go below 1,280 octets, so below
-/// that and the longest outer header (112) nothing would get through: whoever invents such a message must not have that.
-pub const MTU_MIN: u16 = 1_280 + 112;
+/// that and the longest outer header (128) nothing would get through: whoever invents such a message must not have that.
+#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+pub const MTU_MIN: u16 = IPV6_MTU_MIN + OVERHEAD_MAX as u16;
+/// Least MTU that an IPv6 client may be told (RFC 8200 §5).
+pub const IPV6_MTU_MIN: u16 = 1_280;
+/// A row's candidates over IPv6: no mode puts on more.
+const OVERHEAD_MAX: u32 = overhead_max(BackendMode::GUE_CANDIDATES, true);
+const _: () = assert!(OVERHEAD_MAX <= (u16::MAX - IPV6_MTU_MIN) as u32);
 
 /// Told MTUs that are news in one second; what is told beyond is told again, since packets go on being too large.
 ///

@@ -64,8 +64,8 @@ async fn a_router_that_tells_an_mtu_is_heard() {
         hops.get(&address.parse().unwrap()).and_then(|hop| hop.as_ref().ok()).map(|hops| hops[0].mtu)
     };
 
-    send_v4(3, 4, 1400, Ipv4Addr::new(10, 1, 0, 3));
-    let lowered = next_hops.wait_for(|hops| mtu(hops, "10.1.0.3") == Some(1400));
+    send_v4(3, 4, 1450, Ipv4Addr::new(10, 1, 0, 3));
+    let lowered = next_hops.wait_for(|hops| mtu(hops, "10.1.0.3") == Some(1450));
     assert_eq!(mtu(&timeout(LIMIT, lowered).await.unwrap().unwrap(), "2001:db8:1::3"), Some(1500));
 
     send_v6(2, 0, 1300, "2001:db8:1::3");
@@ -77,7 +77,7 @@ async fn a_router_that_tells_an_mtu_is_heard() {
     let path = timeout(LIMIT, refused).await.unwrap().unwrap()[&"10.1.0.3".parse::<IpAddr>().unwrap()];
     assert_eq!(
         path,
-        PathState { mtu: Some(1400), refused: Some((Refusal::Port, "127.0.0.1".parse().unwrap())) }
+        PathState { mtu: Some(1450), refused: Some((Refusal::Port, "127.0.0.1".parse().unwrap())) }
     );
 
     // Whoever leaves and comes back begins anew.

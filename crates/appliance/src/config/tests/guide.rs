@@ -8,6 +8,7 @@ use weir_health::Failure;
 
 use super::good;
 use crate::bfd::{BFD_DOWN, BFD_NEVER_UP, BFD_NOT_REAL_TIME, BFD_NOT_STARTED};
+use crate::paths::{LINK_MTU_LOW, PATH_MTU_LOW, PATH_REFUSED, PATHS_UNHEARD};
 use crate::reconcile::status::{Condition, Reason};
 use crate::state::{DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT};
 
@@ -53,6 +54,7 @@ fn every_condition_of_the_appliance_is_explained() {
     // Those that are raised by whoever sees the cause, and those that the API makes of what it reads.
     let mut codes = BTreeSet::from([DOCUMENT_FILE_BAD, STATE_FILE_BAD, STATE_NOT_KEPT]);
     codes.extend([BFD_NOT_STARTED, BFD_NEVER_UP, BFD_DOWN, BFD_NOT_REAL_TIME]);
+    codes.extend([PATHS_UNHEARD, PATH_MTU_LOW, LINK_MTU_LOW, PATH_REFUSED]);
     let calls = include_str!("../../control/status.rs").split("raise(").skip(1);
     codes.extend(calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next()));
     assert!(codes.len() >= 7, "{codes:?}");

@@ -68,6 +68,21 @@ fn a_told_mtu_holds_for_its_time_and_only_for_its_backend() {
 }
 
 #[test]
+fn an_ipv6_client_can_be_told_of_every_mtu_that_is_believed() {
+    use BackendMode as Mode;
+    for mode in [Mode::IPIP, Mode::GUE, Mode::GUE_CANDIDATES, Mode::GUE_DIRECT, Mode::L2] {
+        for is_v6 in [false, true] {
+            let told = u32::from(MTU_MIN) - overhead_max(mode, is_v6);
+            assert!(
+                told >= u32::from(IPV6_MTU_MIN),
+                "mode {mode} tells {told}, outer header of IPv6: {is_v6}"
+            );
+        }
+    }
+    assert_eq!(MTU_MIN, 1_408);
+}
+
+#[test]
 fn what_cannot_be_true_changes_nothing() {
     let (now, hops, ours) = (Instant::now(), hops(1500), ours());
     let mut known = Known::default();
@@ -90,7 +105,7 @@ fn what_cannot_be_true_changes_nothing() {
     }
     assert!(known.handle_report(now, &with(|r| r.tunnel = Tunnel::Udp(6080)), &ours, &hops));
     // Nobody can push a path below what IPv6 clients need.
-    for told in [0, 1, 68, 576, 1_280, 1_391] {
+    for told in [0, 1, 68, 576, 1_280, u32::from(MTU_MIN) - 1] {
         known.handle_report(now, &report(Told::Mtu(told)), &ours, &hops);
         assert_eq!(mtu_of(&known, &hops), MTU_MIN, "told {told}");
     }
