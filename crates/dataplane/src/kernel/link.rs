@@ -105,6 +105,17 @@ pub enum AttachError {
         /// What to do.
         remedy: String,
     },
+    /// A bond does not take the program: for its mode, its hash policy or one of its members.
+    #[error(
+        "attach to `{interface}` in native mode: the bond, or a member of it, refuses. It takes a program in the modes balance-rr, \
+         active-backup, balance-xor and 802.3ad, not with `xmit_hash_policy` vlan+srcmac, and if each member could be an uplink by \
+         itself: a driver with native XDP, queues to spare, LRO off, no program of its own (`cat /proc/net/bonding/{interface}`, `ip \
+         link show master {interface}`); `xdp = \"generic\"` works with every bond, slowly"
+    )]
+    Bond {
+        /// The bond.
+        interface: String,
+    },
     /// The driver cannot run XDP programs.
     #[error(
         "attach to `{interface}` in native mode: its driver (`{driver}`) has no native XDP; `xdp = \"generic\"` works with \
@@ -279,6 +290,7 @@ fn refused(interface: &str, mode: Mode, source: ProgramError) -> AttachError {
             };
             AttachError::Queues { interface: owned, mode, found, remedy }
         }
+        Refusal::Bond => AttachError::Bond { interface: owned },
         Refusal::NoNativeXdp { driver } => AttachError::NoNativeXdp { interface: owned, driver },
         Refusal::TaggedDevice => {
             let below = interface.rsplit_once('.').map_or("eth0", |(below, _)| below).to_owned();

@@ -8,6 +8,8 @@
 //! | cause | drivers say |
 //! |---|---|
 //! | no native XDP at all | EOPNOTSUPP |
+//! | a bond: its mode or hash policy, a member without XDP or with a program of its own | EOPNOTSUPP |
+//! | a bond: what a member's driver says | as that driver |
 //! | too few queues: a transmit queue for each CPU | ENOMEM, EINVAL, ENOSPC (veth) |
 //! | MTU beyond one buffer | ERANGE (veth), EINVAL, EOPNOTSUPP, E2BIG |
 //! | LRO on | EINVAL, EOPNOTSUPP |
@@ -22,6 +24,9 @@ use super::link::Mode;
 /// The largest MTU that every driver takes: a page less head room and the kernel's own data behind the frame.
 pub const MTU_ONE_BUFFER: u32 = 3_498;
 
+/// The driver of bonds, as it calls itself.
+const BONDING: &str = "bonding";
+
 /// Why the program is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -31,6 +36,8 @@ pub enum Refusal {
     NotPermitted,
     /// An 802.1Q device: the program belongs on the interface below.
     TaggedDevice,
+    /// A bond, for its own sake or for one of its members.
+    Bond,
     /// The driver has no native XDP.
     NoNativeXdp {
         /// The driver.
@@ -70,6 +77,11 @@ pub fn refusal(errno: i32, mode: Mode, facts: &Facts) -> Refusal {
 }
 
 fn refused_by_driver(errno: i32, mode: Mode, facts: &Facts) -> Refusal {
+    // A bond has no queues of its own to count, and where it says "not supported" it means its mode or its members.
+    let is_bond = mode == Mode::Native && facts.driver.as_deref() == Some(BONDING);
+    if is_bond && errno == libc::EOPNOTSUPP && facts.is_lro_on != Some(true) {
+        return Refusal::Bond;
+    }
     let is_about_setup = matches!(errno, libc::EINVAL | libc::EOPNOTSUPP);
     if is_about_setup && facts.is_lro_on == Some(true) {
         return Refusal::Lro;
@@ -78,6 +90,7 @@ fn refused_by_driver(errno: i32, mode: Mode, facts: &Facts) -> Refusal {
         return Refusal::MtuTooLarge { mtu: facts.mtu };
     }
     match facts.queues {
+        _ if is_bond => Refusal::Bond,
         Some(queues) if errno != libc::EOPNOTSUPP && is_short(queues, facts.cpus, errno) => {
             too_few_queues(queues, facts.cpus)
         }
@@ -198,6 +211,31 @@ mod tests {
                 driver("802.1Q VLAN Support"),
                 Refusal::TaggedDevice,
             ),
+            (
+                "a bond's mode, or a member without XDP",
+                libc::EOPNOTSUPP,
+                native,
+                driver("bonding"),
+                Refusal::Bond,
+            ),
+            ("a bond's member short of queues", libc::ENOMEM, native, driver("bonding"), Refusal::Bond),
+            ("a bond's member, whatever else", libc::EINVAL, native, driver("bonding"), Refusal::Bond),
+            (
+                "a bond with jumbo frames",
+                libc::EINVAL,
+                native,
+                jumbo("bonding"),
+                Refusal::MtuTooLarge { mtu: Some(9000) },
+            ),
+            (
+                "a bond with jumbo frames refuses for its mode",
+                libc::EOPNOTSUPP,
+                native,
+                jumbo("bonding"),
+                Refusal::Bond,
+            ),
+            ("a bond with LRO", libc::EINVAL, native, with_lro("bonding"), Refusal::Lro),
+            ("a bond, generic", libc::EOPNOTSUPP, generic, driver("bonding"), Refusal::Unknown),
             ("generic refused", libc::EOPNOTSUPP, generic, driver("dummy"), Refusal::Unknown),
             ("something else", libc::EIO, native, driver("ixgbe"), Refusal::Unknown),
         ];
