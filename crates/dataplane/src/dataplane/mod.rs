@@ -32,7 +32,7 @@ use weir_dataplane_core::{Verdict, names};
 use crate::config::{CapacityError, DataplaneConfig, Uplink};
 use crate::counters::{Counters, VerdictCounters, sum_packets, sum_services};
 use crate::kernel::clock::{self, ClockError};
-use crate::kernel::facts::facts;
+use crate::kernel::facts::{facts, tag_strippers};
 use crate::kernel::features::{self, Transmits};
 use crate::kernel::link::{self, AttachError, Mode};
 use crate::kernel::maps::{Maps, MapsError, shapes};
@@ -140,8 +140,10 @@ pub struct Dataplane {
     /// Whether the last desired state is wholly in force: only then is what nobody wants really nobody's.
     settled: bool,
     is_program_pinned: bool,
-    /// Uplinks that were warned of.
+    /// Uplinks that were warned of, because frames are lost behind them.
     warned: BTreeSet<String>,
+    /// The same, because tags are taken off before the program.
+    warned_of_tags: BTreeSet<String>,
     check_path: Option<checks::OpenPath>,
     clones: clones::Clones,
     /// Whether frames that the kernel loses behind the program are counted.
@@ -200,6 +202,7 @@ impl Dataplane {
             settled: false,
             is_program_pinned: false,
             warned: BTreeSet::new(),
+            warned_of_tags: BTreeSet::new(),
             check_path: None,
             clones: clones::Clones::new(has_clones),
             counts_losses,
@@ -262,6 +265,7 @@ impl Dataplane {
         }
         self.forget_egress();
         self.warn_of_losses();
+        self.warn_of_tags();
         self.pin_program()?;
         self.detach_others()?;
         self.settle_clones();
@@ -322,6 +326,21 @@ impl Dataplane {
                 }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(interface, %error, "features of the driver not told"),
+            }
+        }
+    }
+
+    /// Says once by which uplinks tagged frames come in that the program sees without their tags.
+    fn warn_of_tags(&mut self) {
+        for uplink in &self.config.uplinks {
+            let by = tag_strippers(&uplink.name);
+            if !by.is_empty() && self.warned_of_tags.insert(uplink.name.clone()) {
+                tracing::warn!(
+                    interface = uplink.name,
+                    by = by.join(" "),
+                    "tags are taken off frames before the program sees them: what it sends back to where they came from, answers to \
+                     pings and \"too big\", leaves without a tag. For each interface in `by`: `ethtool -K DEV rxvlan off`"
+                );
             }
         }
     }

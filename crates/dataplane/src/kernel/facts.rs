@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What an interface says of itself: driver, MTU, queues, LRO. Read when an attach failed, to name the remedy.
+//! What an interface says of itself: driver, MTU, queues, LRO. Read when an attach failed, to name the remedy. And whether tags
+//! are taken off what comes in by it, read when one succeeded.
 //!
-//! By the old ethtool ioctls: they are in every kernel, and few bytes. Whatever cannot be read is `None`.
+//! By the old ethtool ioctls: they are in every kernel, and few bytes. Whatever cannot be read is `None`. What stands above and
+//! below an interface is told by the kernel's device files, which need no right to be read.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::path::Path;
 
 /// Commands of ethtool (include/uapi/linux/ethtool.h).
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
-/// Flag of `ETHTOOL_GFLAGS`.
+/// Flags of `ETHTOOL_GFLAGS`.
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 const ETH_FLAG_LRO: u32 = 1 << 15;
+/// Where the kernel has a folder for each interface.
+const DEVICES: &str = "/sys/class/net";
 /// `IFNAMSIZ`.
 const NAME_ROOM: usize = 16;
 
@@ -56,6 +62,44 @@ pub fn facts(interface: &str) -> Facts {
         queues: asked.queues().ok(),
         is_lro_on: asked.flags().ok().map(|flags| flags & ETH_FLAG_LRO != 0),
         cpus,
+    }
+}
+
+/// Who takes the tags off frames that come in by `interface`, before its program sees them: itself, or those of a bond's members
+/// that do. Nobody where no 802.1Q device on it says that frames have tags.
+pub fn tag_strippers(interface: &str) -> Vec<String> {
+    let folder = Path::new(DEVICES);
+    let entries = std::fs::read_dir(folder.join(interface)).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_tagged = |name: &str| {
+        let event = std::fs::read_to_string(folder.join(name).join("uevent"));
+        event.is_ok_and(|text| text.lines().any(|line| line == "DEVTYPE=vlan"))
+    };
+    let mut receiving = receiving(interface, names, is_tagged);
+    receiving.retain(|name| {
+        let flags = Asked::open(name).and_then(|asked| asked.flags());
+        flags.is_ok_and(|flags| flags & ETH_FLAG_RXVLAN != 0)
+    });
+    receiving
+}
+
+/// The interfaces that tagged frames of `interface` come in by, of the names in its folder: those below it if there are any.
+fn receiving(
+    interface: &str,
+    names: impl Iterator<Item = String>,
+    is_tagged: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut has_tags = false;
+    let mut below = Vec::new();
+    for name in names {
+        has_tags |= name.strip_prefix("upper_").is_some_and(&is_tagged);
+        below.extend(name.strip_prefix("lower_").map(str::to_owned));
+    }
+    below.sort_unstable();
+    match (has_tags, below.is_empty()) {
+        (false, _) => Vec::new(),
+        (true, true) => vec![interface.to_owned()],
+        (true, false) => below,
     }
 }
 
@@ -176,10 +220,24 @@ mod tests {
     }
 
     #[test]
+    fn tagged_frames_come_in_by_the_interface_or_by_its_members() {
+        let seen = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned());
+            receiving("up0", names, |name| name.contains('.'))
+        };
+        assert_eq!(seen(&["mtu", "queues"]), [""; 0]);
+        assert_eq!(seen(&["mtu", "upper_bond0"]), [""; 0], "not tagged");
+        assert_eq!(seen(&["lower_eth1", "lower_eth0"]), [""; 0], "not tagged");
+        assert_eq!(seen(&["mtu", "upper_bond0", "upper_up0.7"]), ["up0"]);
+        assert_eq!(seen(&["lower_eth1", "upper_up0.7", "lower_eth0"]), ["eth0", "eth1"]);
+    }
+
+    #[test]
     fn an_interface_that_is_not_there_says_nothing() {
         for name in ["nosuch0", "", "a name that is much too long for an interface"] {
             let facts = facts(name);
             assert_eq!((facts.driver, facts.mtu, facts.queues, facts.is_lro_on), (None, None, None, None));
+            assert_eq!(tag_strippers(name), [""; 0]);
         }
     }
 }
