@@ -77,7 +77,8 @@ fn selection(warnings: &mut Warnings<'_>, name: &str, service: &Service) {
     }
 }
 
-/// A VIP that lies in another one gets what it does not serve itself from there.
+/// A VIP that lies in another one: a single address gets what it does not serve itself from there, a prefix gets nothing, since
+/// of nested prefixes the longest alone is asked (`docs/adr/0030-headers-and-selection.md`).
 fn nested(warnings: &mut Warnings<'_>, document: &Document) {
     let is_host = |prefix: Prefix| prefix == Prefix::host(prefix.address());
     let around: BTreeMap<Prefix, &str> = document
@@ -97,8 +98,9 @@ fn nested(warnings: &mut Warnings<'_>, document: &Document) {
         else {
             continue;
         };
+        let ports = if is_host(vip.prefix) { "the ports" } else { "no ports" };
         let message = format!(
-            "lies in VIP `{outer_name}` (`{outer}`), which serves the ports of it that no service of this VIP has, \
+            "lies in VIP `{outer_name}` (`{outer}`), which serves {ports} of it that no service of this VIP has, \
              and attracts its packets while this one is withdrawn"
         );
         let help = "choose an address outside if that is not wanted";
@@ -154,5 +156,19 @@ mod tests {
         let text = |prefix: &str| format!("{LEAST}[vips.all]\naddress = \"{prefix}\"\n");
         assert!(warned(&text("198.51.100.0/29")).iter().all(|path| path != "vips.www.address"));
         assert!(warned(&text("198.51.100.8/29")).contains(&"vips.www.address".to_owned()));
+    }
+
+    #[test]
+    fn whom_an_outer_vip_serves_is_said() {
+        let message = |inner: &str| {
+            let text =
+                LEAST.replace("\"198.51.100.10\"", inner) + "[vips.all]\naddress = \"198.51.100.0/24\"\n";
+            let (document, report) =
+                parse_text("weir.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+            let mut found = warnings(&report, &document, None).into_iter();
+            found.find(|warning| warning.path == "vips.www.address").unwrap().message
+        };
+        assert!(message("\"198.51.100.10\"").contains("serves the ports of it"));
+        assert!(message("\"198.51.100.16/28\"").contains("serves no ports of it"));
     }
 }

@@ -26,7 +26,8 @@ const VIP: Shape = Shape {
             "address",
             Values::Text("address, or prefix: IPv4 from /8, IPv6 from /16 on"),
             "Announced while its services can be served, a single address as /32 or /128. Unique; holds no address of a peer, of a \
-             backend or of this host. At most 4,096 are prefixes. A VIP may lie in another one: the longest prefix that has the port serves",
+             backend or of this host. At most 4,096 are prefixes. A VIP may lie in another one: the prefix around it serves what an \
+             address that is a VIP by itself does not; of nested prefixes the longest alone serves",
         ),
         Key::or(
             "echo",

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use weir_dataplane_core::check::CheckVerdict;
 use weir_health::Failure;
 
 use super::good;
@@ -47,6 +48,15 @@ fn every_failure_of_a_check_is_explained() {
     let mut codes = Failure::CODES;
     codes.sort_unstable();
     assert_eq!(explained, codes);
+}
+
+#[test]
+fn every_outcome_of_a_checks_packet_is_explained() {
+    let mut explained = rows(&page("drain.md"), "What becomes of checks' packets");
+    explained.sort();
+    let mut outcomes = CheckVerdict::ALL.map(CheckVerdict::name);
+    outcomes.sort_unstable();
+    assert_eq!(explained, outcomes);
 }
 
 #[test]
