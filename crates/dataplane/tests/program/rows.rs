@@ -91,6 +91,38 @@ fn both_algorithms_forward_and_may_be_exchanged() {
     }
 }
 
+/// A lowered cap takes rows from its backend, here two of three, and from nobody else; raised again it gives them back.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn a_cap_moves_only_what_its_backend_gives_up() {
+    let pins = PinDir::new();
+    let mut dataplane = Dataplane::open(config(&pins, capacity())).unwrap();
+    let backends = [("b1", "10.1.0.1"), ("b2", "10.1.0.2"), ("b3", "10.1.0.3"), ("b4", "10.1.0.4")];
+    // What is remembered stays where it is: rows alone decide here.
+    let whole = pool_of(Algorithm::BoundedRendezvous, &backends).edit_service("s", |s| s.flow_table = false);
+    let capped = whole.clone().edit_pool("a", |pool| {
+        pool.backends.get_mut("b1").unwrap().cap_permille = 300;
+    });
+    let mut step = |state: &State| {
+        let rows = state.apply(&mut dataplane).pools_rebuilt["a"];
+        let owner = |port| {
+            let flow = Frame::tcp("203.0.113.7", port, "198.51.100.10", 80, SYN).octets();
+            outer_destination(&dataplane.run(&flow).unwrap().frame)
+        };
+        (rows, (1..=2_000).map(owner).collect::<Vec<Ipv4Addr>>())
+    };
+    let (_, before) = step(&whole);
+    let (lost, after) = step(&capped);
+    // A quarter of 4,096 rows, then 0.3 of 3.3 parts.
+    assert!((600..700).contains(&lost), "{lost}");
+    let b1 = Ipv4Addr::new(10, 1, 0, 1);
+    let moved: Vec<_> = before.iter().zip(&after).filter(|(old, new)| old != new).collect();
+    assert!((200..450).contains(&moved.len()), "{}", moved.len());
+    assert!(moved.iter().all(|(old, _)| **old == b1), "{moved:?}");
+    assert_eq!(step(&whole), (lost, before));
+    dataplane.detach().unwrap();
+}
+
 /// What can never fit is refused before anything is written, also for pools that come before it.
 #[test]
 #[ignore = "needs root and a private bpffs"]
