@@ -39,7 +39,7 @@ use crate::kernel::maps::{Maps, MapsError, shapes};
 use crate::kernel::pins::{Pins, PinsError};
 use crate::kernel::probe::{ProbeError, Report};
 use crate::kernel::refusal::MTU_ONE_BUFFER;
-use crate::kernel::test_run::{Ran, test_run};
+use crate::kernel::test_run::{Ran, test_run, test_run_behind};
 use crate::kernel::unlink::unlink;
 use crate::object;
 use tables::Tables;
@@ -445,6 +445,15 @@ impl Dataplane {
     /// What the kernel says.
     pub fn run(&mut self, frame: &[u8]) -> Result<Ran, ProgramError> {
         test_run(program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened"), frame, 1)
+    }
+
+    /// As [`Dataplane::run`], behind `metadata` octets of 0xff; see [`test_run_behind`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn run_behind(&mut self, frame: &[u8], metadata: u8) -> Result<Ran, ProgramError> {
+        let ingress = program(&mut self.object, names::PROGRAM_INGRESS).expect("loaded when opened");
+        test_run_behind(ingress, frame, metadata)
     }
 
     /// What the kernel says of the loaded program.

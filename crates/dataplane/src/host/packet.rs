@@ -3,8 +3,9 @@
 
 use weir_dataplane_core::Packet;
 
-/// XDP_PACKET_HEADROOM (include/uapi/linux/bpf.h), less `struct xdp_frame`, which `bpf_xdp_adjust_head` keeps free.
-const HEADROOM: usize = 256 - 40;
+/// Octets of what lies in front of a frame. On a wire that is whatever the last frame in the buffer left; zeros would be right
+/// for many a header octet that is never written, and hide it.
+const GARBAGE: u8 = 0xff;
 /// What `bpf_xdp_adjust_head` always leaves of a frame: an Ethernet header.
 const FRAME_MIN: usize = 14;
 
@@ -17,11 +18,20 @@ pub struct HostPacket {
 }
 
 impl HostPacket {
+    /// Octets in front of a frame that it can grow into: XDP_PACKET_HEADROOM (include/uapi/linux/bpf.h), less `struct
+    /// xdp_frame`, which `bpf_xdp_adjust_head` keeps free.
+    pub const ROOM: usize = 256 - 40;
+
     /// The frame `octets`, come in by interface `ingress_ifindex`.
     pub fn new(octets: &[u8], ingress_ifindex: u32) -> Self {
-        let mut buffer = vec![0; HEADROOM];
+        Self::with_room(octets, ingress_ifindex, Self::ROOM)
+    }
+
+    /// As [`HostPacket::new`], of a driver that leaves only `room` octets in front, or in front of metadata.
+    pub fn with_room(octets: &[u8], ingress_ifindex: u32, room: usize) -> Self {
+        let mut buffer = vec![GARBAGE; room];
         buffer.extend_from_slice(octets);
-        Self { buffer, start: HEADROOM, ingress_ifindex }
+        Self { buffer, start: room, ingress_ifindex }
     }
 
     /// The frame as it is now.

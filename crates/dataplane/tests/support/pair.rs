@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use weir_dataplane::host::{HostCarrier, HostPacket, HostTables, Left};
 use weir_dataplane::kernel::cpu::keep_to_one;
+use weir_dataplane::kernel::test_run::Ran;
 use weir_dataplane::{ApplyError, Capacity, Counters, Dataplane};
 use weir_dataplane_core::{Action, Count, Verdict, clone, process};
 
@@ -18,8 +19,14 @@ use super::recorder::Recorder;
 pub struct Pair {
     pub kernel: Dataplane,
     pub host: HostTables,
+    /// The first of [`METADATA`] that the kernel takes.
+    metadata: usize,
     recorder: Option<Recorder>,
 }
+
+/// Metadata in front of frames, so that their headers are written over garbage in the kernel as on the host. Leaves room for
+/// the longest outer header; Linux 6.1 takes no more than the second.
+const METADATA: [u8; 2] = [84, 32];
 
 /// What both made of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +54,7 @@ impl Pair {
         let config = config(&PinDir::new(), capacity);
         let mut kernel = Dataplane::open_private(config).unwrap_or_else(|error| panic!("open: {error:?}"));
         let host = kernel.snapshot().unwrap();
-        Self { kernel, host, recorder: None }
+        Self { kernel, host, metadata: 0, recorder: None }
     }
 
     /// Puts another state in force on both sides.
@@ -94,11 +101,41 @@ impl Pair {
         result.0
     }
 
+    /// As [`Pair::run`] with only `room` octets in front, a multiple of 4, and not recorded; of a pair that has run a frame.
+    /// `None` where the kernel takes no metadata that leaves so little (6.1).
+    pub fn run_in(&mut self, frame: &[u8], room: usize) -> Option<Result> {
+        let metadata = u8::try_from(HostPacket::ROOM - room).unwrap();
+        let before = self.kernel.counters().unwrap();
+        let ran = match self.kernel.run_behind(frame, metadata) {
+            Ok(ran) => ran,
+            Err(error) if self.metadata == 0 => panic!("{metadata} octets of metadata: {error}"),
+            Err(_) => return None,
+        };
+        let result = self.agree(frame, room, ran).unwrap_or_else(|difference| panic!("{difference}"));
+        check_counters(&before, &self.kernel.counters().unwrap(), result.0.verdict, result.1, frame.len());
+        Some(result.0)
+    }
+
     /// As [`Pair::run`] without counters, and not recorded; a difference comes back in words.
     pub fn compare(&mut self, frame: &[u8]) -> std::result::Result<(Result, Option<Count>), String> {
-        let ran = self.kernel.run(frame).unwrap();
+        // Nothing ran where the kernel refuses so much.
+        let (metadata, ran) = METADATA[self.metadata..]
+            .iter()
+            .find_map(|&metadata| Some((metadata, self.kernel.run_behind(frame, metadata).ok()?)))
+            .unwrap_or_else(|| (0, self.kernel.run(frame).unwrap()));
+        self.metadata = METADATA.iter().position(|&m| m == metadata).unwrap_or(self.metadata);
+        self.agree(frame, HostPacket::ROOM - usize::from(metadata), ran)
+    }
+
+    /// What both made of `frame` with so much room, if the kernel made `ran` of it.
+    fn agree(
+        &mut self,
+        frame: &[u8],
+        room: usize,
+        ran: Ran,
+    ) -> std::result::Result<(Result, Option<Count>), String> {
         *self.host.counted.lock().unwrap() = None;
-        let mut packet = HostPacket::new(frame, LOOPBACK);
+        let mut packet = HostPacket::with_room(frame, LOOPBACK, room);
         let outcome = process(&mut packet, &self.host);
         let action = match outcome.verdict.action() {
             Action::Drop => 1,
