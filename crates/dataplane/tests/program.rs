@@ -23,6 +23,7 @@ mod program {
     mod modes;
     mod next_hops;
     mod probe;
+    mod room;
     mod rows;
     mod scale;
     mod selection;

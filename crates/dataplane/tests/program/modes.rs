@@ -15,16 +15,16 @@ use crate::support::pair::Pair;
 
 const CLIENT4: &str = "203.0.113.7";
 const CLIENT6: &str = "2001:db8:c::7";
-const VIP4: &str = "198.51.100.10";
+pub(super) const VIP4: &str = "198.51.100.10";
 const VIP6: &str = "2001:db8:100::10";
-const BACKEND4: &str = "10.1.0.1";
-const BACKEND6: &str = "2001:db8:1::1";
+pub(super) const BACKEND4: &str = "10.1.0.1";
+pub(super) const BACKEND6: &str = "2001:db8:1::1";
 
-const fn gue(variant: GueVariant) -> Mode {
+pub(super) const fn gue(variant: GueVariant) -> Mode {
     Mode::Gue { port: 6080, variant }
 }
 
-const MODES: [(&str, Mode); 5] = [
+pub(super) const MODES: [(&str, Mode); 5] = [
     ("ipip", Mode::Ipip),
     ("gue header", gue(GueVariant::Header)),
     ("gue candidates", gue(GueVariant::Candidates)),
@@ -33,7 +33,7 @@ const MODES: [(&str, Mode); 5] = [
 ];
 
 /// Services of both families, TCP and UDP, on a pool with these backends.
-fn state(mode: Mode, backends: &[&str]) -> State {
+pub(super) fn state(mode: Mode, backends: &[&str]) -> State {
     let names: Vec<String> = (1..=backends.len()).map(|n| format!("b{n}")).collect();
     let backends: Vec<(&str, &str)> =
         names.iter().map(String::as_str).zip(backends.iter().copied()).collect();
@@ -53,7 +53,7 @@ fn state(mode: Mode, backends: &[&str]) -> State {
 }
 
 /// A packet of each family and transport, with right checksums.
-fn clients() -> Vec<(&'static str, Frame)> {
+pub(super) fn clients() -> Vec<(&'static str, Frame)> {
     vec![
         ("tcp4", Frame::tcp(CLIENT4, 40_000, VIP4, 80, SYN)),
         ("udp4", Frame::udp(CLIENT4, 40_001, VIP4, 53)),
@@ -62,7 +62,7 @@ fn clients() -> Vec<(&'static str, Frame)> {
     ]
 }
 
-fn framed(ip: &[u8]) -> Vec<u8> {
+pub(super) fn framed(ip: &[u8]) -> Vec<u8> {
     let ethertype = if ip[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
     [ethernet(OWN_MAC, CLIENT_MAC, ethertype), ip.to_vec()].concat()
 }
@@ -434,6 +434,64 @@ fn tags_that_came_are_gone_in_every_mode() {
                     let way = Way { vlan, ..Way::new(mode, to) };
                     assert_eq!(result.frame, carried(&ip, entropy(&frame), &way), "{name}");
                 }
+            }
+        }
+    }
+}
+
+/// Jumbo frames lie in several buffers, of which a program sees the first.
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn jumbo_frames_are_carried_whole_in_every_mode() {
+    let mut pair = pair();
+    let large = |vlan| NextHop { vlan, is_on_link: true, ..hop(9_000) };
+    let summed = OuterHeader { udp_checksum: true, ..OuterHeader::default() };
+    for (mode_name, mode) in MODES {
+        for to in [BACKEND4, BACKEND6] {
+            for (vlan, outer) in [(None, OuterHeader::default()), (Some(0x123), summed)] {
+                let state = state(mode, &[to]).next_hop(to, Some(large(vlan)));
+                pair.apply(&state.edit_pool("web", |pool| pool.outer = outer));
+                for (client, frame) in clients() {
+                    for length in [3_400_usize, 4_096, 6_001, 8_800] {
+                        let payload = (0..length).map(|i| (i * 7 + 3) as u8).collect();
+                        let frame = frame.clone().with(|f| f.payload = payload);
+                        let ip = with_checksum(&frame.ip());
+                        let way = Way { vlan, outer, ..Way::new(mode, to) };
+                        let name = format!("{mode_name} of {client} to {to}, {length} octets, {vlan:?}");
+                        arrives(&mut pair, &name, &frame, &ip, &way);
+                        let mut came = framed(&ip);
+                        came.splice(12..12, [0x81, 0, 0, 5]);
+                        let result = pair.run(&came);
+                        assert_eq!(result.verdict, Verdict::ForwardFlow, "{name}, with a tag");
+                        assert_eq!(result.frame, carried(&ip, entropy(&frame), &way), "{name}, with a tag");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and a private bpffs"]
+fn jumbo_frames_name_all_their_candidates() {
+    let mut pair = pair();
+    for prefix in ["10.1.0.", "2001:db8:1::"] {
+        let backends: Vec<String> = (1..=5).map(|n| format!("{prefix}{n}")).collect();
+        let backends: Vec<&str> = backends.iter().map(String::as_str).collect();
+        let mode = gue(GueVariant::Candidates);
+        let state = backends.iter().fold(state(mode, &backends), |s, to| s.next_hop(to, Some(hop(9_000))));
+        pair.apply(&state);
+        for port in 5_000..5_010 {
+            for frame in [Frame::tcp(CLIENT4, port, VIP4, 80, ACK), Frame::tcp(CLIENT6, port, VIP6, 80, ACK)]
+            {
+                let ip = with_checksum(&frame.clone().with(|f| f.payload = vec![9; 8_700]).ip());
+                let result = pair.run(&framed(&ip));
+                assert!(result.verdict.name().starts_with("forward_"), "{:?}", result.verdict);
+                let to = destination(&result.frame);
+                let hops = others(&pair, &frame, to);
+                assert_eq!(hops.len(), 3);
+                let way = Way { hops, ..Way::new(mode, &to.to_string()) };
+                assert_eq!(result.frame, carried(&ip, entropy(&frame), &way), "port {port} to {to}");
             }
         }
     }
