@@ -2,6 +2,7 @@
 //! Published vectors, and what the hash is relied on for.
 
 use super::*;
+use std::format;
 use std::vec;
 use std::vec::Vec;
 
@@ -44,34 +45,58 @@ fn another_seed_gives_another_hash() {
     }
 }
 
-/// A hundred thousand flows of one client network fall evenly on rows and on sets, and their tags on both halves.
+/// A hundred thousand flows fall evenly on rows, sets and entropy of outer headers, and their tags on both halves. Katran makes
+/// the entropy of IPv6 of octets 12 and 13 of the client's address alone: here clients differ in two octets, any two.
 #[test]
 fn flows_spread_evenly() {
     let keys = HashKeys::from_seed(&SEED);
+    for at in [0, 2] {
+        spread_evenly(&format!("v4, octets {at} and {}", at + 1), |client, port| {
+            let mut source = [10, 0, 0, 0];
+            source[at..at + 2].copy_from_slice(&client.to_be_bytes());
+            flow_v4(&keys.v4, v4(source), v4([198, 51, 100, 10]), ports(port, 443), 6)
+        });
+    }
+    let vip = Address::from_octets("2001:db8:100::10".parse::<core::net::Ipv6Addr>().unwrap().octets());
+    for at in (0..16).step_by(2) {
+        spread_evenly(&format!("v6, octets {at} and {}", at + 1), |client, port| {
+            let mut source = "2001:db8:c::7".parse::<core::net::Ipv6Addr>().unwrap().octets();
+            source[at..at + 2].copy_from_slice(&client.to_be_bytes());
+            flow_v6(&keys.v6, &Address::from_octets(source), &vip, ports(port, 443), 6)
+        });
+    }
+}
+
+/// The flows of 64 ports of each of some clients.
+fn spread_evenly(name: &str, hash_of: impl Fn(u16, u16) -> u64) {
     const BINS: usize = 64;
     let mut by_row = vec![0_u32; BINS];
     let mut by_set = vec![0_u32; BINS];
+    // The lowest bits of an outer source port, and those of an outer flow label, whose last bit is always set.
+    let mut by_port = vec![0_u32; BINS];
+    let mut by_label = vec![0_u32; BINS];
     let mut tag_bits = [0_u32; 31];
     let flows = 100_000_u32;
     for flow in 0..flows {
-        let source = u32::from_be_bytes([10, 0, 0, 0]) + (flow >> 6);
         let port = u16::try_from(1024 + (flow & 63)).unwrap();
-        let hash = flow_v4(&keys.v4, source.to_be(), v4([198, 51, 100, 10]), ports(port, 443), 6);
+        let hash = hash_of(u16::try_from(flow >> 6).unwrap(), port);
         by_row[row_index(hash, 64) as usize] += 1;
         by_set[(hash & 63) as usize] += 1;
+        by_port[(hash >> 32 & 63) as usize] += 1;
+        by_label[(hash >> 41 & 63) as usize] += 1;
         for (bit, count) in tag_bits.iter_mut().enumerate() {
             *count += u32::try_from(hash >> (33 + bit) & 1).unwrap();
         }
     }
     let mean = f64::from(flows) / BINS as f64;
-    for bins in [&by_row, &by_set] {
+    for bins in [&by_row, &by_set, &by_port, &by_label] {
         // Chi-squared with 63 degrees of freedom: above 120 in one of 100,000 cases.
         let chi: f64 = bins.iter().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
-        assert!(chi < 120.0, "chi-squared {chi}: {bins:?}");
+        assert!(chi < 120.0, "{name}: chi-squared {chi}: {bins:?}");
     }
     let even = f64::from(flows) / 2.0;
     let worst = tag_bits.iter().map(|&n| (f64::from(n) - even).abs() / even).fold(0.0, f64::max);
-    assert!(worst < 0.02, "a tag bit is off by {worst}");
+    assert!(worst < 0.02, "{name}: a tag bit is off by {worst}");
 }
 
 /// The row of a flow is not told by its tag alone: flows with one tag fall on many rows.
