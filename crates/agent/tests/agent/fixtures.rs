@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use weir_agent::{Count, Kernel};
 use weir_dataplane::host::HostPacket;
-use weir_dataplane_core::Action;
 use weir_dataplane_core::decap::{AgentOutcome, AgentVerdict, decapsulate};
+use weir_dataplane_core::{Action, Packet};
 
 use crate::cases;
 use crate::setup::{HostTables, config, pin_dir};
@@ -31,8 +31,60 @@ fn host_does_what_the_fixtures_say() {
 fn fixtures_show_every_verdict_that_a_packet_can_have() {
     let shown: Vec<_> = cases::all().iter().map(|case| case.verdict).collect();
     let missing: Vec<_> = AgentVerdict::ALL.iter().filter(|verdict| !shown.contains(verdict)).collect();
-    // No frame is too short to be shortened once its headers were read.
+    // No frame is too short to be shortened once its headers were read, so no frame shows it; see the next test.
     assert_eq!(missing, [&AgentVerdict::DropNoRoom]);
+}
+
+/// A frame that the kernel does not shorten, for whatever reason.
+struct Stuck(HostPacket);
+
+impl Packet for Stuck {
+    fn len(&self) -> u32 {
+        self.0.len()
+    }
+
+    fn total_len(&self) -> u32 {
+        self.0.total_len()
+    }
+
+    fn read<T: Copy>(&self, off: usize) -> Option<T> {
+        self.0.read(off)
+    }
+
+    fn write<T: Copy>(&mut self, off: usize, value: T) -> Option<()> {
+        self.0.write(off, value)
+    }
+
+    fn grow_front(&mut self, bytes: usize) -> bool {
+        self.0.grow_front(bytes)
+    }
+
+    fn shrink_front(&mut self, _bytes: usize) -> bool {
+        false
+    }
+
+    fn truncate(&mut self, len: u32) -> bool {
+        self.0.truncate(len)
+    }
+
+    fn ingress_ifindex(&self) -> u32 {
+        self.0.ingress_ifindex()
+    }
+}
+
+#[test]
+fn a_frame_that_cannot_be_shortened_is_dropped_by_name() {
+    let tables = HostTables::new(&config(&pin_dir("stuck")));
+    let opened = cases::all().into_iter().filter(|case| case.verdict == AgentVerdict::Decapsulated);
+    let mut count = 0;
+    for case in opened {
+        let outcome = decapsulate(&mut Stuck(HostPacket::new(&case.frame, 1)), &tables);
+        assert_eq!(outcome.verdict, AgentVerdict::DropNoRoom, "{}", case.name);
+        assert_eq!(outcome.vip, AgentOutcome::NO_VIP, "{}: counted for no VIP", case.name);
+        count += 1;
+    }
+    assert!(count > 10, "{count} cases");
+    assert_eq!(AgentVerdict::DropNoRoom.action(), Action::Drop);
 }
 
 #[test]
