@@ -14,6 +14,7 @@ use serde_json::json;
 use weir_dataplane::replay::{Copied, Decision};
 
 use crate::capture::Packet;
+use crate::cli::Exit;
 
 /// Why a packet was not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,8 +148,9 @@ impl<'u, W: Write> Lines<'u, W> {
         writeln!(self.output, "{number:>6}  {since}  {why:<22}  {kept} of {} octets", packet.wire_len)
     }
 
-    /// The sum. Tells whether program and host agreed on every packet.
-    pub(super) fn finish(mut self) -> io::Result<bool> {
+    /// The sum. The exit code says whether program and host agreed on every packet: a tester whose exit code is always 0 tests
+    /// nothing.
+    pub(super) fn finish(mut self) -> io::Result<Exit> {
         let Self { packets, left, differences, verdicts, output, is_json, .. } = &mut self;
         if *is_json {
             let sum =
@@ -167,11 +169,62 @@ impl<'u, W: Write> Lines<'u, W> {
             }
         }
         output.flush()?;
-        Ok(*differences == 0)
+        Ok(if *differences == 0 { Exit::Ok } else { Exit::Failed })
     }
 }
 
 /// Seconds with nine places: exact, as a float is not.
 fn seconds(time: Duration) -> String {
     format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_dataplane_core::Verdict;
+
+    use super::*;
+
+    /// What is printed of three packets, the second of which program and host made `difference` of.
+    fn printed(is_json: bool, difference: Option<&str>) -> (String, Exit) {
+        let mut output = Vec::new();
+        let mut lines = Lines::new(&mut output, is_json, &[]);
+        let packet = Packet { time_ns: 0, wire_len: 60, octets: vec![0; 60] };
+        for number in 0..3 {
+            let decision = Decision {
+                verdict: Verdict::DropNoService,
+                frame: None,
+                copies: Vec::new(),
+                egress: 0,
+                service: None,
+                backend: None,
+                is_new_flow: false,
+                row: None,
+                difference: difference.filter(|_| number == 1).map(str::to_owned),
+            };
+            lines.packet(&packet, Duration::ZERO, &decision).expect("memory");
+        }
+        let exit = lines.finish().expect("memory");
+        (String::from_utf8(output).expect("text"), exit)
+    }
+
+    #[test]
+    fn a_difference_is_said_and_fails_the_command() {
+        let (text, exit) = printed(false, Some("the program gave a, the host b"));
+        assert_eq!(exit, Exit::Failed);
+        assert_eq!(text.matches("DIFFERENCE: the program gave a, the host b").count(), 1, "{text}");
+        assert!(text.contains("\n1 differences: "), "{text}");
+        let (text, exit) = printed(true, Some("the program gave a, the host b"));
+        assert_eq!(exit, Exit::Failed);
+        assert!(text.contains(r#""difference":"the program gave a, the host b""#), "{text}");
+        assert!(text.contains(r#""differences":1"#), "{text}");
+    }
+
+    #[test]
+    fn agreement_is_success() {
+        for is_json in [false, true] {
+            let (text, exit) = printed(is_json, None);
+            assert_eq!(exit, Exit::Ok, "{text}");
+            assert!(!text.contains("DIFFERENCE") && !text.contains("defect"), "{text}");
+        }
+    }
 }

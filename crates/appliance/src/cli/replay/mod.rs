@@ -138,7 +138,7 @@ fn replay(args: &Args, form: Output) -> Result<Exit> {
         }
     }
     output.finish().with_context(writing)?;
-    Ok(if lines.finish()? { Exit::Ok } else { Exit::Failed })
+    Ok(lines.finish()?)
 }
 
 /// Runs one packet, unless it cannot be.
