@@ -64,11 +64,12 @@ verdicts! {
     DropTruncated = 9, "drop_truncated", Drop;
     /// For a VIP, and the IP length leaves no room for the transport header.
     DropBadLength = 10, "drop_bad_length", Drop;
-    /// For a VIP, and a fragment.
+    /// For a VIP, and a fragment: its service takes none, or it is one of ICMP, or of a protocol that the VIP has no service of.
     DropFragment = 11, "drop_fragment", Drop;
-    /// For a VIP, and an IPv6 extension header stands before the transport header.
+    /// For a VIP, and before the transport header stand more extension headers than are walked, or one that ends the walk: in the
+    /// wrong place, with segments left to route, encrypted or authenticated, or too long.
     DropExtensionHeader = 12, "drop_extension_header", Drop;
-    /// For a VIP, and ICMP or ICMPv6.
+    /// For a VIP, and an ICMP message that is neither an echo request nor an error, or ICMP of the other family.
     DropIcmp = 13, "drop_icmp", Drop;
     /// For a VIP, and neither TCP, UDP nor ICMP.
     DropProtocol = 14, "drop_protocol", Drop;

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use weir_dataplane_core::Verdict;
 use weir_dataplane_core::check::CheckVerdict;
+use weir_dataplane_core::decap::AgentVerdict;
 use weir_health::Failure;
 
 use super::good;
@@ -48,6 +50,30 @@ fn every_failure_of_a_check_is_explained() {
     let mut codes = Failure::CODES;
     codes.sort_unstable();
     assert_eq!(explained, codes);
+}
+
+/// Both programs', each in its own table; a row may explain several.
+#[test]
+fn every_verdict_is_explained() {
+    let page = page("troubleshoot.md");
+    let (_, section) = page.split_once("## <a name=\"packets\"></a>").expect("a section on packets");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut tables = section.split("| verdict | meaning |").skip(1).map(|table| {
+        let rows = table.trim_start().lines().take_while(|line| line.starts_with('|')).skip(1);
+        let cells = rows.filter_map(|row| row.strip_prefix("| ")?.split_once(" |"));
+        let mut names: Vec<&str> =
+            cells.flat_map(|(cell, _)| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+        names.sort_unstable();
+        names
+    });
+    let sorted = |mut names: Vec<&'static str>| {
+        names.sort_unstable();
+        names
+    };
+    let appliance = sorted(Verdict::ALL.iter().map(|verdict| verdict.name()).collect());
+    let agent = sorted(AgentVerdict::ALL.iter().map(|verdict| verdict.name()).collect());
+    assert_eq!(tables.next(), Some(appliance), "of the appliance");
+    assert_eq!(tables.next(), Some(agent), "of the agent");
 }
 
 #[test]
