@@ -266,3 +266,20 @@ fn a_tag_on_a_tag_is_no_way_out_and_the_status_says_so() {
     })
     .expect("unresolved");
 }
+
+/// The kernel says "not supported", whatever the cause: the words must be about bonds, not about a driver.
+#[test]
+#[ignore = "needs a kernel with VLANs and bonds: make test-vm"]
+fn a_bond_of_a_mode_without_xdp_is_refused_by_name() {
+    let mut layers = Layers::build(&weir(), Stack { is_bond: true, tag: None }).expect("the network");
+    let without_members = "link set eth0 nomaster\nlink set eth1 nomaster\nlink set bond0 down";
+    let broadcast = "link set bond0 type bond mode broadcast\nlink set bond0 up";
+    layers.appliance.netns().ip(&format!("{without_members}\n{broadcast}")).expect("another mode");
+    layers.appliance.spawn().expect("it starts");
+    wait_until("the log to name the cause", PATIENCE, || {
+        let log = layers.appliance.log();
+        anyhow::ensure!(log.contains("attach to `bond0`") && log.contains("xmit_hash_policy"), "{log}");
+        Ok(())
+    })
+    .expect("refused");
+}
