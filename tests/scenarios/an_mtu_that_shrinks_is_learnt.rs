@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Given clients with an MTU of 1,500 and a fabric with room for the outer header,
-//! When a link on the way gets a smaller MTU, before or behind the backends,
+//! When a link on the way gets a smaller MTU, in front of an appliance, in front of the backends or behind them,
 //! Then who sent too much is told, its kernel remembers, and all of the request or answer arrives, in both families.
 
 use std::net::IpAddr;
@@ -109,4 +109,44 @@ fn a_backend_learns_what_fits_a_client_from_an_appliance_that_never_saw_it() {
     let counted = |verdict| metrics.count("weir_xdp_packets_total", &[&format!("verdict=\"{verdict}\"")]);
     let [handed, copies] = ["pass_to_clone", "forward_icmp_copy"].map(counted);
     assert!(handed >= 2.0 && copies == 2.0 * handed, "{handed} errors, {copies} copies");
+}
+
+/// The switch alone knows of the link to the backend: it tells whom the outer header names as the source.
+#[test]
+#[ignore = "needs root and netns"]
+fn a_client_learns_what_fits_a_link_behind_the_switch() {
+    let fabric = small_fabric();
+    let lb1 = &fabric.appliances[0];
+    let long = format!("/?{}", "q".repeat(QUERY_BYTES));
+    let request = |target| {
+        let reply = fabric.client.enter(|| get(target, &long, PATIENCE)).expect("in the namespace");
+        let reply = reply.unwrap_or_else(|error| panic!("a large request to {target}: {error:#}"));
+        assert_eq!(reply.status, 200, "{target}");
+    };
+    let said = || {
+        let status = lb1.status().expect("a status");
+        let conditions = status["conditions"].as_array().expect("conditions").clone();
+        conditions.into_iter().find(|condition| condition["code"] == "path-mtu-low")
+    };
+    let vips: [(IpAddr, u32); 2] = [(VIP_V4.into(), 1480), (VIP_V6.into(), 1460)];
+    for ((vip, _), target) in vips.into_iter().zip(document::targets()) {
+        request(target);
+        assert_eq!(remembered(&fabric.client, vip).expect("a route"), None, "{vip}: everything fitted");
+    }
+    assert_eq!(said(), None);
+
+    for backend in 1..=fabric.backends.len() {
+        fabric.tor.ip(&format!("link set b{backend} mtu 1500")).expect("a smaller MTU");
+    }
+    for ((vip, mtu), target) in vips.into_iter().zip(document::targets()) {
+        // What was too large is lost; sent again, it is answered, and what fits arrives: all within one request.
+        request(target);
+        assert_eq!(remembered(&fabric.client, vip).expect("a route"), Some(mtu), "{vip}");
+    }
+    let condition = said().expect("a condition");
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert_eq!(message.matches(" 1500 bytes").count(), 2, "a backend's path in each family: {message}");
+    let metrics = lb1.metrics().expect("metrics");
+    let told = metrics.count("weir_xdp_packets_total", &["verdict=\"answer_too_big\""]);
+    assert!(told >= 2.0, "{told} answers");
 }
