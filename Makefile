@@ -9,8 +9,8 @@
 #   make test-vm      tests of the kernel programs on Debian's 6.1 and 6.12 kernels, emulated; VM_OPTIONS='--kernel 6.1'
 #   make deb          the Debian package, to target/debian/
 #   make test-deb     the package again, and looked at: lintian, contents, units, the binary inside
-#   make fuzz-short   each decoder for FUZZ_SECONDS (default 30)
-#   make fuzz         FUZZ_INPUTS inputs over all decoders (default 100 million), with a table of what came out
+#   make fuzz-short   each fuzz target for FUZZ_SECONDS (default 30)
+#   make fuzz         FUZZ_INPUTS inputs over all targets (default 100 million), with a table of what came out
 #   make bench        what rows do, what changes, packets, live frames and real TCP cost, to target/bench/; for a quick look
 #                     BENCH_ROUNDS=3 LIVE_ROUNDS=3 TCP_ROUNDS=1
 #   make bench-bgp    Weir, BIRD and GoBGP side by side as speakers, to target/bench/bgp.json; BGP_ROUNDS=1 for a quick look

@@ -3,6 +3,7 @@
 
 pub mod allocation;
 pub mod bfd;
+pub mod dataplane;
 mod peer;
 pub mod ra;
 pub mod session;

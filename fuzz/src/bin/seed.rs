@@ -1,5 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Fills `corpus/` from the recorded messages: whole for streams and sessions, bodies for the rest.
+//! Fills `corpus/` from the recorded messages: whole for streams and sessions, bodies for the rest; and from frames as the
+//! dataplane's own tests make them.
+
+#[path = "../../../crates/dataplane/tests/support/build.rs"]
+#[expect(dead_code, reason = "all that its other users need")]
+mod build;
+#[path = "seed/dataplane.rs"]
+mod dataplane;
+#[path = "../../../crates/dataplane/tests/program/differential/frames.rs"]
+#[expect(dead_code, reason = "all that its other users need")]
+mod frames;
+#[path = "../../../crates/dataplane/tests/program/differential/random.rs"]
+mod random;
+
+/// Where the frames look for the builder.
+mod support {
+    pub(crate) use crate::build;
+}
+
+/// Where they look for VIPs: those of `weir_fuzz::dataplane`.
+mod states {
+    pub const VIPS_V4: [&str; 3] = ["198.51.100.10", "198.51.100.11", "198.51.100.64"];
+    pub const VIPS_V6: [&str; 3] = ["2001:db8:100::10", "2001:db8:100::11", "2001:db8:200::"];
+}
 
 use std::fs;
 use std::io;
@@ -65,7 +88,7 @@ fn main() -> io::Result<()> {
             fs::write(corpus.join(&name), [before, &packet[..], after].concat())?;
         }
     }
-    Ok(())
+    dataplane::seeds(put)
 }
 
 fn octets(text: &str) -> Vec<u8> {
