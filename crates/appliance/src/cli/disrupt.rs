@@ -4,9 +4,9 @@
 //! A pool serves a VIP while its usable backends reach the VIP's low mark; a VIP is fit while the services that it
 //! requires are served (`[vips.*.announce]`). Only VIPs that are fit now can be lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use weir_api::v1::{BackendState, PoolStatus, Spec, Status, Vip};
+use weir_api::v1::{BackendState, PoolStatus, ServiceStatus, Spec, Status, Vip};
 
 use crate::overrides::Target;
 
@@ -29,10 +29,23 @@ pub(super) fn losses(target: &Target, status: &Status, vips: &[Vip]) -> Vec<Loss
         Target::Backend { pool, backend } => (pool, Some(backend)),
     };
     let is_out = |of: &str, name: &str| of == pool && backend.is_none_or(|backend| backend == name);
-    vips.iter().filter_map(|vip| loss(vip, status, is_out)).collect()
+    let mut services: BTreeMap<&str, Services<'_>> = BTreeMap::new();
+    for (name, service) in &status.services {
+        services.entry(&service.vip).or_default().push((name, service));
+    }
+    let of = |vip: &Vip| services.get(vip.name.as_str()).map_or(&[][..], Vec::as_slice);
+    vips.iter().filter_map(|vip| loss(vip, of(vip), status, is_out)).collect()
 }
 
-fn loss(vip: &Vip, status: &Status, is_out: impl Fn(&str, &str) -> bool) -> Option<Loss> {
+/// Services of one VIP, with their names.
+type Services<'a> = Vec<(&'a str, &'a ServiceStatus)>;
+
+fn loss(
+    vip: &Vip,
+    services: &[(&str, &ServiceStatus)],
+    status: &Status,
+    is_out: impl Fn(&str, &str) -> bool,
+) -> Option<Loss> {
     if !vip.status.announce_desired && !vip.status.announced {
         return None;
     }
@@ -41,21 +54,21 @@ fn loss(vip: &Vip, status: &Status, is_out: impl Fn(&str, &str) -> bool) -> Opti
     let mut now = BTreeSet::new();
     let mut then = BTreeSet::new();
     let mut lost = Vec::new();
-    for (name, service) in status.services.iter().filter(|(_, service)| service.vip == vip.name) {
+    for (name, service) in services.iter().copied() {
         let Some(pool) = status.pools.get(&service.pool) else { continue };
         let is_served_now = low.is_reached(pool, |_| false);
         let is_served_then = low.is_reached(pool, |backend| is_out(&service.pool, backend));
         if is_served_now {
-            now.insert(name.as_str());
+            now.insert(name);
         }
         if is_served_then {
-            then.insert(name.as_str());
+            then.insert(name);
         }
         if is_served_now && !is_served_then {
-            lost.push(name.clone());
+            lost.push(name.to_owned());
         }
     }
-    if lost.is_empty() || !is_fit(&announce, vip, status, &now) || is_fit(&announce, vip, status, &then) {
+    if lost.is_empty() || !is_fit(&announce, services, &now) || is_fit(&announce, services, &then) {
         return None;
     }
     let effect = match announce.get("on_all_down").and_then(|value| value.as_str()) {
@@ -67,15 +80,13 @@ fn loss(vip: &Vip, status: &Status, is_out: impl Fn(&str, &str) -> bool) -> Opti
 }
 
 /// Whether the served services are those that the VIP requires.
-fn is_fit(announce: &Spec, vip: &Vip, status: &Status, served: &BTreeSet<&str>) -> bool {
-    let mut all =
-        status.services.iter().filter(|(_, service)| service.vip == vip.name).map(|(name, _)| name.as_str());
+fn is_fit(announce: &Spec, services: &[(&str, &ServiceStatus)], served: &BTreeSet<&str>) -> bool {
     match announce.get("require") {
         Some(serde_json::Value::Array(names)) => {
             names.iter().filter_map(|name| name.as_str()).all(|name| served.contains(name))
         }
         Some(serde_json::Value::String(word)) if word == "any" => !served.is_empty(),
-        _ => all.all(|name| served.contains(name)),
+        _ => services.iter().all(|(name, _)| served.contains(name)),
     }
 }
 
