@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::host::Host;
 use super::limits;
 use super::report::Report;
-use crate::model::{AdminState, AnnouncePolicy, Document, High, Mark, OnAllDown, Pool, Require};
+use crate::model::{AdminState, AnnouncePolicy, Document, High, Mark, OnAllDown, Pool, Require, Service};
 
 /// What the checks of one appliance cost while nothing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -55,8 +55,13 @@ pub(super) fn warnings(report: &Report, document: &Document, host: Option<&Host>
     load(&mut warnings, document);
     forwarding::warn(&mut warnings, document);
     sessions::warn(&mut warnings, document, host);
+    let mut services: BTreeMap<&str, Vec<(&String, &Service)>> = BTreeMap::new();
+    for (name, service) in &document.services {
+        services.entry(&service.vip).or_default().push((name, service));
+    }
     for (name, vip) in &document.vips {
-        marks(&mut warnings, document, name, &vip.announce);
+        let of_vip = services.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+        marks(&mut warnings, document, (name, of_vip), &vip.announce);
     }
     warnings.found.sort_by(|a, b| (a.position, &a.path).cmp(&(b.position, &b.path)));
     warnings.found
@@ -107,7 +112,12 @@ fn load(warnings: &mut Warnings<'_>, document: &Document) {
 }
 
 /// A VIP whose services cannot reach the mark even with every backend usable is never announced.
-fn marks(warnings: &mut Warnings<'_>, document: &Document, vip: &str, policy: &AnnouncePolicy) {
+fn marks(
+    warnings: &mut Warnings<'_>,
+    document: &Document,
+    (vip, services): (&str, &[(&String, &Service)]),
+    policy: &AnnouncePolicy,
+) {
     let backends = |mark| match mark {
         Mark::Backends(backends) => backends,
         Mark::Percent(_) => 1,
@@ -123,10 +133,7 @@ fn marks(warnings: &mut Warnings<'_>, document: &Document, vip: &str, policy: &A
     };
     let mut short = Vec::new();
     let mut can_be_served = false;
-    for (name, service) in &document.services {
-        if service.vip != vip || !is_required(name) {
-            continue;
-        }
+    for (name, service) in services.iter().copied().filter(|(name, _)| is_required(name)) {
         let Some(pool) = document.pools.get(&service.pool) else { continue };
         let takes_flows = |b: &&crate::model::Backend| b.state == AdminState::Active && b.weight > 0;
         let available = pool.backends.values().filter(takes_flows).count();
