@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a reader may know of the reconciler: the outcome of its last pass.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -176,37 +177,40 @@ pub struct Change {
 /// What changed: VIPs (standing and reasons), backends (condition), and which document is in force.
 pub fn changes(before: &ReconcileStatus, after: &ReconcileStatus) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (name, now) in after.vips.iter() {
-        let was = before.vips.get(name);
-        if was.is_none_or(|was| was.standing() != now.standing() || was.withheld != now.withheld) {
-            changes.push(Change {
-                kind: ChangeKind::Vip,
-                object: name.clone(),
-                from: was.map(VipOutcome::standing),
-                to: Some(now.standing()),
-                code: now.codes(),
-                message: now.message(),
-            });
+    for (name, was, now) in joined(&before.vips, &after.vips) {
+        match (was, now) {
+            (Some(was), None) => changes.push(gone(ChangeKind::Vip, name.clone(), was.standing())),
+            (was, Some(now))
+                if was.is_none_or(|was| was.standing() != now.standing() || was.withheld != now.withheld) =>
+            {
+                changes.push(Change {
+                    kind: ChangeKind::Vip,
+                    object: name.clone(),
+                    from: was.map(VipOutcome::standing),
+                    to: Some(now.standing()),
+                    code: now.codes(),
+                    message: now.message(),
+                });
+            }
+            _ => {}
         }
     }
-    for (name, was) in before.vips.iter().filter(|(name, _)| !after.vips.contains_key(*name)) {
-        changes.push(gone(ChangeKind::Vip, name.clone(), was.standing()));
-    }
-    for (key @ (pool, name), now) in after.backends.iter() {
-        let was = before.backends.get(key);
-        if was.is_none_or(|was| was.condition != now.condition) {
-            changes.push(Change {
-                kind: ChangeKind::Backend,
-                object: format!("{pool}/{name}"),
-                from: was.map(|was| was.condition.name()),
-                to: Some(now.condition.name()),
-                code: None,
-                message: now.message(),
-            });
+    for ((pool, name), was, now) in joined(&before.backends, &after.backends) {
+        let object = || format!("{pool}/{name}");
+        match (was, now) {
+            (Some(was), None) => changes.push(gone(ChangeKind::Backend, object(), was.condition.name())),
+            (was, Some(now)) if was.is_none_or(|was| was.condition != now.condition) => {
+                changes.push(Change {
+                    kind: ChangeKind::Backend,
+                    object: object(),
+                    from: was.map(|was| was.condition.name()),
+                    to: Some(now.condition.name()),
+                    code: None,
+                    message: now.message(),
+                });
+            }
+            _ => {}
         }
-    }
-    for ((pool, name), was) in before.backends.iter().filter(|(key, _)| !after.backends.contains_key(*key)) {
-        changes.push(gone(ChangeKind::Backend, format!("{pool}/{name}"), was.condition.name()));
     }
     if before.applied != after.applied
         && let Some(generation) = after.applied
@@ -221,6 +225,25 @@ pub fn changes(before: &ReconcileStatus, after: &ReconcileStatus) -> Vec<Change>
         });
     }
     changes
+}
+
+/// Every key of either map once, in order, with what each map has there.
+fn joined<'a, K: Ord, V>(
+    before: &'a BTreeMap<K, V>,
+    after: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, Option<&'a V>, Option<&'a V>)> {
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (old.peek(), new.peek()) {
+            (Some((was, _)), Some((is, _))) => was.cmp(is),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        let was = if order.is_le() { old.next() } else { None };
+        let now = if order.is_ge() { new.next() } else { None };
+        let key = now.or(was)?.0;
+        Some((key, was.map(|(_, value)| value), now.map(|(_, value)| value)))
+    })
 }
 
 fn gone(kind: ChangeKind, object: String, from: &'static str) -> Change {
