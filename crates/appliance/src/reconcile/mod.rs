@@ -19,6 +19,7 @@ pub mod apply;
 pub mod backends;
 pub mod checks;
 pub mod desired;
+mod doubt;
 pub mod first_results;
 pub mod gate;
 mod memory;

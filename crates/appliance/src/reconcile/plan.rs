@@ -24,11 +24,9 @@ use weir_health::{Check, CheckKey};
 
 use super::checks::{self, Sending, Targets};
 use super::desired::{Desired, Reason, Target, VipWish};
+use super::doubt;
 use super::verified::Verified;
 use crate::model::Generation;
-
-/// States that may be in force after failed applies, at most; beyond it nothing counts as in place until one succeeds.
-const POSSIBLE_MAX: usize = 16;
 
 /// What is known to be, from the outcomes of all steps so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub struct Observed {
     pub is_attached: bool,
     /// The speaker failed when it was told, so it may advertise any part of [`Self::advertised`].
     is_unsure: bool,
-    /// States of which each service in the kernel is in one: a single one after a success, more after failures.
+    /// States of which each service in the kernel is in one: a single one after a success, more after failures ([`doubt`]).
     possible: Vec<Arc<Target>>,
     /// VIPs withdrawn, and until when their forwarding stays.
     leaving: BTreeMap<Prefix, Instant>,
@@ -125,13 +123,7 @@ impl Observed {
     /// Records that applying `target` failed, so that any service may be as before or as in `target`.
     pub fn handle_forwarding_failed(&mut self, target: Arc<Target>) {
         self.verified.handle_doubt();
-        if self.possible.contains(&target) {
-            return;
-        }
-        if self.possible.len() == POSSIBLE_MAX {
-            self.possible = vec![Arc::default()];
-        }
-        self.possible.push(target);
+        doubt::add(&mut self.possible, target);
     }
 
     /// Records what the packets made for `services` came to, by name.

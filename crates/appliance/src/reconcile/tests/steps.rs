@@ -14,6 +14,7 @@ use super::model::{
 use crate::model::AdminState::{Active, Disabled, Draining};
 use crate::model::{Attributes, Community, Drain, Percent};
 use crate::reconcile::desired::{Condition, Desired};
+use crate::reconcile::doubt::POSSIBLE_MAX;
 use crate::reconcile::fake::Fate;
 use crate::reconcile::plan::StepKind;
 
@@ -245,6 +246,52 @@ async fn a_failed_apply_takes_back_a_vip_that_only_the_new_state_could_serve() {
     bench.pass().await;
     assert_eq!(bench.withheld("v1"), ["dataplane"]);
     assert!(!bench.shared.world().advertised.contains(&vip_prefix(1)));
+}
+
+#[tokio::test]
+async fn applies_that_fail_for_long_withdraw_only_what_may_be_gone() {
+    let backends =
+        |pool, states: &[_]| with_service(with_pool(with_vip(one_vip(), pool), pool, states), pool, 80, pool);
+    let document = backends(2, &[Active; 8]);
+    let mut bench = Bench::new(document.clone());
+    bench.calls().await;
+    bench.shared.world().forwarding_fate = Fate::Fails;
+    // Three backends of the pool come and go, in states that are never the same; the others stay.
+    for pass in 0..3 * POSSIBLE_MAX {
+        let backends = &mut bench.document.pools.get_mut("p2").expect("there").backends;
+        for (number, name) in ["b0", "b1", "b2"].into_iter().enumerate() {
+            let backend = backends.get_mut(name).expect("there");
+            backend.state = if pass >> number & 1 == 0 { Draining } else { Active };
+            backend.weight = 1 + u32::try_from(pass).expect("few");
+        }
+        bench.pass().await;
+        assert_eq!((bench.withheld("v1"), bench.withheld("v2")), (vec![], vec![]), "pass {pass}");
+    }
+    assert!(bench.shared.world().advertised.contains(&vip_prefix(2)));
+    // One of the others after another goes for a while: what is usable now was not in some state, and so it may not be there.
+    for number in 3..8 {
+        let backends = &mut bench.document.pools.get_mut("p2").expect("there").backends;
+        for (name, backend) in backends {
+            backend.state = if *name == format!("b{number}") { Draining } else { Active };
+        }
+        bench.pass().await;
+    }
+    assert_eq!((bench.withheld("v1"), bench.withheld("v2")), (vec![], vec![]), "states told apart");
+    for pass in 0..POSSIBLE_MAX {
+        let backend =
+            bench.document.pools.get_mut("p2").expect("there").backends.get_mut("b0").expect("there");
+        backend.weight = 1_000 + u32::try_from(pass).expect("few");
+        bench.pass().await;
+    }
+    assert_eq!((bench.withheld("v1"), bench.withheld("v2")), (vec![], vec!["dataplane"]));
+    assert!(!bench.shared.world().advertised.contains(&vip_prefix(2)));
+    bench.shared.world().forwarding_fate = Fate::Works;
+    bench.calls().await;
+    assert_eq!(bench.withheld("v2"), ["settle"]);
+    let settles_in = bench.wake_in().expect("it settles");
+    bench.now += settles_in;
+    bench.calls().await;
+    assert!(bench.shared.world().advertised.contains(&vip_prefix(2)));
 }
 
 #[tokio::test]
