@@ -272,14 +272,13 @@ fn a_tag_on_a_tag_is_no_way_out_and_the_status_says_so() {
 #[ignore = "needs a kernel with VLANs and bonds: make test-vm"]
 fn a_bond_of_a_mode_without_xdp_is_refused_by_name() {
     let mut layers = Layers::build(&weir(), Stack { is_bond: true, tag: None }).expect("the network");
-    let without_members = "link set eth0 nomaster\nlink set eth1 nomaster\nlink set bond0 down";
-    let broadcast = "link set bond0 type bond mode broadcast\nlink set bond0 up";
-    layers.appliance.netns().ip(&format!("{without_members}\n{broadcast}")).expect("another mode");
+    let apart = "link set eth0 nomaster\nlink set eth1 nomaster\nlink set bond0 down\nlink set bond0 type bond mode broadcast";
+    let again =
+        "link set eth0 down\nlink set eth0 master bond0\nlink set eth1 down\nlink set eth1 master bond0";
+    layers.appliance.netns().ip(&format!("{apart}\n{again}\nlink set bond0 up")).expect("another mode");
     layers.appliance.spawn().expect("it starts");
-    wait_until("the log to name the cause", PATIENCE, || {
-        let log = layers.appliance.log();
-        anyhow::ensure!(log.contains("attach to `bond0`") && log.contains("xmit_hash_policy"), "{log}");
-        Ok(())
-    })
-    .expect("refused");
+    let status = layers.appliance.wait_end(PATIENCE).expect("it ends by itself");
+    let log = layers.appliance.log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("attach to `bond0`") && log.contains("xmit_hash_policy"), "{log}");
 }

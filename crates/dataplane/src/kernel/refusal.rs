@@ -79,7 +79,8 @@ pub fn refusal(errno: i32, mode: Mode, facts: &Facts) -> Refusal {
 fn refused_by_driver(errno: i32, mode: Mode, facts: &Facts) -> Refusal {
     // A bond has no queues of its own to count, and where it says "not supported" it means its mode or its members.
     let is_bond = mode == Mode::Native && facts.driver.as_deref() == Some(BONDING);
-    if is_bond && errno == libc::EOPNOTSUPP && facts.is_lro_on != Some(true) {
+    // Its LRO is that of its members, and on without any.
+    if is_bond && errno == libc::EOPNOTSUPP {
         return Refusal::Bond;
     }
     let is_about_setup = matches!(errno, libc::EINVAL | libc::EOPNOTSUPP);
@@ -235,6 +236,7 @@ mod tests {
                 Refusal::Bond,
             ),
             ("a bond with LRO", libc::EINVAL, native, with_lro("bonding"), Refusal::Lro),
+            ("a bond of a mode without XDP", libc::EOPNOTSUPP, native, with_lro("bonding"), Refusal::Bond),
             ("a bond, generic", libc::EOPNOTSUPP, generic, driver("bonding"), Refusal::Unknown),
             ("generic refused", libc::EOPNOTSUPP, generic, driver("dummy"), Refusal::Unknown),
             ("something else", libc::EIO, native, driver("ixgbe"), Refusal::Unknown),
