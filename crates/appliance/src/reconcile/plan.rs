@@ -414,13 +414,11 @@ impl<'a> InPlace<'a> {
             desired,
             observed,
             told: told.into_iter().flatten().map(|one| one.prefix).collect(),
-            // What is desired itself holds all that is desired.
-            possible: observed
-                .possible
-                .iter()
-                .filter(|target| !Arc::ptr_eq(target, &desired.target))
-                .map(|target| (&**target, by_key(target)))
-                .collect(),
+            possible: match observed.possible.as_slice() {
+                // What is desired itself holds all that is desired.
+                [only] if Arc::ptr_eq(only, &desired.target) => Vec::new(),
+                all => all.iter().map(|target| (&**target, by_key(target))).collect(),
+            },
         }
     }
 
@@ -439,10 +437,8 @@ impl<'a> InPlace<'a> {
     fn service_obstacle(&self, wanted: &Service, is_told: bool) -> Option<String> {
         // What has no backend to go to only has to be there: whether that will do is for the gate to say.
         let must_carry = self.desired.target.carries(wanted, |_, _| true);
-        let is_there = self.possible.iter().all(|(target, services)| {
-            services.get(&key(wanted)).is_some_and(|found| {
-                !must_carry || target.carries(found, |address, hops| self.is_true(wanted, address, hops))
-            })
+        let is_there = self.possible.iter().all(|(_, services)| {
+            services.get(&key(wanted)).is_some_and(|found| !must_carry || self.carries(wanted, found))
         });
         if !is_there {
             return Some("the tables do not hold it yet".to_owned());
@@ -451,6 +447,16 @@ impl<'a> InPlace<'a> {
             return None;
         }
         self.observed.verified.obstacle(wanted, is_told)
+    }
+
+    /// Whether packets for `wanted` reach a backend of it while the tables have it as `found`, whichever of the states its pool is
+    /// in: an apply that failed may have left a service as in one state, and the pool that it is led to as in another.
+    fn carries(&self, wanted: &Service, found: &Service) -> bool {
+        let states = self.possible.iter().filter(|(target, _)| target.state.pools.contains_key(&found.pool));
+        states
+            .map(|(target, _)| target.carries(found, |address, hops| self.is_true(wanted, address, hops)))
+            .fold(None, |all, one| Some(all.unwrap_or(true) && one))
+            .unwrap_or(false)
     }
 
     /// Whether a backend at `address` behind `hops` is what the desired state has in mind for `wanted`.

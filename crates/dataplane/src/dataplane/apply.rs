@@ -9,8 +9,8 @@
 //! Pools that are wanted as they are in force, and services likewise, are not looked at (`in_force`). Each step compares before
 //! it writes, so an apply that failed half-way is finished by the next, and applying the same state twice writes nothing.
 //!
-//! What stands against one pool holds up nobody else: the other pools are brought to what is wanted, and so are the services, as
-//! far as their pools have rows, if need be those of before. Only the last step waits until nothing stands against any.
+//! What stands against one pool holds up nobody else: the other pools are brought to what is wanted, and so are the services,
+//! but none is led to a pool that is not as it is wanted, unless it was already. Only the last step waits until nothing stands against any.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -52,6 +52,8 @@ pub struct Applied {
     pub graces_waited: u32,
     /// Such a wait gave no next hop back: further pools do not try again.
     waits_in_vain: bool,
+    /// Nor room for rows.
+    waits_for_rows_in_vain: bool,
 }
 
 /// What gives room, as documents call it.
@@ -262,12 +264,12 @@ impl Dataplane {
         if !was_in_use {
             self.tables.unfinished.pools.insert(id, name.to_owned());
         }
-        if carriage::mixes_families(pool) {
-            return Err(ApplyError::MixedFamilies { pool: name.to_owned() });
-        }
         // Until all is written, nothing is known of it.
         let before = self.tables.in_force.pools.remove(name);
         let was_named = self.tables.unnamed.insert(name.to_owned());
+        if carriage::mixes_families(pool) {
+            return Err(ApplyError::MixedFamilies { pool: name.to_owned() });
+        }
         applied.examined += 1;
         let mut members = Vec::with_capacity(pool.backends.len());
         let mut held = PoolInForce {
@@ -428,12 +430,17 @@ impl Dataplane {
             return Ok(());
         }
         let regions = &mut self.tables.regions;
-        let region = regions.take(count, Self::now()).or_else(|_| {
+        let region = regions.take(count, Self::now()).or_else(|full| {
+            if applied.waits_for_rows_in_vain {
+                return Err(full);
+            }
             // Changes follow each other fast: make sure that nobody reads the regions in grace instead of waiting it out.
             applied.graces_waited += 1;
             grace::wait();
             regions.end_grace();
-            regions.take(count, Self::now())
+            let outcome = regions.take(count, Self::now());
+            applied.waits_for_rows_in_vain = outcome.is_err();
+            outcome
         });
         let region = region.map_err(|source| ApplyError::RowsFull { pool: name.to_owned(), source })?;
         for (index, row) in (region.first..).zip(rows) {

@@ -53,8 +53,8 @@ impl Dataplane {
 
     /// Services and what belongs to their VIPs; if `has_services`, all of them are as they are in force.
     ///
-    /// One whose pool has no rows, because something stands against the pool, is left out; were it in force already, on
-    /// another pool, then all services stay as they are.
+    /// New ones on a pool against which something stands are left out; were one to leave another pool for it, then all services
+    /// stay as they are.
     pub(super) fn apply_services(
         &mut self,
         wanted: &ForwardingState,
@@ -64,7 +64,7 @@ impl Dataplane {
         if has_services {
             return Ok(());
         }
-        let leads = |service: &&Service| self.pool_id(&service.pool).is_some();
+        let leads = |service: &&Service| self.pool_id(service).is_some();
         let is_held = |service: &Service| self.tables.service_map.contains_key(&service_key(service));
         let mut left_out = wanted.services.values().filter(|service| !leads(service)).peekable();
         if left_out.peek().is_none() {
@@ -85,12 +85,15 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Id of a pool that services may be led to: it is in force, or something stands against it and it has rows of before.
-    fn pool_id(&self, name: &str) -> Option<u32> {
-        match self.tables.in_force.pools.get(name) {
-            Some(held) => Some(held.id),
-            None => self.tables.pools.in_use(identity::pool(name)).filter(|id| self.has_rows(*id)),
+    /// Id of the pool that `service` may be led to: it is in force; or something stands against it, and the service is led to
+    /// what it was before already. Never to that of a pool it was not on: what is there nobody wants for it.
+    fn pool_id(&self, service: &Service) -> Option<u32> {
+        if let Some(held) = self.tables.in_force.pools.get(&service.pool) {
+            return Some(held.id);
         }
+        let id = self.tables.pools.in_use(identity::pool(&service.pool))?;
+        let value = self.tables.service_map.get(&service_key(service))?;
+        (value.pool == id).then_some(id)
     }
 
     fn change_services(&mut self, wanted: &ForwardingState, applied: &mut Applied) -> Result<(), ApplyError> {
@@ -103,7 +106,7 @@ impl Dataplane {
         let mut idles: BTreeMap<u32, u16> = BTreeMap::new();
         for (name, service) in &wanted.services {
             let id = self.service_id(name, service)?;
-            let pool = self.pool_id(&service.pool).expect("services without such a pool are left out");
+            let pool = self.pool_id(service).expect("services without such a pool are left out");
             let idle = idle(name, service)?;
             let longest = idles.entry(pool).or_default();
             *longest = idle.max(*longest);

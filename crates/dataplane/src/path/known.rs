@@ -16,17 +16,19 @@ use crate::next_hop::NextHops;
 pub const MTU_HOLDS: Duration = Duration::from_secs(600);
 /// How long after the last one a refusal counts as going on.
 pub const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
-/// Least MTU that is believed of a path.
-///
-/// What is told here is told on to clients, less the outer header. An IPv6 client cannot go below 1,280 octets, so below
-/// that and the longest outer header (128) nothing would get through: whoever invents such a message must not have that.
-#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
-pub const MTU_MIN: u16 = IPV6_MTU_MIN + OVERHEAD_MAX as u16;
 /// Least MTU that an IPv6 client may be told (RFC 8200 §5).
 pub const IPV6_MTU_MIN: u16 = 1_280;
-/// A row's candidates over IPv6: no mode puts on more.
-const OVERHEAD_MAX: u32 = overhead_max(BackendMode::GUE_CANDIDATES, true);
-const _: () = assert!(OVERHEAD_MAX <= (u16::MAX - IPV6_MTU_MIN) as u32);
+
+/// Least MTU that is believed of a path whose outer headers are IPv6 or IPv4, where pools have UDP in front or none has.
+///
+/// What is told here is told on to clients, less the outer header. An IPv6 client cannot go below 1,280 octets, so below
+/// that and the longest outer header nothing would get through: whoever invents such a message must not have that.
+#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+pub const fn mtu_min(is_v6: bool, has_udp: bool) -> u16 {
+    let longest = if has_udp { BackendMode::GUE_CANDIDATES } else { BackendMode::IPIP };
+    IPV6_MTU_MIN + overhead_max(longest, is_v6) as u16
+}
+const _: () = assert!(overhead_max(BackendMode::GUE_CANDIDATES, true) <= (u16::MAX - IPV6_MTU_MIN) as u32);
 
 /// Told MTUs that are news in one second; what is told beyond is told again, since packets go on being too large.
 ///
@@ -77,7 +79,8 @@ impl Known {
         match report.told {
             Told::Mtu(told) => {
                 let Some(link) = paths.iter().map(|path| path.mtu).max() else { return false };
-                let told = u16::try_from(told).unwrap_or(u16::MAX).max(MTU_MIN);
+                let least = mtu_min(report.destination.is_ipv6(), !ours.ports.is_empty());
+                let told = u16::try_from(told).unwrap_or(u16::MAX).max(least);
                 if told >= link {
                     return false;
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
-use super::known::MTU_MIN;
+use super::known::mtu_min;
 use super::message::Refusal;
 use super::*;
 use crate::next_hop::NextHop;
@@ -69,7 +69,7 @@ async fn a_router_that_tells_an_mtu_is_heard() {
     assert_eq!(mtu(&timeout(LIMIT, lowered).await.unwrap().unwrap(), "2001:db8:1::3"), Some(1500));
 
     send_v6(2, 0, 1300, "2001:db8:1::3");
-    let lowered = next_hops.wait_for(|hops| mtu(hops, "2001:db8:1::3") == Some(MTU_MIN));
+    let lowered = next_hops.wait_for(|hops| mtu(hops, "2001:db8:1::3") == Some(mtu_min(true, false)));
     timeout(LIMIT, lowered).await.unwrap().unwrap();
 
     send_v4(3, 3, 0, Ipv4Addr::new(10, 1, 0, 3));

@@ -316,7 +316,10 @@ impl Bench {
     /// The monitor finds every backend up that it runs a check of and has said nothing about.
     pub(super) fn answer_checks(&mut self) {
         let checks = self.shared.world().checks.clone();
-        self.health.checks.retain(|key, _| checks.contains_key(&**key));
+        // A verdict about another address is none about this one.
+        self.health
+            .checks
+            .retain(|key, health| checks.get(&**key).is_some_and(|check| check.address == health.address));
         for key in checks.keys().filter(|key| !self.health.checks.contains_key(*key)).collect::<Vec<_>>() {
             self.one_check(&key.pool, &key.backend, &key.check, Verdict::Up);
         }

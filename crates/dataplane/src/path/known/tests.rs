@@ -70,16 +70,19 @@ fn a_told_mtu_holds_for_its_time_and_only_for_its_backend() {
 #[test]
 fn an_ipv6_client_can_be_told_of_every_mtu_that_is_believed() {
     use BackendMode as Mode;
-    for mode in [Mode::IPIP, Mode::GUE, Mode::GUE_CANDIDATES, Mode::GUE_DIRECT, Mode::L2] {
+    let modes = [(Mode::IPIP, false), (Mode::L2, false)].into_iter();
+    let with_udp = [Mode::GUE, Mode::GUE_CANDIDATES, Mode::GUE_DIRECT].map(|mode| (mode, true));
+    for (mode, has_udp) in modes.chain(with_udp) {
         for is_v6 in [false, true] {
-            let told = u32::from(MTU_MIN) - overhead_max(mode, is_v6);
+            let told = u32::from(mtu_min(is_v6, has_udp)) - overhead_max(mode, is_v6);
             assert!(
                 told >= u32::from(IPV6_MTU_MIN),
                 "mode {mode} tells {told}, outer header of IPv6: {is_v6}"
             );
         }
     }
-    assert_eq!(MTU_MIN, 1_408);
+    assert_eq!([mtu_min(false, false), mtu_min(true, false)], [1_300, 1_320]);
+    assert_eq!([mtu_min(false, true), mtu_min(true, true)], [1_336, 1_408]);
 }
 
 #[test]
@@ -105,9 +108,10 @@ fn what_cannot_be_true_changes_nothing() {
     }
     assert!(known.handle_report(now, &with(|r| r.tunnel = Tunnel::Udp(6080)), &ours, &hops));
     // Nobody can push a path below what IPv6 clients need.
-    for told in [0, 1, 68, 576, 1_280, u32::from(MTU_MIN) - 1] {
+    let least = mtu_min(false, true);
+    for told in [0, 1, 68, 576, 1_280, u32::from(least) - 1] {
         known.handle_report(now, &report(Told::Mtu(told)), &ours, &hops);
-        assert_eq!(mtu_of(&known, &hops), MTU_MIN, "told {told}");
+        assert_eq!(mtu_of(&known, &hops), least, "told {told}");
     }
     // Nor on a link that has less by itself.
     let small = super::tests::hops(1_300);
